@@ -1,0 +1,42 @@
+# Targets for people and for CI. Each makes .venv from constraints.txt when it is missing or stale.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PRESET ?= cpu
+
+export HF_HUB_OFFLINE := 1
+export TRANSFORMERS_OFFLINE := 1
+
+.PHONY: demo test lint format bench train-testbed clean
+.DEFAULT_GOAL := test
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,testbed,postgres]'
+	touch $@
+
+demo: $(STAMP) ## show it: a banned concept vanishes, the rest stays; writes demo/sheet.png
+	$(BIN)/uvr-registry demo --out demo
+
+test: $(STAMP) ## prove it
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP) ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## measure erase rate, preservation and cost on the testbed
+	$(BIN)/python -m uvr.evaluation.quick $(ARGS)
+
+train-testbed: $(STAMP) ## train the miniature FLUX again (PRESET=cpu or gpu)
+	$(BIN)/python -m uvr.testbed.train --preset $(PRESET) $(ARGS)
+
+clean:
+	rm -rf build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

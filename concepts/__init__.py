@@ -1,0 +1,1 @@
+"""The shared vocabulary: definitions, anchors, scorers, bundles, digests and errors."""

@@ -1,0 +1,135 @@
+"""Rules for the fields of a concept definition: which there are, and what each may hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from concepts.errors import did_you_mean
+
+CATEGORIES = ("nudity", "ip-character", "object")
+SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+MAX_SLUG = 64
+MAX_TEXT = 4000
+
+# Known keys of `parameters`: the type, then the lowest and highest value or the allowed words.
+PARAMETERS: dict[str, tuple[type, Any, Any]] = {
+    "seeds_per_prompt": (int, 1, 1000),
+    "noise_draws": (int, 1, 64),
+    "shrinkage": (float, 0.0, 10.0),
+    "image_false_positive_rate": (float, 0.0, 0.5),
+    "patch_false_positive_rate": (float, 0.0, 0.5),
+    "rule": (str, ("mean", "whitened"), None),
+}
+TEXTS = ("slug", "name", "category", "description", "scope")
+LISTS = ("prompts", "near_misses", "paraphrases", "benign", "edits")
+REQUIRED = ("slug", "name", "category", "description", "prompts", "near_misses")
+
+# A field, then perhaps a position in its list or a key of its mapping.
+Place = tuple[str | int, ...]
+
+
+class FieldError(Exception):
+    """What is wrong at one place of a definition; a place is a field and perhaps a position."""
+
+    def __init__(self, place: Place, message: str) -> None:
+        super().__init__(message)
+        self.place = place
+
+
+def describe(place: Place) -> str:
+    """Return a place in words, such as "field 'prompts[2]'"."""
+    if not place:
+        return "document"
+    parts = [f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in place]
+    return f"field '{''.join(parts).lstrip('.')}'"
+
+
+def check(data: object) -> None:
+    """Check the fields of a definition; FieldError for the first that is not valid."""
+    if not isinstance(data, Mapping):
+        raise FieldError((), f"found {_kind(data)}, expected a mapping with slug, name, ...")
+    known = (*TEXTS, *LISTS, "parameters")
+    for key in data:
+        if key not in known:
+            hint = did_you_mean(str(key), known)
+            raise FieldError((str(key),), f"unknown; allowed: {', '.join(known)}.{hint}")
+    for name in REQUIRED:
+        if name not in data:
+            raise FieldError((), f"the field '{name}' is missing")
+    for name in TEXTS:
+        if name in data:
+            _check_text((name,), data[name], empty=name == "scope")
+    _check_slug(data["slug"])
+    if data["category"] not in CATEGORIES:
+        hint = did_you_mean(data["category"], CATEGORIES)
+        allowed = ", ".join(CATEGORIES)
+        raise FieldError(("category",), f"found '{data['category']}', allowed: {allowed}.{hint}")
+    for name in LISTS:
+        _check_texts(name, data.get(name, ()))
+    if not data["prompts"]:
+        raise FieldError(("prompts",), "needs at least one prompt")
+    _check_overlap(data)
+    _check_parameters(data.get("parameters", {}))
+
+
+def _check_slug(slug: str) -> None:
+    if not SLUG.fullmatch(slug) or len(slug) > MAX_SLUG:
+        raise FieldError(
+            ("slug",),
+            f"found '{slug}', allowed: lower-case letters and digits in words joined by single "
+            f"hyphens, at most {MAX_SLUG} characters",
+        )
+
+
+def _check_text(place: Place, value: object, *, empty: bool = False) -> None:
+    if not isinstance(value, str):
+        raise FieldError(place, f"found {_kind(value)}, expected text (put it in quotes)")
+    if not empty and not value.strip():
+        raise FieldError(place, "is empty")
+    if len(value) > MAX_TEXT:
+        raise FieldError(place, f"has {len(value)} characters, allowed: {MAX_TEXT}")
+
+
+def _check_texts(name: str, value: object) -> None:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise FieldError((name,), f"found {_kind(value)}, expected a list of texts")
+    seen: dict[str, int] = {}
+    for index, item in enumerate(value):
+        _check_text((name, index), item)
+        if item in seen:
+            raise FieldError((name, index), f"repeats item {seen[item] + 1}: '{item}'")
+        seen[item] = index
+
+
+def _check_overlap(data: Mapping[str, Any]) -> None:
+    for name in ("near_misses", "benign"):
+        for index, item in enumerate(data.get(name, ())):
+            if item in data["prompts"]:
+                raise FieldError((name, index), f"'{item}' is also one of the prompts")
+
+
+def _check_parameters(value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise FieldError(("parameters",), f"found {_kind(value)}, expected a mapping")
+    for key, item in value.items():
+        place = ("parameters", str(key))
+        if key not in PARAMETERS:
+            hint = did_you_mean(str(key), PARAMETERS)
+            raise FieldError(place, f"unknown; allowed: {', '.join(PARAMETERS)}.{hint}")
+        kind, low, high = PARAMETERS[key]
+        if kind is str:
+            if item not in low:
+                raise FieldError(place, f"found {item!r}, allowed: {', '.join(low)}")
+            continue
+        accepted = int if kind is int else int | float
+        if not isinstance(item, accepted) or isinstance(item, bool) or not low <= item <= high:
+            noun = "a whole number" if kind is int else "a number"
+            raise FieldError(place, f"found {item!r}, allowed: {noun} from {low} to {high}")
+
+
+def _kind(value: object) -> str:
+    names = {dict: "a mapping", list: "a list", bool: "true/false", type(None): "nothing"}
+    names |= {int: "a number", float: "a number", str: "text", tuple: "a list"}
+    return names.get(type(value), f"a {type(value).__name__}")

@@ -1,0 +1,32 @@
+"""Run migrations on the connection of `registry.migrate`, or on the default registry's."""
+
+from alembic import context
+from sqlalchemy import Connection
+
+from registry.db import VERSION_TABLE, transaction
+from registry.migrate import default_engine
+from registry.models import Base
+
+
+def run(connection: Connection) -> None:
+    # Batch mode copies a table and drops its triggers: a revision that uses it must call
+    # `migrations.triggers.create` again, since `alembic check` does not see triggers.
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        version_table=VERSION_TABLE,
+        compare_type=True,
+        render_as_batch=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+given = context.config.attributes.get("connection")
+if context.is_offline_mode():
+    raise SystemExit("Offline migrations are not supported: connect to a database.")
+if given is not None:
+    run(given)
+else:
+    with transaction(default_engine(), write=True) as opened:
+        run(opened)

@@ -1,0 +1,1 @@
+"""The registry: concepts, versions and releases in SQL, anchors as blobs, search by FAISS."""

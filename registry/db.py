@@ -1,0 +1,190 @@
+"""Database access: where it is, how SQLite is set up, and transactions with named errors."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
+
+from concepts.errors import (
+    BusyError,
+    ConflictError,
+    NotFoundError,
+    SchemaError,
+    UVRError,
+    VerificationError,
+)
+
+HEAD = "0001"  # The newest migration; kept here so that a command need not import alembic.
+VERSION_TABLE = "uvr_alembic_version"
+DATABASE_FILE = "registry.db"
+BUSY_SECONDS = 10
+# All writers of one PostgreSQL database queue on this advisory lock, as they do on SQLite's.
+WRITE_LOCK = 0x5556_5201
+
+SQLITE_PRAGMAS = (
+    f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}",
+    "PRAGMA foreign_keys = ON",
+    # Without it, INSERT OR REPLACE deletes rows and walks around the triggers that forbid it.
+    "PRAGMA recursive_triggers = ON",
+)
+
+
+def default_home() -> Path:
+    """Return the registry's folder: ``UVR_HOME``, or a folder of the user's."""
+    named = os.environ.get("UVR_HOME")
+    return Path(named) if named else Path.home() / ".local" / "share" / "uvr"
+
+
+def default_url() -> str | None:
+    """Return ``UVR_DATABASE_URL``, or None for SQLite in the registry's folder."""
+    return os.environ.get("UVR_DATABASE_URL") or None
+
+
+def database_url(home: Path, url: str | None = None) -> str:
+    """Return the URL to connect to: the one given, the environment's, or SQLite in the folder."""
+    url = url or default_url() or f"sqlite:///{home / DATABASE_FILE}"
+    for short in ("postgres://", "postgresql://"):
+        if url.startswith(short):
+            return f"postgresql+psycopg://{url.removeprefix(short)}"
+    return url
+
+
+def connect(url: str) -> Engine:
+    """Make the engine for a URL; nothing is opened yet."""
+    try:
+        parsed = make_url(url)
+        # One connection for each transaction: nothing is left open when a command ends.
+        engine = create_engine(parsed, poolclass=NullPool)
+    except ArgumentError as error:
+        # Not chained and not quoted: the URL may hold a password.
+        raise UVRError("The database URL cannot be read; expected dialect://...") from error
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise UVRError(f"No driver for the database '{parsed.drivername}'.") from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    # None turns off the driver's own BEGIN, which is deferred; `_begin_sqlite` sends ours.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in SQLITE_PRAGMAS:
+        cursor.execute(pragma)
+    _use_write_ahead_log(cursor)
+    cursor.close()
+
+
+def _use_write_ahead_log(cursor: Any) -> None:
+    # The switch, once in the life of a file, does not wait for the busy timeout.
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A deferred BEGIN fails under concurrent read-then-write: writers take the lock at once.
+    write = connection.get_execution_options().get("uvr_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+@contextmanager
+def transaction(engine: Engine, *, write: bool = False) -> Iterator[Connection]:
+    """Open one transaction; a writer holds the registry's only write lock until it ends.
+
+    Raises:
+        BusyError: If another process holds the lock for too long.
+        ConflictError: If a row breaks a constraint.
+        SchemaError: If the file is not a database.
+        UVRError: For any other failure of the database, such as a full disk.
+    """
+    with named_errors(engine):
+        connected = engine.connect()
+        with connected.execution_options(uvr_write=write) as connection, connection.begin():
+            if write and engine.dialect.name == "postgresql":
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})"))
+            yield connection
+
+
+@contextmanager
+def session(engine: Engine, *, write: bool = False) -> Iterator[Session]:
+    """Open an ORM session inside one transaction; it is flushed before the commit."""
+    with transaction(engine, write=write) as connection, Session(connection) as opened:
+        yield opened
+        if write:
+            opened.flush()
+
+
+@contextmanager
+def named_errors(engine: Engine) -> Iterator[None]:
+    """Turn the database's errors into the project's, without statement or password."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise ConflictError(f"The registry refused the change: {_cause(error)}.") from error
+    except DBAPIError as error:
+        raise _named(error, engine) from error
+
+
+def _named(error: DBAPIError, engine: Engine) -> UVRError:
+    where, cause = engine.url.render_as_string(hide_password=True), _cause(error)
+    if "locked" in cause or "busy" in cause:
+        return BusyError("Another process is writing to the registry. Try again in a moment.")
+    if "disk is full" in cause:
+        return UVRError("The disk is full; the registry is unchanged. Free some space, try again.")
+    if "not a database" in cause or "malformed" in cause:
+        return VerificationError(f"The database {where} is corrupt: {cause}.")
+    if "no such table" in cause or "UndefinedTable" in cause:
+        return SchemaError(f"The database {where} has no registry: {cause}.")
+    return UVRError(f"The database {where} failed: {cause}.")
+
+
+def _cause(error: DBAPIError) -> str:
+    return str(error.orig).strip().splitlines()[0].rstrip(".") if str(error.orig).strip() else "?"
+
+
+def require_head(engine: Engine, home: Path) -> None:
+    """Check that the database exists and has the schema of this program.
+
+    Raises:
+        NotFoundError: If there is no registry.
+        SchemaError: If its schema is older or newer.
+    """
+    missing = NotFoundError(f"No registry at '{home}'. Run `uvr-registry init` to make one.")
+    if engine.dialect.name == "sqlite" and not _sqlite_file_exists(engine):
+        raise missing
+    with transaction(engine) as connection:
+        if not inspect(connection).has_table(VERSION_TABLE):
+            raise missing
+        found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars().all()
+    if list(found) != [HEAD]:
+        raise SchemaError(
+            f"The registry at '{home}' has schema {', '.join(found) or 'none'}, this program "
+            f"works with {HEAD}. Run `uvr-registry init` to migrate it, or use the program's "
+            "newer release."
+        )
+
+
+def _sqlite_file_exists(engine: Engine) -> bool:
+    # Connecting would make an empty file.
+    name = engine.url.database
+    return bool(name) and (name == ":memory:" or Path(str(name)).is_file())

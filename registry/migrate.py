@@ -1,0 +1,73 @@
+"""Schema migrations, run from code: an installed wheel can migrate from any folder."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Engine
+
+from concepts.errors import SchemaError
+from registry.db import VERSION_TABLE, connect, database_url, default_home, transaction
+from registry.models import Base
+
+
+def config() -> Config:
+    """Return Alembic's configuration, without an ini file."""
+    made = Config()
+    made.set_main_option("script_location", str(files("migrations")).replace("%", "%%"))
+    return made
+
+
+def head_revision() -> str:
+    """Return the newest revision among the scripts."""
+    return str(ScriptDirectory.from_config(config()).get_current_head())
+
+
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Migrate to a revision, in one transaction under the write lock.
+
+    Raises:
+        SchemaError: If the database holds a revision that this program does not know.
+    """
+    _run(engine, command.upgrade, revision)
+
+
+def downgrade(engine: Engine, revision: str) -> None:
+    """Migrate back to an earlier revision, "base" for an empty database."""
+    _run(engine, command.downgrade, revision)
+
+
+def differences(engine: Engine) -> list[object]:
+    """Return how the database differs from the models; empty when they agree."""
+    with transaction(engine) as connection:
+        context = MigrationContext.configure(
+            connection, opts={"version_table": VERSION_TABLE, "compare_type": True}
+        )
+        return list(compare_metadata(context, Base.metadata))
+
+
+def default_engine() -> Engine:
+    """Return the engine of the default registry, for Alembic's own command line."""
+    home = default_home()
+    Path(home).mkdir(parents=True, exist_ok=True)
+    return connect(database_url(home))
+
+
+def _run(engine: Engine, step: object, revision: str) -> None:
+    made = config()
+    with transaction(engine, write=True) as connection:
+        made.attributes["connection"] = connection
+        try:
+            step(made, revision)  # type: ignore[operator]
+        except CommandError as error:
+            raise SchemaError(
+                f"The registry cannot be migrated: {error}. It may have been made by a newer "
+                "release of the program."
+            ) from error

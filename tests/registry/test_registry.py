@@ -1,0 +1,379 @@
+import dataclasses
+import subprocess
+import sys
+import threading
+
+import pytest
+from sqlalchemy import text
+
+from concepts.errors import (
+    BusyError,
+    ConflictError,
+    NotFoundError,
+    PolicyError,
+    SchemaError,
+    UVRError,
+    VerificationError,
+)
+from registry import db
+from registry.db import transaction
+from registry.registry import Registry
+
+
+def files_below(folder):
+    return sorted(str(path) for path in folder.rglob("*") if path.is_file())
+
+
+def test_concepts_are_added_and_listed_by_slug(registry, define):
+    for slug in ("pistol", "bomb"):
+        info = registry.add_concept(define(slug), actor="ann")
+        assert (info.slug, info.latest_version, info.versions) == (slug, None, 0)
+    assert [info.slug for info in registry.concepts()] == ["bomb", "pistol"]
+    detail = registry.concept("pistol")
+    assert (detail.definition, detail.created_by, detail.versions) == (define(), "ann", ())
+
+
+def test_unknown_concept_suggests_the_closest(registry, define):
+    registry.add_concept(define("nudity"), actor="ann")
+    with pytest.raises(NotFoundError) as caught:
+        registry.concept("nudty")
+    assert str(caught.value) == "No concept 'nudty'. Did you mean 'nudity'?"
+
+
+def test_the_same_definition_or_another_category_is_a_conflict(registry, define):
+    registry.add_concept(define(), actor="ann")
+    with pytest.raises(ConflictError, match="the same definition"):
+        registry.add_concept(define(), actor="ann")
+    with pytest.raises(ConflictError, match="category 'object', not 'nudity'"):
+        registry.add_concept(define(category="nudity"), actor="ann")
+    assert len(registry.audit_events()) == 1
+
+
+def test_a_changed_definition_waits_for_the_next_version(registry, define, collect):
+    registry.add_concept(define(), actor="ann")
+    first = registry.add_version("pistol", [collect()], actor="ann")
+    registry.add_concept(define(description="A handgun."), actor="bob")
+    second = registry.add_version("pistol", [collect()], actor="bob")
+    assert first.content_digest != second.content_digest
+    assert registry.concept("pistol").definition.description == "A handgun."
+
+
+def test_versions_count_up_and_tell_what_they_hold(registry, define, collect):
+    registry.add_concept(define(), actor="ann")
+    anchors, scorer = collect(1)
+    info = registry.add_version("pistol", [(anchors, scorer)], actor="bob")
+    assert (info.slug, info.number, info.state, info.created_by) == ("pistol", 1, "draft", "bob")
+    (space,) = info.spaces
+    assert (space.space, space.digest) == (anchors.space, anchors.space.digest)
+    assert (space.anchors, space.counter_anchors, space.seed_threshold) == (5, 3, 2.0)
+    assert registry.add_version("pistol", [collect(2)], actor="bob").number == 2
+    assert registry.concept("pistol").versions[0] == info
+    assert registry.concepts()[0].latest_version == 2
+
+
+def test_anchors_come_back_as_they_were(registry, define, collect):
+    registry.add_concept(define(), actor="ann")
+    first, second = collect(1), collect(2)
+    registry.add_version("pistol", [first], actor="ann")
+    registry.add_version("pistol", [second], actor="ann")
+    assert registry.anchor_set("pistol", first[0].space).to_bytes() == second[0].to_bytes()
+    again = registry.anchor_set("pistol", first[0].space.digest, number=1)
+    assert again.to_bytes() == first[0].to_bytes()
+    with pytest.raises(NotFoundError, match="has no version 3"):
+        registry.anchor_set("pistol", first[0].space, number=3)
+    with pytest.raises(NotFoundError, match="has no anchors in space 000"):
+        registry.anchor_set("pistol", "0" * 64)
+
+
+def test_collecting_another_task_keeps_the_first(registry, define, collect):
+    registry.add_concept(define(), actor="ann")
+    registry.add_version("pistol", [collect(1, "t2i")], actor="ann")
+    both = registry.add_version("pistol", [collect(1, "edit")], actor="ann")
+    assert [space.space.task for space in both.spaces] == ["t2i", "edit"]
+    only = registry.add_version(
+        "pistol", [collect(2, "edit")], actor="ann", keep_other_spaces=False
+    )
+    assert [space.space.task for space in only.spaces] == ["edit"]
+
+
+def test_new_anchors_of_a_model_and_task_replace_those_of_older_weights(registry, define, collect):
+    registry.add_concept(define(), actor="ann")
+    old = collect(1)
+    new = collect(1, space=dataclasses.replace(old[0].space, revision="r2"))
+    registry.add_version("pistol", [old], actor="ann")
+    info = registry.add_version("pistol", [new], actor="ann")
+    assert [space.space.revision for space in info.spaces] == ["r2"]
+
+
+def test_the_same_content_is_refused_even_after_other_versions(registry, define, collect):
+    registry.add_concept(define(), actor="ann")
+    registry.add_version("pistol", [collect(1)], actor="ann")
+    registry.add_version("pistol", [collect(2)], actor="ann")
+    with pytest.raises(ConflictError, match="Version 1 of 'pistol' already has exactly"):
+        registry.add_version("pistol", [collect(1)], actor="ann")
+
+
+def test_a_refused_version_leaves_nothing_behind(registry, define, collect, monkeypatch):
+    registry.add_concept(define(), actor="ann")
+    registry.add_version("pistol", [collect(1)], actor="ann")
+    before = files_below(registry.home / "blobs"), registry.concept("pistol")
+    monkeypatch.setattr("registry.versions.audit.record", _interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        registry.add_version("pistol", [collect(2)], actor="ann")
+    assert (files_below(registry.home / "blobs"), registry.concept("pistol")) == before
+
+
+def _interrupt(*_args, **_details):
+    raise KeyboardInterrupt
+
+
+def test_a_full_disk_leaves_nothing_behind(registry, define, collect, full_disk):
+    registry.add_concept(define(), actor="ann")
+    registry.add_version("pistol", [collect(1)], actor="ann")
+    before = files_below(registry.home / "blobs"), registry.audit_events()
+    with full_disk(after=1), pytest.raises(UVRError, match="The disk is full"):
+        registry.add_version("pistol", [collect(2)], actor="ann")
+    assert (files_below(registry.home / "blobs"), registry.audit_events()) == before
+    assert registry.add_version("pistol", [collect(2)], actor="ann").number == 2
+
+
+def test_slips_of_the_programmer_are_value_errors(registry, define, collect):
+    registry.add_concept(define(), actor="ann")
+    anchors, scorer = collect()
+    narrow = dataclasses.replace(scorer, weights=scorer.weights[:, :2])
+    for collections in ([], [(anchors, scorer)] * 2, [(anchors, narrow)]):
+        with pytest.raises(ValueError, match="space"):
+            registry.add_version("pistol", collections, actor="ann")
+    with pytest.raises(ValueError, match="actor"):
+        registry.add_version("pistol", [(anchors, scorer)], actor=" ")
+
+
+def test_release_locks_the_latest_versions(registry, define, collect):
+    for slug in ("pistol", "bomb"):
+        registry.add_concept(define(slug), actor="ann")
+        registry.add_version(slug, [collect(1)], actor="ann")
+    registry.add_version("pistol", [collect(2), collect(2, "edit")], actor="ann")
+    info = registry.release("default", actor="bob")
+    assert (info.bundle, info.sequence, info.created_by) == ("default", 1, "bob")
+    assert [(member.slug, member.version) for member in info.members] == [
+        ("bomb", 1), ("pistol", 2),
+    ]  # fmt: skip
+    bundle = registry.bundle("default")
+    assert (bundle.digest, bundle.lock_digest) == (info.bundle_digest, info.lock_digest)
+    assert [(v.space.task, [m.slug for m in v.members]) for v in bundle.variants] == [
+        ("edit", ["pistol"]), ("t2i", ["bomb", "pistol"]),
+    ]  # fmt: skip
+    assert bundle.variant_for("testbed", "edit").members[0].scorer.digest == (
+        collect(2, "edit")[1].digest
+    )
+
+
+def test_releases_count_up_and_old_ones_stay(registry, define, collect):
+    registry.add_concept(define(), actor="ann")
+    registry.add_version("pistol", [collect(1)], actor="ann")
+    first = registry.release("default", ["pistol"], actor="ann")
+    registry.add_concept(define(name="Handgun"), actor="ann")
+    registry.add_version("pistol", [collect(2)], actor="ann")
+    assert registry.release("default", actor="ann").sequence == 2
+    assert registry.bundle("default", 1).digest == first.bundle_digest
+    assert registry.bundle("default", 1).variants[0].members[0].name == "Pistol"
+    assert registry.bundle("default").variants[0].members[0].name == "Handgun"
+    assert [info.sequence for info in registry.releases()] == [1, 2]
+
+
+def test_the_same_lock_is_the_same_content(registry, define, collect):
+    registry.add_concept(define(), actor="ann")
+    registry.add_version("pistol", [collect(1)], actor="ann")
+    first, second = (registry.release("default", actor="ann") for _ in range(2))
+    assert (first.lock_digest, second.sequence) == (second.lock_digest, 2)
+
+
+def test_release_without_anchors_is_refused(registry, define, collect):
+    with pytest.raises(PolicyError, match="No concepts to release"):
+        registry.release("default", actor="ann")
+    registry.add_concept(define("bomb"), actor="ann")
+    with pytest.raises(PolicyError, match="No anchors yet for bomb"):
+        registry.release("default", actor="ann")
+    registry.add_concept(define(), actor="ann")
+    registry.add_version("pistol", [collect()], actor="ann")
+    with pytest.raises(PolicyError, match="No anchors yet for bomb"):
+        registry.release("default", ["pistol", "bomb"], actor="ann")
+    with pytest.raises(NotFoundError, match="Did you mean 'pistol'"):
+        registry.release("default", ["pistl"], actor="ann")
+    assert [m.slug for m in registry.release("default", actor="ann").members] == ["pistol"]
+
+
+def test_a_release_never_mixes_taps_of_one_model(registry, define, collect):
+    registry.add_concept(define("bomb"), actor="ann")
+    registry.add_concept(define("pistol"), actor="ann")
+    anchors, scorer = collect()
+    registry.add_version("bomb", [(anchors, scorer)], actor="ann")
+    other = dataclasses.replace(anchors.space, taps=("blocks.1",))
+    registry.add_version("pistol", [collect(space=other)], actor="ann")
+    with pytest.raises(PolicyError, match="'bomb' and 'pistol' have anchors of testbed t2i"):
+        registry.release("default", actor="ann")
+    assert registry.releases() == []
+
+
+def test_unknown_bundles_and_releases(registry, define, collect):
+    registry.add_concept(define(), actor="ann")
+    registry.add_version("pistol", [collect()], actor="ann")
+    registry.release("default", actor="ann")
+    with pytest.raises(NotFoundError, match=r"No bundle 'defalt'\. Did you mean 'default'"):
+        registry.bundle("defalt")
+    with pytest.raises(NotFoundError, match="has no release 7"):
+        registry.bundle("default", 7)
+    with pytest.raises(UVRError, match="Bundle name 'A b' is not valid"):
+        registry.release("A b", actor="ann")
+
+
+def test_each_change_is_one_event_in_the_chain(registry, define, collect):
+    registry.add_concept(define(), actor="ann")
+    registry.add_concept(define(name="Gun"), actor="bob")
+    info = registry.add_version("pistol", [collect()], actor="cem")
+    registry.release("default", actor="dia")
+    events = registry.audit_events()
+    assert [(e.number, e.actor, e.action, e.subject) for e in events] == [
+        (1, "ann", "concept.add", "pistol"),
+        (2, "bob", "concept.define", "pistol"),
+        (3, "cem", "version.add", "pistol@1"),
+        (4, "dia", "release.add", "default#1"),
+    ]
+    assert events[2].details == {"content_digest": info.content_digest}
+    assert [e.prev_digest for e in events] == ["0" * 64, *(e.digest for e in events[:-1])]
+
+
+def test_a_changed_event_breaks_the_chain(tmp_path, define):
+    registry = Registry.create(tmp_path)
+    registry.add_concept(define(), actor="ann")
+    registry.add_concept(define("bomb"), actor="ann")
+    with transaction(registry.engine, write=True) as connection:
+        connection.execute(text("DROP TRIGGER uvr_audit_event_update"))
+        connection.execute(text("UPDATE audit_event SET actor = 'eve' WHERE number = 1"))
+    with pytest.raises(VerificationError, match="broken at event 1"):
+        registry.audit_events()
+
+
+def test_damaged_blobs_are_noticed(registry, define, collect):
+    registry.add_concept(define(), actor="ann")
+    made = collect()
+    registry.add_version("pistol", [made], actor="ann")
+    registry.release("default", actor="ann")
+    for path in (registry.home / "blobs").rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(VerificationError, match="is corrupt"):
+        registry.anchor_set("pistol", made[0].space)
+    with pytest.raises(VerificationError, match="is corrupt"):
+        registry.bundle("default")
+
+
+def test_versions_have_the_same_digest_in_every_registry(tmp_path, define, collect):
+    digests = set()
+    for name in ("one", "two"):
+        registry = Registry.create(tmp_path / name)
+        registry.add_concept(define("bomb" if name == "two" else "knife"), actor=name)
+        registry.add_concept(define(), actor=name)
+        digests.add(registry.add_version("pistol", [collect()], actor=name).content_digest)
+    assert len(digests) == 1
+
+
+def test_create_twice_keeps_what_is_there(tmp_path, define):
+    Registry.create(tmp_path).add_concept(define(), actor="ann")
+    assert [info.slug for info in Registry.create(tmp_path).concepts()] == ["pistol"]
+    assert [info.slug for info in Registry.open(tmp_path).concepts()] == ["pistol"]
+
+
+def test_open_without_a_registry_says_how_to_make_one(tmp_path):
+    with pytest.raises(NotFoundError, match="Run `uvr-registry init`"):
+        Registry.open(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    (tmp_path / "registry.db").touch()
+    with pytest.raises(NotFoundError, match="Run `uvr-registry init`"):
+        Registry.open(tmp_path)
+
+
+def test_another_schema_is_refused(tmp_path):
+    registry = Registry.create(tmp_path)
+    with transaction(registry.engine, write=True) as connection:
+        connection.execute(text("UPDATE uvr_alembic_version SET version_num = '9999'"))
+    with pytest.raises(SchemaError, match="has schema 9999, this program works with 0001"):
+        Registry.open(tmp_path)
+    with pytest.raises(SchemaError, match="cannot be migrated"):
+        Registry.create(tmp_path)
+
+
+def test_a_file_that_is_no_database(tmp_path):
+    (tmp_path / "registry.db").write_bytes(b"not a database, but long enough to be read" * 50)
+    with pytest.raises(VerificationError, match="is corrupt"):
+        Registry.open(tmp_path)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "martian://user:secret@host/db"])
+def test_unusable_urls_are_refused_without_their_password(tmp_path, url):
+    with pytest.raises(UVRError) as caught:
+        Registry.open(tmp_path, url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_home_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UVRError, match="Cannot make a registry"):
+        Registry.create(tmp_path / "file" / "home")
+
+
+def test_the_environment_names_the_database(tmp_path, monkeypatch, define):
+    monkeypatch.setenv("UVR_DATABASE_URL", f"sqlite:///{tmp_path / 'other.db'}")
+    Registry.create(tmp_path / "home").add_concept(define(), actor="ann")
+    assert (tmp_path / "other.db").exists()
+    assert not (tmp_path / "home" / "registry.db").exists()
+
+
+def test_a_held_write_lock_is_told(tmp_path, define, monkeypatch):
+    registry = Registry.create(tmp_path)
+    quick = tuple(p.replace("10000", "50") for p in db.SQLITE_PRAGMAS)
+    monkeypatch.setattr(db, "SQLITE_PRAGMAS", quick)
+    with transaction(registry.engine, write=True):
+        assert registry.concepts() == []  # Readers do not wait.
+        with pytest.raises(BusyError, match="Try again in a moment"):
+            registry.add_concept(define(), actor="ann")
+
+
+def test_parallel_writers_get_numbers_of_their_own(registry, define, collect):
+    registry.add_concept(define(), actor="ann")
+    numbers = []
+
+    def add(seed):
+        numbers.append(registry.add_version("pistol", [collect(seed)], actor="ann").number)
+
+    threads = [threading.Thread(target=add, args=(seed,)) for seed in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(numbers) == [1, 2, 3, 4, 5, 6]
+    assert len(registry.audit_events()) == 7
+
+
+def test_definitions_are_stored_whole(registry, define):
+    made = define(edits=("make it snow",), benign=("a tree",), parameters={"shrinkage": 0.1})
+    registry.add_concept(made, actor="ann")
+    assert registry.concept("pistol").definition == made
+
+
+def test_importing_the_registry_loads_neither_alembic_nor_faiss():
+    code = (
+        "import sys, registry.registry; "
+        "print([name for name in ('alembic', 'faiss', 'torch', 'click') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_processes_may_create_one_registry_together(tmp_path):
+    code = "import sys, registry.registry as r; r.Registry.create(sys.argv[1])"
+    command = [sys.executable, "-c", code, str(tmp_path / "home")]
+    running = [subprocess.Popen(command) for _ in range(3)]
+    assert [process.wait() for process in running] == [0, 0, 0]
+    assert Registry.open(tmp_path / "home").concepts() == []

@@ -1,0 +1,56 @@
+import os
+
+import pytest
+
+from concepts.digest import sha256
+from concepts.errors import UVRError, VerificationError
+from registry.store import BlobStore
+
+
+@pytest.fixture
+def store(tmp_path):
+    return BlobStore(tmp_path)
+
+
+def test_a_blob_lies_under_its_digest(store, tmp_path):
+    digest = store.put(b"hello")
+    assert digest == sha256(b"hello")
+    path = tmp_path / "sha256" / digest[:2] / digest
+    assert (path.read_bytes(), store.get(digest)) == (b"hello", b"hello")
+    assert digest in store
+    assert store.put_new(b"hello") == (digest, False)
+
+
+def test_damaged_and_missing_blobs_are_refused(store):
+    digest = store.put(b"hello")
+    store.path(digest).write_bytes(b"hullo")
+    with pytest.raises(VerificationError, match="is corrupt"):
+        store.get(digest)
+    assert store.put_new(b"hello") == (digest, False)  # Storing it again repairs it.
+    assert store.get(digest) == b"hello"
+    store.discard(digest)
+    with pytest.raises(VerificationError, match="cannot be read"):
+        store.get(digest)
+
+
+def test_a_full_disk_leaves_no_file(store, tmp_path, full_disk):
+    with full_disk(), pytest.raises(UVRError, match="The disk is full"):
+        store.put(b"hello")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_the_bytes_are_on_disk_before_the_name_is(store, monkeypatch):
+    events = []
+    monkeypatch.setattr(os, "fsync", lambda _handle: events.append("sync"))
+    replace = type(store.root).replace
+    monkeypatch.setattr(
+        type(store.root), "replace", lambda *args: (events.append("rename"), replace(*args))
+    )
+    store.put(b"hello")
+    assert events == ["sync", "rename", "sync", "sync"]
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "", "A" * 64])
+def test_other_names_are_no_digest(store, name):
+    with pytest.raises(ValueError, match="is not a SHA-256"):
+        store.path(name)

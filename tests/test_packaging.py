@@ -1,0 +1,138 @@
+"""What must hold of the package as a whole: light imports, complete docs, shipped data."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.resources import files
+from itertools import chain
+from pathlib import Path
+
+import click
+import pytest
+
+from cli import DEMO_CONCEPTS, cli
+from concepts.definition import load_shipped, shipped_definitions
+from uvr.testbed.scenes import BACKGROUNDS, SYNONYMS, THINGS, WHERE
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = {"alembic", "diffusers", "faiss", "numpy", "PIL", "sqlalchemy", "torch", "transformers"}
+
+
+def modules_after(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter holds after running some code."""
+    script = f"import json, sys\n{code}\nprint(json.dumps(sorted(sys.modules)))"
+    found = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    return {name.partition(".")[0] for name in json.loads(found.stdout.splitlines()[-1])}
+
+
+def commands(group: click.Group, prefix: str = "") -> dict[str, click.Command]:
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found |= commands(command, f"{prefix}{name} ")
+        else:
+            found[prefix + name] = command
+    return found
+
+
+def test_help_imports_nothing_heavy():
+    code = "import cli\ntry: cli.main(['--help'])\nexcept SystemExit: pass"
+    assert modules_after(code) & HEAVY == set()
+
+
+def test_concepts_package_imports_neither_sql_nor_torch():
+    code = "import concepts.anchors, concepts.bundle, concepts.definition, concepts.summary"
+    assert modules_after(code) & HEAVY <= {"numpy"}
+
+
+def test_registry_does_not_import_torch():
+    assert (
+        modules_after("import registry.registry") & {"torch", "diffusers", "transformers"} == set()
+    )
+
+
+def test_engine_does_not_import_sql():
+    assert modules_after("import uvr.collection, uvr.drawing") & {"sqlalchemy", "alembic"} == set()
+
+
+@pytest.mark.parametrize("name", sorted(commands(cli)))
+def test_every_command_is_in_the_readme(name: str):
+    assert f"| `{name}` |" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_names_no_command_that_does_not_exist():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("## Commands")[2].partition("Errors are")[0]
+    assert set(re.findall(r"^\| `([a-z -]+)` \|", table, re.MULTILINE)) == set(commands(cli))
+
+
+@pytest.mark.parametrize("name", sorted(commands(cli)))
+def test_every_command_has_an_example(name: str):
+    assert f"uvr-registry {name}" in (commands(cli)[name].help or "")
+
+
+def test_every_shipped_file_is_named_after_its_slug():
+    assert {load_shipped(slug).slug for slug in shipped_definitions()} == set(shipped_definitions())
+
+
+def test_every_category_ships_for_real_models_and_for_the_testbed():
+    shipped = [load_shipped(slug) for slug in shipped_definitions()]
+    for testbed in (True, False):
+        chosen = [item for item in shipped if item.slug.startswith("testbed-") == testbed]
+        assert {item.category for item in chosen} == {"nudity", "ip-character", "object"}
+
+
+def test_shipped_definitions_have_what_collection_needs():
+    for slug in shipped_definitions():
+        definition = load_shipped(slug)
+        counts = [len(getattr(definition, name)) for name in ("prompts", "near_misses", "benign")]
+        assert min(counts) >= 8, slug
+        assert definition.edits, slug
+
+
+def test_the_demo_uses_the_testbed_definitions():
+    testbed = {slug for slug in shipped_definitions() if slug.startswith("testbed-")}
+    assert {f"testbed-{name}" for name in DEMO_CONCEPTS} == testbed
+
+
+def test_testbed_prompts_name_things_and_backgrounds_of_the_world():
+    nouns = {*THINGS, *(word for words in SYNONYMS.values() for word in words)}
+    part = rf"an? (?:{'|'.join(sorted(nouns))}) (?:{'|'.join(WHERE.values())})"
+    grammar = re.compile(rf"{part}(?: and {part})? on a (?:{'|'.join(BACKGROUNDS)}) background")
+    for name in DEMO_CONCEPTS:
+        item = load_shipped(f"testbed-{name}")
+        for prompt in (*item.prompts, *item.near_misses, *item.paraphrases, *item.benign):
+            assert grammar.fullmatch(prompt), prompt
+
+
+def test_every_package_of_the_tree_is_packaged():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    tops = ("concepts", "migrations", "registry", "uvr")
+    found = {
+        str(path.parent.relative_to(ROOT)).replace("/", ".")
+        for top in tops
+        for path in (ROOT / top).rglob("__init__.py")
+    }
+    assert found == set(project["tool"]["setuptools"]["packages"])
+
+
+@pytest.mark.parametrize("package", ["concepts", "registry", "uvr"])
+def test_packages_are_typed(package: str):
+    assert (files(package) / "py.typed").is_file()
+
+
+def test_constraints_pin_every_direct_dependency():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = chain.from_iterable(project["optional-dependencies"].values())
+    wanted = [*project["dependencies"], *extras]
+    names = {re.split(r"[\[<>=!]", item)[0].lower().replace("_", "-") for item in wanted}
+    pinned = {
+        line.partition("==")[0].lower().replace("_", "-")
+        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+        if "==" in line
+    }
+    assert names <= pinned

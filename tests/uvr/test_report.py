@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from concepts.errors import NotFoundError
+from uvr.report import ConceptFinding, RegulationReport
+
+
+def finding(slug: str, score: float) -> ConceptFinding:
+    mask = np.array([[True, False], [False, False]]) if score >= 2 else np.zeros((2, 2), bool)
+    return ConceptFinding(
+        slug=slug,
+        name=slug.title(),
+        version=3,
+        enforced=True,
+        fired=bool(mask.any()),
+        step=1,
+        sigma=0.9,
+        score=score,
+        threshold=2.0,
+        area=float(mask.mean()),
+        mask=mask,
+        scores=np.array([[score, 0], [0, 0]], dtype=np.float32),
+    )
+
+
+@pytest.fixture
+def report() -> RegulationReport:
+    images = [[finding("ball", 4.0), finding("cup", 1.0)], [finding("ball", 0.5)]]
+    return RegulationReport("demo", 2, "f" * 64, "tiny", looked=True, images=images)
+
+
+def test_report_is_plain_json(report: RegulationReport, tmp_path: Path) -> None:
+    report.save(tmp_path / "report.json")
+    data = json.loads((tmp_path / "report.json").read_text())
+    assert data["fired"] is True
+    assert (data["bundle"], data["sequence"], data["notes"]) == ("demo", 2, [])
+    assert data["images"][0][0] == {
+        "slug": "ball",
+        "name": "Ball",
+        "version": 3,
+        "enforced": True,
+        "fired": True,
+        "step": 1,
+        "sigma": 0.9,
+        "score": 4.0,
+        "threshold": 2.0,
+        "area": 0.25,
+        "mask": ["10", "00"],
+    }
+    assert [report.fired_in(index) for index in range(2)] == [["ball"], []]
+
+
+def test_overlay_reddens_and_outlines_what_fired(report: RegulationReport) -> None:
+    picture = Image.new("RGB", (40, 40), (120, 120, 120))
+    overlay = np.asarray(report.overlay(picture, 0)).astype(int)
+    assert overlay.shape == (40, 40, 3)
+    assert overlay[0, 0].tolist() == [255, 255, 0]
+    assert overlay[8, 8, 0] > overlay[8, 8, 2] + 50
+    assert np.ptp(overlay[35, 35]) < 5
+
+
+def test_overlay_of_a_concept_that_is_not_in_the_report_is_refused(
+    report: RegulationReport,
+) -> None:
+    with pytest.raises(NotFoundError, match="no concept 'bomb'"):
+        report.overlay(Image.new("RGB", (8, 8)), 0, "bomb")

@@ -1,0 +1,32 @@
+"""Visual safety regulation for stock FLUX pipelines: find banned concepts early, keep them out.
+
+The public names load on first use, so that ``import uvr`` does not import torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from uvr.attachment import Attachment
+    from uvr.profiles import ModelProfile, profile_for
+    from uvr.regulator import Regulator
+    from uvr.report import RegulationReport
+
+__all__ = ["Attachment", "ModelProfile", "RegulationReport", "Regulator", "profile_for"]
+
+_HOMES = {
+    "Attachment": "uvr.attachment",
+    "ModelProfile": "uvr.profiles",
+    "RegulationReport": "uvr.report",
+    "Regulator": "uvr.regulator",
+    "profile_for": "uvr.profiles",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'uvr' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,219 @@
+"""From anchors to a scorer: one whitened vector a concept, thresholds at target error rates.
+
+Thresholds are measured by two-fold cross-fitting: the pictures of one half score the direction that
+was fitted on the other half, so that no threshold comes from patches which fitted its direction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from concepts.anchors import AnchorSet, Scorer
+from concepts.errors import UVRError
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A scoring vector, standardised: counter-anchors score 0 on average with deviation 1."""
+
+    weight: NDArray[np.float64]
+    offset: float
+
+    def scores(self, features: Array) -> NDArray[np.float64]:
+        """Score features, (..., dim)."""
+        scores: NDArray[np.float64] = features @ self.weight + self.offset
+        return scores
+
+
+def fit_direction(
+    anchors: Array,
+    counters: Array,
+    *,
+    rule: str = "whitened",
+    shrinkage: float = 0.1,
+    weights: NDArray[np.float64] | None = None,
+) -> Direction:
+    """Fit the vector that tells anchors from counter-anchors.
+
+    Args:
+        anchors: (n, dim).
+        counters: (m, dim), m >= 2.
+        rule: "whitened", ``(cov + lambda I)^-1 (mean anchor - mean counter-anchor)`` with lambda =
+            ``shrinkage`` times the mean variance; or "mean", the mean anchor (the reference's).
+        shrinkage: See ``rule``.
+        weights: Weight of each counter-anchor, (m,), summing to 1; equal by default.
+    """
+    if weights is None:
+        weights = np.full(len(counters), 1 / len(counters))
+    mean_anchor = anchors.mean(axis=0, dtype=np.float64)
+    mean_counter = weights @ counters
+    if rule == "mean":
+        weight = mean_anchor
+    elif rule == "whitened":
+        covariance = _covariance(counters, mean_counter, weights)
+        ridge = shrinkage * float(np.trace(covariance)) / len(covariance)
+        covariance[np.diag_indices_from(covariance)] += max(ridge, 1e-12)
+        weight = np.linalg.solve(covariance, mean_anchor - mean_counter)
+    else:
+        raise ValueError(f"unknown rule {rule!r}; expected 'whitened' or 'mean'")
+    raw = counters @ weight
+    centre = float(weights @ raw)
+    spread = max(float(np.sqrt(weights @ (raw - centre) ** 2)), 1e-12)
+    return Direction(weight / spread, -centre / spread)
+
+
+def _covariance(
+    features: Array, mean: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Covariance in float64, in blocks: a million patches of 3,072 numbers fit in memory once."""
+    total = np.zeros((features.shape[1], features.shape[1]))
+    for start in range(0, len(features), 8192):
+        centred = features[start : start + 8192] - mean
+        total += (centred * weights[start : start + 8192, None]).T @ centred
+    return total
+
+
+def balanced_weights(within: NDArray[np.bool_], share: float = 0.5) -> NDArray[np.float64]:
+    """Weigh counter-anchors so that those from pictures of the concept count for ``share``.
+
+    Every patch of a picture knows a little of what else is in it. Counter-anchors from the same
+    pictures as the anchors, usually few, are what makes a direction say *where* a concept is and
+    not only *that* it is there.
+    """
+    inside, outside = int(within.sum()), int((~within).sum())
+    if inside == 0 or outside == 0:
+        return np.full(len(within), 1 / len(within))
+    return np.where(within, share / inside, (1 - share) / outside)
+
+
+def fit_scorer(
+    anchor_set: AnchorSet,
+    *,
+    rule: str = "whitened",
+    shrinkage: float = 0.1,
+    image_false_positive_rate: float = 0.01,
+    patch_false_positive_rate: float = 0.02,
+    within_share: float = 0.5,
+) -> Scorer:
+    """Fit a concept's scorer and set its thresholds at target false-positive rates.
+
+    The seed threshold is a quantile, over counter pictures that hold no anchor, of each picture's
+    highest patch score: about ``image_false_positive_rate`` of benign pictures reach it. The grow
+    threshold is a quantile over their patches. With fewer pictures than the rate can resolve, the
+    highest score seen is the threshold; the metadata says how many there were.
+
+    Args:
+        anchor_set: Anchors and counter-anchors of one space.
+        rule: See ``fit_direction``.
+        shrinkage: See ``fit_direction``.
+        image_false_positive_rate: Benign pictures that may reach the seed threshold.
+        patch_false_positive_rate: Their patches that may reach the grow threshold.
+        within_share: See ``balanced_weights``.
+
+    Raises:
+        UVRError: No anchors, or fewer than two counter pictures without anchors.
+    """
+    anchors, counters = anchor_set.anchors, anchor_set.counter_anchors
+    benign = ~np.isin(anchor_set.counter_images, anchor_set.anchor_images)
+    pictures = np.unique(anchor_set.counter_images[benign])
+    if len(anchors) == 0 or len(pictures) < 2:
+        raise UVRError(
+            f"Cannot calibrate from {len(anchors)} anchors and {len(pictures)} benign pictures; "
+            "at least one anchor and two pictures without the concept are needed."
+        )
+    held_out = _cross_scores(anchor_set, rule, shrinkage, within_share)
+    benign_scores = held_out.counters[benign]
+    per_picture = _highest(benign_scores, anchor_set.counter_images[benign])
+    grow = _upper_quantile(benign_scores, patch_false_positive_rate)
+    seed = max(_upper_quantile(per_picture, image_false_positive_rate), grow)
+    found = _highest(held_out.anchors, anchor_set.anchor_images) >= seed
+    direction = fit_direction(
+        anchors,
+        counters,
+        rule=rule,
+        shrinkage=shrinkage,
+        weights=balanced_weights(~benign, within_share),
+    )
+    metadata: dict[str, Any] = {
+        "shrinkage": shrinkage,
+        "within_share": within_share,
+        "image_false_positive_rate": image_false_positive_rate,
+        "patch_false_positive_rate": patch_false_positive_rate,
+        "benign_pictures": len(pictures),
+        "concept_pictures": len(found),
+        "held_out_recall": round(float(found.mean()), 4),
+    }
+    return Scorer(
+        rule=rule,
+        weights=direction.weight[None].astype(np.float32),
+        offset=np.array([direction.offset], dtype=np.float32),
+        seed_threshold=float(seed),
+        grow_threshold=float(grow),
+        metadata=metadata,
+    )
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    anchors: NDArray[np.float64]
+    counters: NDArray[np.float64]
+
+
+def _cross_scores(
+    anchor_set: AnchorSet, rule: str, shrinkage: float, within_share: float
+) -> _HeldOut:
+    """Score each half of the pictures with a direction fitted on the other half."""
+    anchor_half = _halves(anchor_set.anchor_images)
+    # A picture that holds the concept keeps its counter-anchors in its anchors' half.
+    counter_half = _halves(anchor_set.counter_images, anchor_set.anchor_images)
+    within = np.isin(anchor_set.counter_images, anchor_set.anchor_images)
+    anchor_scores = np.zeros(len(anchor_half))
+    counter_scores = np.zeros(len(counter_half))
+    for half in (False, True):
+        fit_anchors = anchor_set.anchors[anchor_half != half]
+        fit_counters = anchor_set.counter_anchors[counter_half != half]
+        if len(fit_anchors) == 0:  # all anchors come from one picture
+            fit_anchors = anchor_set.anchors
+        direction = fit_direction(
+            fit_anchors,
+            fit_counters,
+            rule=rule,
+            shrinkage=shrinkage,
+            weights=balanced_weights(within[counter_half != half], within_share),
+        )
+        anchor_scores[anchor_half == half] = direction.scores(
+            anchor_set.anchors[anchor_half == half]
+        )
+        counter_scores[counter_half == half] = direction.scores(
+            anchor_set.counter_anchors[counter_half == half]
+        )
+    return _HeldOut(anchor_scores, counter_scores)
+
+
+def _halves(images: NDArray[np.int32], known: NDArray[np.int32] | None = None) -> NDArray[np.bool_]:
+    """Assign every other picture, in order of its number, to the second half."""
+    half: dict[int, bool] = {}
+    for group in (known, images):
+        if group is not None:
+            fresh = [int(image) for image in np.unique(group) if int(image) not in half]
+            half |= {image: place % 2 == 1 for place, image in enumerate(fresh)}
+    return np.array([half[int(image)] for image in images], dtype=bool)
+
+
+def _highest(scores: NDArray[np.float64], images: NDArray[np.int32]) -> NDArray[np.float64]:
+    _, inverse = np.unique(images, return_inverse=True)
+    highest = np.full(int(inverse.max()) + 1, -np.inf)
+    np.maximum.at(highest, inverse, scores)
+    return highest
+
+
+def _upper_quantile(scores: NDArray[np.float64], rate: float) -> float:
+    """Smallest step above a score that at most ``rate`` of the scores reach."""
+    quantile = float(np.quantile(scores, 1 - rate, method="higher"))
+    return float(np.nextafter(np.float32(quantile), np.float32(np.inf)))

@@ -1,0 +1,54 @@
+"""Draw one picture with a pipeline, regulated by a bundle or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from PIL import Image
+
+from concepts.bundle import Bundle
+from uvr.extract import Progress
+from uvr.profiles import ModelProfile
+from uvr.regulator import Regulator
+from uvr.report import RegulationReport
+
+
+def draw(
+    pipe: Any,
+    profile: ModelProfile,
+    request: Mapping[str, Any],
+    *,
+    seed: int = 0,
+    bundle: Bundle | None = None,
+    progress: Progress | None = None,
+) -> tuple[Image.Image, RegulationReport | None]:
+    """Call a pipeline once.
+
+    Args:
+        pipe: A FLUX pipeline.
+        profile: Its profile; gives the arguments that ``request`` does not.
+        request: Arguments of the call: ``prompt``, and ``image`` for editing.
+        seed: Of the noise; the same with and without a bundle.
+        bundle: What to keep out; None for the stock pipeline.
+        progress: Called after each step with steps done and steps in all.
+
+    Raises:
+        MismatchError: The bundle was made for another model or task.
+    """
+    arguments = {**profile.call, **request}
+    generator = torch.Generator().manual_seed(seed)
+
+    def after_step(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        if progress is not None:
+            progress(step + 1, pipe.num_timesteps)
+        return tensors
+
+    with ExitStack() as stack:
+        attachment = None
+        if bundle is not None:
+            attachment = stack.enter_context(Regulator(bundle, profile=profile).attach(pipe))
+        images = pipe(**arguments, generator=generator, callback_on_step_end=after_step).images
+    return images[0], attachment.last if attachment else None

@@ -1,0 +1,1 @@
+"""Measures: judges that say what a picture shows, and the figures made with them."""

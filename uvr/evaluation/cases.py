@@ -1,0 +1,118 @@
+"""Seeded prompts and edits to measure on, and the pictures drawn for them.
+
+A case is one picture to draw: its seed, what was asked, and what must and must not be seen.
+The same case with the same seed is drawn by the stock pipeline and by the regulated one.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from concepts.bundle import Bundle
+from uvr.profiles import profile_for
+from uvr.regulator import Regulator
+from uvr.report import RegulationReport
+from uvr.testbed import scenes
+from uvr.testbed.samples import keeping_edit
+
+BATCH = 10
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One picture to draw.
+
+    Attributes:
+        prompt: Caption, or edit instruction.
+        source: The picture to edit, or None for text-to-image.
+        target: The scene that was asked for.
+        banned: The banned thing in it, or None.
+        seed: Of the picture's noise.
+    """
+
+    prompt: str
+    source: Image.Image | None
+    target: scenes.Scene
+    banned: str | None
+    seed: int
+
+    @property
+    def benign(self) -> tuple[scenes.Placed, ...]:
+        """The things that must stay."""
+        return tuple(p for p in self.target.things if p.thing != self.banned)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Pictures of cases in their order, each one's report row, and the seconds a picture."""
+
+    images: list[Image.Image]
+    reports: list[tuple[RegulationReport, int]]
+    seconds: float
+
+
+def _scene(rng: np.random.Generator, banned: str | None, index: int) -> scenes.Scene:
+    """One or two things (every other case two), one of them banned if one is named."""
+    pool = (*scenes.BENIGN, *scenes.NEAR_MISSES)
+    count = 1 + index % 2
+    things = [str(t) for t in rng.choice(pool, size=count, replace=False)]
+    if banned is not None:
+        things[int(rng.integers(count))] = banned
+    return scenes.random_scene(rng, things=things)
+
+
+def make_cases(task: str, banned: str | None, count: int, seed: int) -> list[Case]:
+    """Cases of `task` that ask for `banned` (or for benign things only), from `seed`.
+
+    Edits are "keep" edits: the source holds the banned thing and the instruction leaves it.
+    """
+    rng = np.random.default_rng([seed, *(banned or "").encode(), *task.encode()])
+    cases = []
+    for index in range(count):
+        scene = _scene(rng, banned, index)
+        noise = int(rng.integers(2**31))
+        if task == "t2i":
+            cases.append(Case(scenes.caption(scene), None, scene, banned, noise))
+        else:
+            edit = keeping_edit(rng, scene)
+            picture = scenes.render(scene)[0]
+            cases.append(Case(edit.instruction, picture, edit.target, banned, noise))
+    return cases
+
+
+def draw_cases(
+    pipe: Any,
+    cases: Sequence[Case],
+    bundle: Bundle | None = None,
+    progress: Progress | None = None,
+) -> Drawn:
+    """Draw every case, BATCH at a time, regulated by `bundle` if there is one."""
+    call = dict(profile_for(pipe).call)
+    images: list[Image.Image] = []
+    reports: list[tuple[RegulationReport, int]] = []
+    start = time.perf_counter()
+    with ExitStack() as stack:
+        attachment = None
+        if bundle is not None:
+            attachment = stack.enter_context(Regulator(bundle).attach(pipe))
+        for first in range(0, len(cases), BATCH):
+            part = cases[first : first + BATCH]
+            sources = {"image": [c.source for c in part]} if part[0].source is not None else {}
+            images += pipe(
+                prompt=[case.prompt for case in part],
+                generator=[torch.Generator().manual_seed(case.seed) for case in part],
+                **sources,
+                **call,
+            ).images
+            if attachment is not None:
+                reports += [(attachment.last, index) for index in range(len(part))]
+            if progress is not None:
+                progress(len(images), len(cases))
+    return Drawn(images, reports, (time.perf_counter() - start) / max(1, len(cases)))

@@ -1,0 +1,153 @@
+"""What a regulated generation found: per picture and concept, as JSON and as a heat map."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from concepts.errors import NotFoundError
+
+
+@dataclass(frozen=True)
+class ConceptFinding:
+    """One concept in one picture, decided once, at the look step.
+
+    Attributes:
+        slug: The concept.
+        name: Its display name.
+        version: Version number in the registry.
+        enforced: False when the concept is only observed or a host let it through.
+        fired: Whether a patch reached the threshold.
+        step: Number of the look step in the schedule.
+        sigma: Its noise level.
+        score: Highest patch score.
+        threshold: "score >= threshold is a match".
+        area: Share of the picture's patches under the mask, 0 to 1.
+        mask: (rows, columns), bool.
+        scores: (rows, columns), float32.
+    """
+
+    slug: str
+    name: str
+    version: int
+    enforced: bool
+    fired: bool
+    step: int
+    sigma: float
+    score: float
+    threshold: float
+    area: float
+    mask: NDArray[np.bool_] = field(repr=False)
+    scores: NDArray[np.float32] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form; the mask as rows of 0 and 1, without the score map."""
+        plain = {
+            name: getattr(self, name)
+            for name in ("slug", "name", "version", "enforced", "fired", "step")
+        }
+        numbers = ("sigma", "score", "threshold", "area")
+        plain |= {name: round(float(getattr(self, name)), 6) for name in numbers}
+        rows = ["".join("1" if cell else "0" for cell in row) for row in self.mask]
+        return {**plain, "mask": rows}
+
+
+@dataclass
+class RegulationReport:
+    """One call of a regulated pipeline.
+
+    Attributes:
+        bundle: Name of the bundle.
+        sequence: Release number.
+        digest: Digest of the bundle.
+        profile: Name of the model profile.
+        rewound: Whether the steps before the look were run again, regulated.
+        looked: False when the call ended before its look step.
+        images: For each picture of the batch, its findings in the bundle's order of concepts.
+        notes: Anything a reader should know about this call.
+    """
+
+    bundle: str
+    sequence: int
+    digest: str
+    profile: str
+    rewound: bool = False
+    looked: bool = False
+    images: list[list[ConceptFinding]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def fired(self) -> bool:
+        """Whether any concept fired in any picture."""
+        return any(finding.fired for findings in self.images for finding in findings)
+
+    def fired_in(self, index: int) -> list[str]:
+        """Slugs of the concepts that fired in one picture."""
+        return [finding.slug for finding in self.images[index] if finding.fired]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        names = ("bundle", "sequence", "digest", "profile", "rewound", "looked", "notes")
+        header = {name: getattr(self, name) for name in names}
+        images = [[finding.to_dict() for finding in findings] for findings in self.images]
+        return {**header, "fired": self.fired, "images": images}
+
+    def to_json(self) -> str:
+        """JSON text."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    def save(self, path: Path | str) -> None:
+        """Write the report as JSON."""
+        Path(path).write_text(self.to_json(), encoding="utf-8")
+
+    def overlay(self, image: Image.Image, index: int, concept: str | None = None) -> Image.Image:
+        """Draw how strongly each patch matched over a picture, and outline the mask.
+
+        Args:
+            image: The picture, at any size.
+            index: Its place in the batch.
+            concept: A slug; the strongest concept in the picture by default.
+        """
+        finding = self._finding(index, concept)
+        if finding is None:
+            return image.convert("RGB")
+        return heat_map(image, finding)
+
+    def _finding(self, index: int, concept: str | None) -> ConceptFinding | None:
+        findings = self.images[index] if index < len(self.images) else []
+        if concept is None:
+            return max(findings, key=lambda f: (f.fired, f.score - f.threshold), default=None)
+        for finding in findings:
+            if finding.slug == concept:
+                return finding
+        raise NotFoundError(f"The report of picture {index} has no concept {concept!r}.")
+
+
+def heat_map(image: Image.Image, finding: ConceptFinding) -> Image.Image:
+    """Blend a finding over a picture: grey picture, red where it matched, mask outlined."""
+    width, height = image.size
+    picture = np.asarray(image.convert("RGB"), dtype=np.float32)
+    grey = picture.mean(axis=2, keepdims=True) * 0.5 + picture * 0.2 + 60
+    scale = max(abs(finding.threshold), 1e-6)
+    heat = np.clip(finding.scores / scale, 0, 1.5).astype(np.float32) / 1.5
+    smooth = Image.fromarray(heat).resize((width, height), Image.Resampling.BILINEAR)
+    alpha = np.asarray(smooth)[:, :, None] * 0.85
+    blended = grey * (1 - alpha) + np.array([235.0, 40.0, 20.0], dtype=np.float32) * alpha
+    blended[_outline(finding.mask, height, width)] = (255, 255, 0)
+    return Image.fromarray(np.clip(blended, 0, 255).astype(np.uint8))
+
+
+def _outline(mask: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
+    """Pixels of the mask that touch something outside of it."""
+    nearest = Image.fromarray(mask.astype(np.uint8)).resize((width, height), Image.Resampling(0))
+    inside = np.asarray(nearest).astype(bool)
+    padded = np.pad(inside, 1)
+    core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    edge: NDArray[np.bool_] = inside & ~core
+    return edge
