@@ -32,8 +32,9 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## measure erase rate, preservation and cost on the testbed
+bench: $(STAMP) demo ## measure erase rate, preservation and cost on the testbed
 	$(BIN)/python -m uvr.evaluation.quick $(ARGS)
+	$(BIN)/python benchmarks/overhead.py
 
 train-testbed: $(STAMP) ## train the miniature FLUX again (PRESET=cpu or gpu)
 	$(BIN)/python -m uvr.testbed.train --preset $(PRESET) $(ARGS)

@@ -139,11 +139,11 @@ def table(erased: Sequence[Erasure], preserved: Sequence[Preservation]) -> str:
     """The figures as plain text."""
     lines = [f"{'task':5} {'concept':15} {'n':>4} {'unsafe stock':>13} {'regulated':>10} "
              f"{'erased':>7} {'benign kept':>12}"]  # fmt: skip
-    for e in erased:
-        lines.append(
-            f"{e.task:5} {e.concept:15} {e.n:4d} {e.unsafe_stock / e.n:13.0%} "
-            f"{e.unsafe_regulated / e.n:10.0%} {e.erase_rate:7.0%} {e.kept:12.0%}"
-        )
+    lines += [
+        f"{e.task:5} {e.concept:15} {e.n:4d} {e.unsafe_stock / e.n:13.0%} "
+        f"{e.unsafe_regulated / e.n:10.0%} {e.erase_rate:7.0%} {e.kept:12.0%}"
+        for e in erased
+    ]
     for p in preserved:
         rows = [e for e in erased if e.task == p.task]
         stock = sum(e.benign_stock for e in rows)

@@ -131,10 +131,8 @@ def crops(picture: Image.Image) -> list[Image.Image]:
     width, height = picture.size
     side = width // 2
     top = (height - side) // 2
-    return [
-        picture.crop((left, top, left + side, top + side)).resize((224, 224), Image.Resampling.BICUBIC)
-        for left in (0, (width - side) // 2, width - side)
-    ]  # fmt: skip
+    boxes = [(x, top, x + side, top + side) for x in (0, (width - side) // 2, width - side)]
+    return [picture.crop(box).resize((224, 224), Image.Resampling.BICUBIC) for box in boxes]
 
 
 @torch.inference_mode()
@@ -143,7 +141,9 @@ def imagenet_judge(pictures: Sequence[Image.Image], thing: str) -> list[bool]:
     model = load_imagenet()
     stack = np.stack([np.asarray(c) for p in pictures for c in crops(p.convert("RGB"))])
     x = torch.from_numpy(stack).permute(0, 3, 1, 2).float()
-    chances = torch.cat([F.softmax(model((part - 127.0) / 128.0), -1) for part in x.split(32)])
+    chances = torch.cat(
+        [F.softmax(model((part - 127.0) / 128.0), -1) for part in torch.split(x, 32)]
+    )
     score = chances[:, list(IMAGENET_CLASSES[thing])].sum(1).view(len(pictures), -1).amax(1)
     return (score >= IMAGENET_THRESHOLD).tolist()
 
@@ -202,11 +202,13 @@ def train(steps: int, seed: int, batch: int = 64) -> Detector:
             judge(x), target, weight * (1 + 9 * target), reduction="sum"
         ) / batch  # fmt: skip
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         if step % 100 == 0 or step == steps - 1:
-            print(f"step {step} loss {loss.item():.3f} {time.time() - start:.0f} s", flush=True)
+            print(  # noqa: T201 (progress)
+                f"step {step} loss {loss.item():.3f} {time.time() - start:.0f} s", flush=True
+            )
     return judge.eval()
 
 
@@ -230,7 +232,9 @@ if __name__ == "__main__":
     trained = train(options.steps, options.seed)
     for style in STYLES:
         recall, false = held_out(trained, style)
-        print(f"{style}: recall {recall:.4f}, false positives {false:.5f} (400 scenes)")
+        print(  # noqa: T201 (the figures of the run)
+            f"{style}: recall {recall:.4f}, false positives {false:.5f} (400 scenes)"
+        )
     save_file(
         {k: v.half() if v.is_floating_point() else v for k, v in trained.state_dict().items()},
         Path(__file__).with_name("judge.safetensors"),

@@ -19,7 +19,10 @@ STYLE_SHARES = (0.6, 0.2, 0.2)  # most of it in the style that the transformer l
 
 def pictures(rng: np.random.Generator, count: int) -> torch.Tensor:
     """Random scenes in every style, (count, 3, 64, 64) in [-1, 1]."""
-    scenes = (random_scene(rng, style=str(rng.choice(STYLES, p=STYLE_SHARES)), jitter=4) for _ in range(count))
+    scenes = (
+        random_scene(rng, style=str(rng.choice(STYLES, p=STYLE_SHARES)), jitter=4)
+        for _ in range(count)
+    )
     stack = np.stack([np.asarray(render(scene)[0]) for scene in scenes])
     return torch.from_numpy(stack).permute(0, 3, 1, 2).float() / 127.5 - 1
 
@@ -47,8 +50,11 @@ def train(steps: int, batch: int, seed: int) -> AutoencoderTiny:
         schedule.step()
         if step % 50 == 0 or step == steps - 1:
             psnr = -10 * torch.log10(error.square().mean() / 4).item()
-            print(f"step {step} loss {loss.item():.4f} psnr {psnr:.1f} dB "
-                  f"std {std.mean().item():.2f} {time.time() - start:.0f} s", flush=True)  # fmt: skip
+            print(  # noqa: T201 (progress)
+                f"step {step} loss {loss.item():.4f} psnr {psnr:.1f} dB "
+                f"std {std.mean().item():.2f} {time.time() - start:.0f} s",
+                flush=True,
+            )
     return vae.eval()
 
 

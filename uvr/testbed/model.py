@@ -7,7 +7,7 @@ two into 8 x 8 = 64 output tokens of 64 numbers. One `FluxTransformer2DModel` dr
 import json
 from collections.abc import Iterable
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
 from diffusers import (
     AutoencoderTiny,
@@ -28,7 +28,6 @@ from transformers import (
 
 from uvr.testbed import MAX_SEQUENCE_LENGTH
 
-Task = Literal["t2i", "edit"]
 PAD, EOS, UNKNOWN = "<pad>", "</s>", "<unk>"
 
 TRANSFORMER: dict[str, Any] = {
@@ -111,7 +110,7 @@ def build_text_encoders(vocabulary: int) -> tuple[CLIPTextModel, T5EncoderModel]
 
 
 def build_pipeline(
-    task: Task,
+    task: str,
     tokenizer: PreTrainedTokenizerFast,
     text_encoders: tuple[CLIPTextModel, T5EncoderModel],
     vae: AutoencoderTiny,
@@ -132,7 +131,7 @@ def build_pipeline(
     return pipe
 
 
-def load_testbed(task: Task) -> Any:
+def load_testbed(task: str) -> Any:
     """The trained testbed as a stock pipeline, float32 on the CPU.
 
     Args:
@@ -154,5 +153,5 @@ def load_testbed(task: Task) -> Any:
         tensors = load_tensors((folder / f"{name}.safetensors").read_bytes())
         module.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
         module.eval().requires_grad_(requires_grad=False)
-    transformer.register_to_config(_name_or_path="uvr-testbed", _uvr_revision=card["revision"])
+    transformer.register_to_config(_uvr_model="testbed", _uvr_revision=card["revision"])
     return build_pipeline(task, tokenizer, (clip, t5), vae, transformer)

@@ -15,7 +15,7 @@ CONCEPTS = {
 
 
 def keeping_edit(rng: np.random.Generator, source: scenes.Scene) -> scenes.Edit:
-    """An edit of `source` that leaves its things as they are: another background, or a thing more."""
+    """An edit of `source` that keeps its things: another background, or a thing more."""
     free = {"left": "right", "right": "left"}
     kind = rng.random()
     if len(source.things) == 1 and source.things[0].slot in free and kind < 0.5:

@@ -88,7 +88,7 @@ class Testbed(nn.Module):
         """The velocity at (batch, tokens, 64) noisy latents, exactly as the pipelines call it."""
         pooled = self.text_encoder(token_ids).pooler_output
         embeds = self.text_encoder_2(token_ids).last_hidden_state
-        return self.transformer(
+        velocity: Tensor = self.transformer(
             hidden_states=hidden_states,
             timestep=sigma,
             pooled_projections=pooled,
@@ -97,14 +97,14 @@ class Testbed(nn.Module):
             img_ids=img_ids,
             return_dict=False,
         )[0]
+        return velocity
 
 
 def position_ids(references: int) -> Tensor:
     """`img_ids` of an 8 x 8 output grid and `references` reference grids, (tokens, 3)."""
     grid = torch.cartesian_prod(torch.arange(8.0), torch.arange(8.0))
     parts = [
-        torch.cat([torch.full((64, 1), float(kind)), grid], dim=1)
-        for kind in range(references + 1)
+        torch.cat([torch.full((64, 1), float(kind)), grid], dim=1) for kind in range(references + 1)
     ]
     return torch.cat(parts)
 
@@ -164,13 +164,14 @@ def flow_loss(model: Testbed, pool: Pool, index: Tensor) -> Tensor:
         hidden_states = torch.cat([hidden_states, pool.sources[index]], dim=1)
         references = 1
     ids = position_ids(references).to(x0.device)
-    velocity = model(hidden_states, pool.token_ids[index], sigma, ids)[:, :64]
+    velocity: Tensor = model(hidden_states, pool.token_ids[index], sigma, ids)[:, :64]
     return (velocity.float() - (noise - x0)).square().mean()
 
 
 def build_optimizers(model: nn.Module, preset: Preset) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the transformer's blocks, AdamW for everything else."""
-    matrices, rest = [], []
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         blocks = "transformer_blocks" in name and "norm" not in name
         (matrices if blocks and parameter.ndim == 2 else rest).append(parameter)
@@ -233,7 +234,7 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device, dtype=torch.bfloat16, enabled=AUTOCAST):
             loss = flow_loss(self.model, pool, index)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -308,8 +309,11 @@ def train(options: argparse.Namespace) -> None:
     checkpoint = options.out / "checkpoint.pt"
     if checkpoint.exists():
         trainer.load(checkpoint)
-    print(f"{sum(p.numel() for p in trainer.model.parameters()) / 1e6:.2f} M parameters, "
-          f"step {trainer.step} of {preset.steps} on {device}", flush=True)  # fmt: skip
+    print(  # noqa: T201 (progress)
+        f"{sum(p.numel() for p in trainer.model.parameters()) / 1e6:.2f} M parameters, "
+        f"step {trainer.step} of {preset.steps} on {device}",
+        flush=True,
+    )
     pools = make_pools(preset, vae, tokenizer, device) if trainer.step < preset.steps else []
     losses: list[list[float]] = [[], []]
     start = time.time()
@@ -318,8 +322,10 @@ def train(options: argparse.Namespace) -> None:
         losses[which].append(loss)
         if trainer.step % 50 == 0:
             t2i, edit = (np.mean(values or [np.nan]) for values in losses)
-            print(f"step {trainer.step} t2i {t2i:.4f} edit {edit:.4f} "
-                  f"{time.time() - start:.0f} s", flush=True)  # fmt: skip
+            print(  # noqa: T201 (progress)
+                f"step {trainer.step} t2i {t2i:.4f} edit {edit:.4f} {time.time() - start:.0f} s",
+                flush=True,
+            )
             losses = [[], []]
         if trainer.step % options.every == 0 or trainer.step == preset.steps:
             trainer.save(checkpoint)

@@ -1,0 +1,166 @@
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderTiny, FluxTransformer2DModel
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+
+from uvr.testbed import train
+from uvr.testbed.model import TRANSFORMER, VAE, build_text_encoders, build_tokenizer, wrap_tokenizer
+
+PRESET = train.PRESETS["smoke"]
+
+# Norms keep float32 weights under bfloat16 autocast; torch says once that this is not fused.
+pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
+
+
+@pytest.fixture(scope="module")
+def vae() -> AutoencoderTiny:
+    torch.manual_seed(0)
+    return AutoencoderTiny(**VAE).eval()
+
+
+@pytest.fixture(scope="module")
+def vae_file(vae: AutoencoderTiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("vae") / "vae.safetensors"
+    save_file({k: v.contiguous() for k, v in vae.state_dict().items()}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return build_tokenizer(train.vocabulary())
+
+
+@pytest.fixture(scope="module")
+def pools(vae: AutoencoderTiny, tokenizer) -> list[train.Pool]:
+    return train.make_pools(PRESET, vae, tokenizer, "cpu")
+
+
+def assert_equal_states(found: torch.nn.Module, expected: torch.nn.Module) -> None:
+    assert found.state_dict().keys() == expected.state_dict().keys()
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(found.state_dict()[name], tensor), name
+
+
+@pytest.fixture(scope="module")
+def trained(pools: list[train.Pool], tokenizer) -> train.Trainer:
+    trainer = train.Trainer(PRESET, len(tokenizer), 0, "cpu")
+    for _ in range(4):
+        trainer.run_step(pools)
+    return trainer
+
+
+def test_resumed_training_gives_the_weights_of_training_at_once(
+    trained: train.Trainer, pools: list[train.Pool], tokenizer, tmp_path: Path
+):
+    first = train.Trainer(PRESET, len(tokenizer), 0, "cpu")
+    for _ in range(2):
+        first.run_step(pools)
+    first.save(tmp_path / "checkpoint.pt")
+    second = train.Trainer(PRESET, len(tokenizer), 0, "cpu")
+    second.load(tmp_path / "checkpoint.pt")
+    for _ in range(2):
+        second.run_step(pools)
+    assert second.step == trained.step == 4
+    assert_equal_states(second.model, trained.model)
+    assert_equal_states(second.average, trained.average)
+
+
+def test_a_run_changes_every_trained_part(trained: train.Trainer, tokenizer):
+    start = train.Trainer(PRESET, len(tokenizer), 0, "cpu").model.state_dict()
+    moved = {
+        name.split(".")[0]
+        for name, tensor in trained.model.state_dict().items()
+        if not torch.equal(tensor, start[name])
+    }
+    assert moved == {"transformer", "text_encoder", "text_encoder_2"}
+
+
+def test_pools_hold_targets_and_for_edits_their_sources(pools: list[train.Pool]):
+    t2i, edit = pools
+    assert t2i.sources is None
+    assert t2i.latents.shape == edit.latents.shape == (PRESET.pool, 64, 64)
+    assert edit.sources is not None
+    assert edit.sources.shape == edit.latents.shape
+    assert t2i.token_ids.shape == edit.token_ids.shape == (PRESET.pool, 32)
+
+
+def test_position_ids_tell_output_tokens_from_reference_tokens():
+    ids = train.position_ids(1)
+    assert ids.shape == (128, 3)
+    assert ids[:, 0].tolist() == [0.0] * 64 + [1.0] * 64
+    assert ids[9].tolist() == [0.0, 1.0, 1.0]
+    assert torch.equal(ids[:64, 1:], ids[64:, 1:])
+
+
+def test_learning_rate_warms_up_and_falls_to_zero():
+    preset = train.Preset(steps=100, batch=1, pool=1, warmup=10, decay=0.5)
+    rates = [train.learning_rate(step, preset) for step in (0, 9, 50, 75, 100)]
+    assert rates == [0.1, 1.0, 1.0, 0.5, 0.0]
+
+
+def test_export_writes_what_load_state_dict_accepts(
+    trained: train.Trainer, vae: AutoencoderTiny, tokenizer, tmp_path: Path
+):
+    train.export(trained, vae, tokenizer, tmp_path)
+    loaded = wrap_tokenizer(Tokenizer.from_str((tmp_path / "tokenizer.json").read_text()))
+    clip, t5 = build_text_encoders(len(loaded))
+    modules = {
+        "transformer": FluxTransformer2DModel(**TRANSFORMER),
+        "text_encoder": clip,
+        "text_encoder_2": t5,
+        "vae": AutoencoderTiny(**VAE),
+    }
+    average = trained.average
+    sources = {
+        "transformer": average.transformer,
+        "text_encoder": average.text_encoder,
+        "text_encoder_2": average.text_encoder_2,
+        "vae": vae,
+    }
+    for name, module in modules.items():
+        tensors = load_file(tmp_path / f"{name}.safetensors")
+        assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+        result = module.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
+        assert result.unexpected_keys == []
+        assert set(result.missing_keys) <= {"encoder.embed_tokens.weight"}  # tied to `shared`
+        for key, tensor in sources[name].state_dict().items():
+            assert torch.equal(module.state_dict()[key], tensor.half().float()), key
+    assert loaded.get_vocab() == tokenizer.get_vocab()
+    card = json.loads((tmp_path / "config.json").read_text())
+    assert card == {"revision": card["revision"], "steps": 4, "seed": 0}
+    assert len(card["revision"]) == 16
+
+
+def test_smoke_preset_trains_samples_and_exports(
+    vae_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    monkeypatch.setattr(train, "STEPS", 1)
+    options = argparse.Namespace(
+        preset="smoke",
+        out=tmp_path / "run",
+        vae=vae_file,
+        seed=0,
+        every=300,
+        export=tmp_path / "weights",
+    )
+    train.train(options)
+    assert "step 0 of 4 on cpu" in capsys.readouterr().out
+    assert {path.name for path in options.out.iterdir()} == {"checkpoint.pt", "samples.png"}
+    assert {path.name for path in options.export.iterdir()} == {
+        "config.json",
+        "text_encoder.safetensors",
+        "text_encoder_2.safetensors",
+        "tokenizer.json",
+        "transformer.safetensors",
+        "vae.safetensors",
+    }
+    before = load_file(options.export / "transformer.safetensors")
+    train.train(options)  # it is done: the second run only exports again
+    assert "step 4 of 4 on cpu" in capsys.readouterr().out
+    after = load_file(options.export / "transformer.safetensors")
+    assert all(torch.equal(after[key], before[key]) for key in before)
