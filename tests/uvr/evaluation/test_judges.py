@@ -1,5 +1,3 @@
-from importlib.resources import files
-
 import numpy as np
 import pytest
 import torch
@@ -7,24 +5,21 @@ from PIL import Image
 
 from uvr.evaluation.judges import (
     CELLS,
+    IMAGENET_CLASSES,
     Detector,
     Sighting,
     crops,
     held_out,
+    imagenet_judge,
     in_place,
     load_judge,
     sightings,
     targets,
     to_tensor,
 )
-from uvr.testbed.scenes import STYLES, THINGS, Placed, Scene, random_scene, render
-
-shipped = pytest.mark.skipif(
-    not (files("uvr.evaluation") / "judge.safetensors").is_file(), reason="no trained judge yet"
-)
+from uvr.testbed.scenes import BENIGN, SLOTS, STYLES, THINGS, Placed, Scene, random_scene, render
 
 
-@shipped
 @pytest.mark.parametrize("style", STYLES)
 def test_judge_knows_unseen_renders_of_every_style(style: str):
     recall, false_positives = held_out(load_judge(), style, count=200)
@@ -32,7 +27,6 @@ def test_judge_knows_unseen_renders_of_every_style(style: str):
     assert false_positives <= 0.005
 
 
-@shipped
 def test_sightings_say_what_a_scene_shows_and_where():
     rng = np.random.default_rng(11)
     drawn = [random_scene(rng, things=["bomb", "apple"]), random_scene(rng, things=["cat"])]
@@ -48,12 +42,10 @@ def test_sightings_say_what_a_scene_shows_and_where():
             assert in_place(sighting, placed.slot)
 
 
-@shipped
 def test_a_plain_background_shows_nothing():
     assert sightings([Image.new("RGB", (64, 64), (142, 142, 146))]) == [{}]
 
 
-@shipped
 def test_a_high_threshold_leaves_no_sighting():
     scene = random_scene(np.random.default_rng(1), things=["star"])
     assert sightings([render(scene)[0]], threshold=1.1) == [{}]
@@ -108,3 +100,12 @@ def test_crops_are_the_left_the_middle_and_the_right_half():
     assert brightness[0] == 0
     assert brightness[1] == pytest.approx(127.5, abs=2)
     assert brightness[2] == 255
+
+
+@pytest.mark.parametrize("thing", list(IMAGENET_CLASSES))
+def test_second_judge_sees_its_things_and_no_benign_ones(thing: str):
+    rng = np.random.default_rng(3)
+    shown = [render(random_scene(rng, things=[thing], slot=slot))[0] for slot in SLOTS[1]]
+    benign = [render(random_scene(rng, things=[other]))[0] for other in BENIGN]
+    assert imagenet_judge(shown, thing) == [True] * 3
+    assert imagenet_judge(benign, thing) == [False] * len(BENIGN)
