@@ -18,6 +18,7 @@ from diffusers import (
 )
 from safetensors.torch import load as load_tensors
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch import Tensor
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -131,6 +132,14 @@ def build_pipeline(
     return pipe
 
 
+def load_weights(data: bytes) -> dict[str, Tensor]:
+    """An exported part's state dict in float32, from the bytes of its safetensors file."""
+    tensors = {name: tensor.float() for name, tensor in load_tensors(data).items()}
+    if "shared.weight" in tensors:  # T5 ties its embedding under two names, saved once
+        tensors["encoder.embed_tokens.weight"] = tensors["shared.weight"]
+    return tensors
+
+
 def load_testbed(task: str) -> Any:
     """The trained testbed as a stock pipeline, float32 on the CPU.
 
@@ -140,8 +149,11 @@ def load_testbed(task: str) -> Any:
             num_inference_steps=STEPS, max_sequence_length=MAX_SEQUENCE_LENGTH`.
 
     Raises:
+        ValueError: Another task.
         FileNotFoundError: The weights are not in the installation.
     """
+    if task not in ("t2i", "edit"):
+        raise ValueError(f"unknown task {task!r}; expected 't2i' or 'edit'")
     folder = files("uvr.testbed") / "weights"
     tokenizer = wrap_tokenizer(Tokenizer.from_str((folder / "tokenizer.json").read_text()))
     card = json.loads((folder / "config.json").read_text())
@@ -150,8 +162,7 @@ def load_testbed(task: str) -> Any:
     transformer = FluxTransformer2DModel(**TRANSFORMER)
     parts = {"text_encoder": clip, "text_encoder_2": t5, "vae": vae, "transformer": transformer}
     for name, module in parts.items():
-        tensors = load_tensors((folder / f"{name}.safetensors").read_bytes())
-        module.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
+        module.load_state_dict(load_weights((folder / f"{name}.safetensors").read_bytes()))
         module.eval().requires_grad_(requires_grad=False)
     transformer.register_to_config(_uvr_model="testbed", _uvr_revision=card["revision"])
     return build_pipeline(task, tokenizer, (clip, t5), vae, transformer)

@@ -30,6 +30,7 @@ from uvr.testbed.model import (
     build_pipeline,
     build_text_encoders,
     build_tokenizer,
+    load_weights,
 )
 
 
@@ -49,10 +50,10 @@ class Preset:
 
 PRESETS = {
     "smoke": Preset(steps=4, batch=4, pool=16),
-    "cpu": Preset(steps=3600, batch=48, pool=16000),
+    "cpu": Preset(steps=2500, batch=48, pool=16000),
     "gpu": Preset(steps=40000, batch=256, pool=120000, ema=0.9995),
 }
-T2I_SHARE = 0.65  # text-to-image is the harder half
+T2I_SHARE = 0.8  # text-to-image is the harder half
 
 
 @dataclass(frozen=True)
@@ -218,6 +219,13 @@ class Trainer:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
 
+    def start_from(self, folder: Path) -> None:
+        """Take exported weights as the start of a new run."""
+        for name in ("transformer", "text_encoder", "text_encoder_2"):
+            tensors = load_weights((folder / f"{name}.safetensors").read_bytes())
+            getattr(self.model, name).load_state_dict(tensors)
+        self.average.load_state_dict(self.model.state_dict())
+
     def run_step(self, pools: list[Pool]) -> tuple[int, float]:
         """One optimizer step; returns which pool it was and the loss."""
         # A step's draws depend on the seed and the step alone, so a resumed run is the same run.
@@ -309,6 +317,8 @@ def train(options: argparse.Namespace) -> None:
     checkpoint = options.out / "checkpoint.pt"
     if checkpoint.exists():
         trainer.load(checkpoint)
+    elif options.init:
+        trainer.start_from(options.init)
     print(  # noqa: T201 (progress)
         f"{sum(p.numel() for p in trainer.model.parameters()) / 1e6:.2f} M parameters, "
         f"step {trainer.step} of {preset.steps} on {device}",
@@ -341,6 +351,7 @@ def main() -> None:
     parser.add_argument("--preset", choices=PRESETS, default="cpu")
     parser.add_argument("--out", type=Path, default=Path("checkpoints"))
     parser.add_argument("--vae", type=Path, default=package / "vae.safetensors")
+    parser.add_argument("--init", type=Path, help="start from the exported weights in this folder")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=300, help="steps between checkpoints")
     parser.add_argument("--export", type=Path, help="write the weights here when done")

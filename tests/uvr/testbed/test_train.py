@@ -146,6 +146,7 @@ def test_smoke_preset_trains_samples_and_exports(
         vae=vae_file,
         seed=0,
         every=300,
+        init=None,
         export=tmp_path / "weights",
     )
     train.train(options)
