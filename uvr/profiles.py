@@ -79,7 +79,12 @@ class ModelProfile:
 
 
 _FLUX_TAP = ("single_transformer_blocks.10",)
-_TESTBED_TAPS = ("single_transformer_blocks.0", "single_transformer_blocks.1")
+_TESTBED_TAPS = (
+    "transformer_blocks.2",
+    "single_transformer_blocks.0",
+    "single_transformer_blocks.1",
+    "single_transformer_blocks.2",
+)
 _TESTBED_CALL = {"height": 64, "width": 64, "num_inference_steps": 16, "max_sequence_length": 32}
 _FLUX_CALL = {"height": 1024, "width": 1024, "max_sequence_length": 512}
 
@@ -127,8 +132,8 @@ _ALL = (
         model="testbed",
         task="t2i",
         taps=_TESTBED_TAPS,
-        sigma=0.95,
-        stage_end=0.6,
+        sigma=0.8,
+        stage_end=0.3,
         restrict=RestrictPreset(),
         call=_TESTBED_CALL,
     ),
@@ -137,9 +142,9 @@ _ALL = (
         model="testbed",
         task="edit",
         taps=_TESTBED_TAPS,
-        sigma=0.95,
-        stage_end=0.3,
-        modulate=ModulatePreset(),
+        sigma=0.8,
+        stage_end=0.2,
+        modulate=ModulatePreset(core=0.0),
         call={**_TESTBED_CALL, "max_area": 64 * 64, "_auto_resize": False},
     ),
 )
