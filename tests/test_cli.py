@@ -96,7 +96,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Tiny random pipelines of both tasks on disk, which the testbed's profiles fit."""
     folder = tmp_path_factory.mktemp("models")
     for task, kind in (("t2i", FluxPipeline), ("edit", FluxKontextPipeline)):
-        pipe = make_pipe(kind)
+        pipe = make_pipe(kind, singles=3, doubles=3)
         pipe.transformer.register_to_config(_uvr_model="testbed")
         pipe.save_pretrained(folder / task)
     return {task: folder / task for task in ("t2i", "edit")}
