@@ -74,7 +74,8 @@ def collect(
             noise_draws=int(parameters.get("noise_draws", 1)),
             progress=progress,
         )
-    return anchors, fit_scorer(anchors, **calibration(parameters))
+    rates = {"image_false_positive_rate": profile.image_false_positive_rate}
+    return anchors, fit_scorer(anchors, **{**rates, **calibration(parameters)})
 
 
 def calibration(parameters: Mapping[str, Any]) -> dict[str, Any]:

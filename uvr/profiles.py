@@ -52,6 +52,8 @@ class ModelProfile:
         modulate: Preset, or None. Both may be set.
         dilation: Patches added around a localised mask before it is regulated.
         close_gaps: Close gaps and fill holes of a mask.
+        image_false_positive_rate: Share of benign pictures that one concept may fire on, where its
+            definition does not say.
         call: Keyword arguments that a pipeline call needs for this model's usual pictures.
     """
 
@@ -65,6 +67,7 @@ class ModelProfile:
     modulate: ModulatePreset | None = None
     dilation: int = 0
     close_gaps: bool = False
+    image_false_positive_rate: float = 0.01
     call: Mapping[str, Any] = field(default_factory=dict)
 
     @property

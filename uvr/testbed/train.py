@@ -50,10 +50,10 @@ class Preset:
 
 PRESETS = {
     "smoke": Preset(steps=4, batch=4, pool=16),
-    "cpu": Preset(steps=2500, batch=48, pool=16000),
+    "cpu": Preset(steps=5000, batch=48, pool=16000),
     "gpu": Preset(steps=40000, batch=256, pool=120000, ema=0.9995),
 }
-T2I_SHARE = 0.8  # text-to-image is the harder half
+T2I_SHARE = 0.9  # text-to-image is the harder half
 
 
 @dataclass(frozen=True)
