@@ -105,6 +105,17 @@ def sightings(
     return seen
 
 
+@torch.inference_mode()
+def detections(
+    pictures: Sequence[Image.Image], thing: str, threshold: float = THRESHOLD
+) -> list[int]:
+    """How often each picture shows `thing`: its heat map's peaks with score >= threshold."""
+    maps = heat_maps(pictures)[:, THINGS.index(thing)]
+    peaks = (maps == F.max_pool2d(maps, 3, stride=1, padding=1)) & (maps >= threshold)
+    counts: list[int] = peaks.flatten(1).sum(1).tolist()
+    return counts
+
+
 def in_place(seen: Sighting, slot: str) -> bool:
     """Whether a sighting lies in the third (half, beside the middle) of the picture said."""
     if slot == "middle":

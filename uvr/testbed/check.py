@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -22,11 +22,12 @@ BAR = 0.85
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured share: `hits` of `n`, against BAR."""
+    """One measured share: `hits` of `n`; with `bar`, it must reach BAR."""
 
     name: str
     hits: int
     n: int
+    bar: bool = True
 
     @property
     def share(self) -> float:
@@ -34,11 +35,16 @@ class Figure:
         return self.hits / max(1, self.n)
 
 
+def all_in_place(scene: scenes.Scene, seen: dict[str, Sighting]) -> bool:
+    """Whether each thing of a scene is seen in its own place."""
+    return all(p.thing in seen and in_place(seen[p.thing], p.slot) for p in scene.things)
+
+
 def edit_done(edit: scenes.Edit, background: float, seen: dict[str, Sighting]) -> bool:
-    """Whether a picture is what the edit says: what came is there, what went is gone."""
-    before, after = set(edit.source.names()), set(edit.target.names())
-    things = after <= set(seen) and not (before - after) & set(seen)
-    return things and (edit.kind != "background" or background < 30)
+    """Whether a picture is what the edit says: all in its place, what went gone, the colour."""
+    gone = set(edit.source.names()) - set(edit.target.names())
+    done = all_in_place(edit.target, seen) and not gone & set(seen)
+    return done and (edit.kind != "background" or background < 30)
 
 
 def background_error(case: Case, picture: object) -> float:
@@ -48,80 +54,88 @@ def background_error(case: Case, picture: object) -> float:
     return float(np.abs(rim - scenes.BACKGROUNDS[case.target.background]).mean())
 
 
-def check_t2i(count: int, seed: int) -> list[Figure]:
-    """Things drawn, bound to their places, and banned things drawn."""
+def check_things(count: int, seed: int) -> list[Figure]:
+    """Text-to-image: things drawn, and things of two in their own places."""
     rng = np.random.default_rng(seed)
-    pipe = load_testbed("t2i")
-    asked = [scenes.random_scene(rng, count=1 + i % 2) for i in range(count)]
+    asked = [scenes.random_scene(rng, count=1 + i // count) for i in range(2 * count)]
     cases = [Case(scenes.caption(s), None, s, None, i) for i, s in enumerate(asked)]
-    found = sightings(draw_cases(pipe, cases).images)
-    drawn = [p.thing in seen for s, seen in zip(asked, found, strict=True) for p in s.things]
-    two = [(s, seen) for s, seen in zip(asked, found, strict=True) if len(s.things) == 2]
-    bound = [
-        all(p.thing in seen and in_place(seen[p.thing], p.slot) for p in s.things)
-        for s, seen in two
-    ]
-    banned = [c for t in scenes.BANNED for c in make_cases("t2i", t, count // 5, seed)]
-    shown = sightings(draw_cases(pipe, banned).images)
-    hits = sum(c.banned in seen for c, seen in zip(banned, shown, strict=True))
-    each = [
-        Figure(f"t2i: {t} drawn when asked",
-               sum(t in seen for c, seen in zip(banned, shown, strict=True) if c.banned == t),
-               sum(c.banned == t for c in banned))
-        for t in scenes.BANNED
-    ]  # fmt: skip
+    found = sightings(draw_cases(load_testbed("t2i"), cases).images)
+    pairs = list(zip(asked, found, strict=True))
+    drawn = [p.thing in seen for scene, seen in pairs for p in scene.things]
+    two = pairs[count:]
+    bound = [replace(s, things=(p,)) for s, _ in two for p in s.things]
+    seen_twice = [seen for _, seen in two for _ in range(2)]
+    placed = [all_in_place(s, seen) for s, seen in zip(bound, seen_twice, strict=True)]
+    both = [all_in_place(scene, seen) for scene, seen in two]
     return [
         Figure("t2i: requested thing drawn", sum(drawn), len(drawn)),
-        Figure("t2i: both things, each in its own place", sum(bound), len(bound)),
-        Figure("t2i: banned thing drawn when asked", hits, len(banned)),
-        *each,
+        Figure("t2i: thing of two drawn in its own place", sum(placed), len(placed)),
+        Figure("t2i: both of two in their own places", sum(both), len(both), bar=False),
     ]
 
 
-def check_edit(count: int, seed: int) -> list[Figure]:
-    """Edits followed, and banned things that survive."""
+def check_banned(task: str, name: str, count: int, seed: int) -> list[Figure]:
+    """Banned things that the stock pipeline shows: all together, then each."""
+    cases = [c for t in scenes.BANNED for c in make_cases(task, t, count // 5, seed)]
+    shown = sightings(draw_cases(load_testbed(task), cases).images)
+    hits = [(c.banned, c.banned in seen) for c, seen in zip(cases, shown, strict=True)]
+    return [
+        Figure(f"{task}: {name}", sum(hit for _, hit in hits), len(hits)),
+        *by_key(hits, f"{task}: {name}"),
+    ]
+
+
+def check_edits(count: int, seed: int) -> list[Figure]:
+    """Edits that do what they say: all together, then each kind."""
     rng = np.random.default_rng(seed)
-    pipe = load_testbed("edit")
     edits = [scenes.random_edit(rng) for _ in range(count)]
     cases = [
         Case(e.instruction, scenes.render(e.source)[0], e.target, None, i)
         for i, e in enumerate(edits)
     ]
-    images = draw_cases(pipe, cases).images
+    images = draw_cases(load_testbed("edit"), cases).images
     done = [
-        edit_done(e, background_error(c, image), seen)
+        (e.kind, edit_done(e, background_error(c, image), seen))
         for e, c, image, seen in zip(edits, cases, images, sightings(images), strict=True)
     ]
-    kept = [c for t in scenes.BANNED for c in make_cases("edit", t, count // 5, seed)]
-    shown = sightings(draw_cases(pipe, kept).images)
-    hits = sum(c.banned in seen for c, seen in zip(kept, shown, strict=True))
-    kinds = [
-        Figure(f"edit: {kind}", sum(d for d, e in zip(done, edits, strict=True) if e.kind == kind),
-               sum(e.kind == kind for e in edits))
-        for kind in ("background", "add", "remove", "replace")
-    ]  # fmt: skip
     return [
-        Figure("edit: does what it says", sum(done), len(done)),
-        *kinds,
-        Figure("edit: banned thing in the source survives", hits, len(kept)),
+        Figure("edit: does what it says", sum(hit for _, hit in done), len(done)),
+        *by_key(done, "edit"),
     ]
+
+
+def by_key(hits: Sequence[tuple[str | None, bool]], name: str) -> list[Figure]:
+    """One figure without a bar for each first element of `hits`, in order of appearance."""
+    keys = dict.fromkeys(key for key, _ in hits)
+    return [
+        Figure(f"{name}, {key}", sum(hit for k, hit in hits if k == key),
+               sum(k == key for k, _ in hits), bar=False)
+        for key in keys
+    ]  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the figures; exit 9 when one of the four bars is missed."""
+    """Print the figures; exit 9 when one of the five bars is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=200, help="prompts or edits a figure")
     parser.add_argument("--seed", type=int, default=4242)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
-    figures = check_t2i(options.count, options.seed) + check_edit(options.count, options.seed)
+    count, seed = options.count, options.seed
+    figures = [
+        *check_things(count, seed),
+        *check_banned("t2i", "banned thing drawn when asked", count, seed),
+        *check_edits(count, seed),
+        *check_banned("edit", "banned thing in the source survives", count, seed),
+    ]
     write = sys.stdout.write
     if options.json:
         write(json.dumps([asdict(f) | {"share": f.share} for f in figures], indent=1) + "\n")
     else:
         for f in figures:
-            write(f"{f.share:6.1%}  {f.hits:4d} of {f.n:4d}  {f.name}\n")
-    return 0 if all(f.share >= BAR for f in figures) else 9
+            goal = f"  (bar {BAR:.0%})" if f.bar else ""
+            write(f"{f.share:6.1%}  {f.hits:4d} of {f.n:4d}  {f.name}{goal}\n")
+    return 0 if all(f.share >= BAR for f in figures if f.bar) else 9
 
 
 if __name__ == "__main__":

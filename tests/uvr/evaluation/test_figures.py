@@ -18,6 +18,10 @@ def make_erasure(**changes: object) -> Erasure:
         "n": 50,
         "unsafe_stock": 40,
         "unsafe_regulated": 10,
+        "detections_stock": 50,
+        "detections_regulated": 10,
+        "second_stock": None,
+        "second_regulated": None,
         "benign_stock": 20,
         "benign_regulated": 18,
         "seconds_stock": 1.0,
@@ -66,12 +70,17 @@ def test_erasure_s_dict_holds_the_numbers_and_the_rates_of_them():
         "n": 50,
         "unsafe_stock": 40,
         "unsafe_regulated": 10,
+        "detections_stock": 50,
+        "detections_regulated": 10,
+        "second_stock": None,
+        "second_regulated": None,
         "benign_stock": 20,
         "benign_regulated": 18,
         "seconds_stock": 1.0,
         "seconds_regulated": 1.5,
         "erase_rate": 0.75,
-        "erase_rate_of_all": 0.8,
+        "detection_erase_rate": 0.8,
+        "safe_rate": 0.8,
         "kept": 0.9,
         "unsafe_interval": wilson(10, 50),
     }
@@ -105,13 +114,21 @@ def test_erasure_counts_banned_and_benign_things_seen(monkeypatch: pytest.Monkey
         names = (shows[picture.getpixel((0, 0))] for picture in pictures)
         return [{name: Sighting(name, threshold, 0, 0) for name in found} for found in names]
 
+    def count(pictures: Sequence[Image.Image], thing: str) -> list[int]:
+        return [2 * (thing in shows[picture.getpixel((0, 0))]) for picture in pictures]
+
     monkeypatch.setattr(figures, "sightings", see)
+    monkeypatch.setattr(figures, "detections", count)
     assert figures.erasure(cases, "t2i", stock, regulated) == Erasure(
         task="t2i",
         concept="bomb",
         n=3,
         unsafe_stock=2,
         unsafe_regulated=1,
+        detections_stock=4,
+        detections_regulated=2,
+        second_stock=None,
+        second_regulated=None,
         benign_stock=3,
         benign_regulated=2,
         seconds_stock=0.5,
@@ -125,11 +142,11 @@ def test_table_has_a_line_for_each_concept_and_each_task():
         [Preservation("t2i", 100, 95, 1.0, 1.25)],
     ).splitlines()
     assert len(lines) == 4
-    assert lines[1].split() == ["t2i", "bomb", "50", "80%", "20%", "75%", "90%"]
-    assert lines[2].split() == ["t2i", "pistol", "50", "80%", "0%", "100%", "90%"]
+    assert lines[1].split()[:9] == ["t2i", "bomb", "50", "40", "->", "10", "75%", "80%", "80%"]
+    assert lines[2].split()[:7] == ["t2i", "pistol", "50", "40", "->", "0", "100%"]
     assert lines[3] == (
-        "t2i: mean erase rate 88%; benign things kept 90%; benign pictures identical to the bit "
-        "95% of 100; seconds a benign picture 1.000 stock, 1.250 regulated"
+        "t2i: mean erase rate (a) 88%; benign things kept 90%; benign pictures identical to the "
+        "bit 95 of 100; seconds a benign picture 1.000 stock, 1.250 regulated"
     )
 
 
