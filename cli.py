@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from concepts.errors import NotFoundError, UVRError, VerificationError
-from concepts.files import write_file
+from concepts.files import check_writable, write_file
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from concepts.definition import ConceptDefinition
     from registry.info import VersionInfo
     from registry.registry import Registry
+    from uvr.report import ConceptFinding
 
-DEMO_CONCEPTS = ("pistol", "kitchen-knife", "bomb", "mascot", "mannequin")
 STOPPED = 130
 
 as_json = click.option("--json", "json_output", is_flag=True, help="Print JSON.")
@@ -218,7 +218,8 @@ def collect_anchors(
     """Collect a concept's anchors and make a version of it.
 
     Without --images, the model draws the definition's prompts (text-to-image); for editing, the
-    testbed brings labelled scenes of its own. Stopping half-way leaves the registry as it was.
+    testbed brings labelled scenes of its own. Stopping half-way leaves the registry as it was; a
+    concept whose version is refused does not hold up the others.
 
     \b
     Examples:
@@ -238,19 +239,26 @@ def collect_anchors(
             with _progress(f"{slug} {profile.task}") as progress:
                 found = collect(pipe, profile, definition, Source(**source), progress)
             collections[slug].append(found)
-    versions = {
-        slug: registry.add_version(slug, found, actor=_actor(context))
-        for slug, found in collections.items()
-    }
-    _print(
-        {slug: _version_json(version) for slug, version in versions.items()},
-        json_output,
-        [
+    versions: dict[str, VersionInfo] = {}
+    refused: list[UVRError] = []
+    for slug, collected in collections.items():
+        digest = definitions[slug].digest
+        try:
+            versions[slug] = registry.add_version(
+                slug, collected, actor=_actor(context), definition_digest=digest
+            )
+        except UVRError as error:  # collecting takes long: the other concepts' anchors are kept
+            refused.append(error)
+    if versions:
+        lines = [
             f"{slug} version {version.number}: {version.anchors} anchors, "
             f"{version.counter_anchors} counter-anchors"
             for slug, version in versions.items()
-        ],
-    )
+        ]
+        result = {slug: _version_json(version) for slug, version in versions.items()}
+        _print(result, json_output, lines)
+    if refused:
+        raise type(refused[0])(" ".join(map(str, refused)))
 
 
 @cli.command()
@@ -290,10 +298,8 @@ def search(
         ({"patch": patch, **asdict(hit)} for patch, found in enumerate(hits) for hit in found),
         key=lambda row: (-row["score"], row["slug"], row["anchor"], row["patch"]),
     )
-    best: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        best.setdefault(row["slug"], row)
-    result = {"concepts": list(best.values()), "anchors": rows[:count]}
+    anchors = _first_of_each(rows, "slug", "version", "anchor")[:count]
+    result = {"concepts": _first_of_each(rows, "slug"), "anchors": anchors}
     columns = ("slug", "version", "anchor", "patch", "score")
     lines = ["Concepts", *_table(columns, result["concepts"])]
     _print(result, json_output, [*lines, "Anchors", *_table(columns, result["anchors"])])
@@ -319,11 +325,20 @@ def release(
       uvr-registry release policy --out policy.uvr
       uvr-registry release weapons --concept pistol --concept knife --out weapons.uvr
     """
+    if out is not None:
+        check_writable(out)  # a release that is recorded stays
     registry = _registry(context)
     info = registry.release(bundle_name, list(slugs) or None, actor=_actor(context))
     lines = [f"Released {info.bundle} {info.sequence} with {len(info.members)} concepts"]
     if out is not None:
-        lines.append(_write_bundle(registry.bundle(bundle_name, info.sequence), out))
+        try:
+            lines.append(_write_bundle(registry.bundle(bundle_name, info.sequence), out))
+        except OSError as error:
+            raise UVRError(
+                f"Release {info.sequence} of '{bundle_name}' is recorded, but '{out}' cannot be "
+                f"written: {error.strerror or error}. Write it with `uvr-registry bundle export "
+                f"{bundle_name} --sequence {info.sequence} --out FILE`."
+            ) from error
     _print(asdict(info), json_output, lines)
 
 
@@ -451,10 +466,11 @@ def _demo_bundle(home: Path, seed: int) -> Bundle:
     from registry.registry import Registry
     from uvr.collection import Source, collect
     from uvr.pipelines import TESTBED, load_pipeline
+    from uvr.testbed.samples import CONCEPTS
 
     actor = "demo"
     registry = Registry.create(home, f"sqlite:///{home / 'registry.db'}")
-    definitions = [load_shipped(f"testbed-{name}") for name in DEMO_CONCEPTS]
+    definitions = [load_shipped(slug) for slug in CONCEPTS]
     models = [load_pipeline(TESTBED, task) for task in ("t2i", "edit")]
     for definition in definitions:
         registry.add_concept(definition, actor=actor)
@@ -462,7 +478,8 @@ def _demo_bundle(home: Path, seed: int) -> Bundle:
         for pipe, profile in models:
             with _progress(f"Anchors of {definition.slug}, {profile.task}") as progress:
                 found.append(collect(pipe, profile, definition, Source(seed=seed), progress))
-        registry.add_version(definition.slug, found, actor=actor)
+        digest = definition.digest
+        registry.add_version(definition.slug, found, actor=actor, definition_digest=digest)
     info = registry.release("demo", actor=actor)
     return registry.bundle("demo", info.sequence)
 
@@ -502,8 +519,18 @@ def _draw(
     write_file(report or out.with_suffix(".json"), found.to_json().encode())
     if heat_map is not None:
         _save_picture(found.overlay(image, 0), heat_map)
-    fired = ", ".join(found.fired_in(0)) if found.fired else ""
-    click.echo(f"Found and regulated: {fired}" if fired else "Nothing banned was found.")
+    click.echo("\n".join(_outcome(found.images[0] if found.images else [])))
+
+
+def _outcome(findings: Sequence[ConceptFinding]) -> list[str]:
+    """What was found in a picture, in words; only what is enforced was regulated."""
+    kinds = (("Found and regulated", True), ("Found and only observed", False))
+    lines = []
+    for label, enforced in kinds:
+        slugs = [item.slug for item in findings if item.fired and item.enforced == enforced]
+        if slugs:
+            lines.append(f"{label}: {', '.join(slugs)}")
+    return lines or ["Nothing banned was found."]
 
 
 def _registry(context: click.Context) -> Registry:
@@ -567,6 +594,14 @@ def _save_picture(image: Image.Image, path: Path) -> None:
 
 def _print(data: Any, json_output: bool, lines: Iterable[str]) -> None:
     click.echo(json.dumps(data, indent=2, default=str) if json_output else "\n".join(lines))
+
+
+def _first_of_each(rows: Iterable[dict[str, Any]], *columns: str) -> list[dict[str, Any]]:
+    """The first row of each combination of values in some columns."""
+    first: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        first.setdefault(tuple(row[column] for column in columns), row)
+    return list(first.values())
 
 
 def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> list[str]:

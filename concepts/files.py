@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+
+
+def check_writable(path: Path) -> None:
+    """Check that `write_file` may write here, before work that cannot be taken back.
+
+    Raises:
+        OSError: It is a folder, or its nearest folder that exists is none or is read-only.
+    """
+    if path.is_dir():
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if not nearest.is_dir():
+        raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 def write_file(path: Path, data: bytes) -> None:

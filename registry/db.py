@@ -114,7 +114,8 @@ def transaction(engine: Engine, *, write: bool = False) -> Iterator[Connection]:
     Raises:
         BusyError: If another process holds the lock for too long.
         ConflictError: If a row breaks a constraint.
-        SchemaError: If the file is not a database.
+        SchemaError: If the database has no registry.
+        VerificationError: If the file is not a database.
         UVRError: For any other failure of the database, such as a full disk.
     """
     with named_errors(engine):

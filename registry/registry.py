@@ -115,20 +115,23 @@ class Registry:
         collections: Sequence[tuple[AnchorSet, Scorer]],
         *,
         actor: str,
-        keep_other_spaces: bool = True,
+        definition_digest: str | None = None,
     ) -> VersionInfo:
         """Add the next version of a concept, with its current definition.
+
+        Anchors that the latest version has of other models and tasks are carried over.
 
         Args:
             slug: The concept.
             collections: Anchors and scorer, one pair for each anchor space.
             actor: Who does it.
-            keep_other_spaces: Carry over the latest version's anchors of the models and tasks
-                that ``collections`` does not hold.
+            definition_digest: Digest of the definition that the anchors were collected with;
+                None where they do not come from its texts.
 
         Raises:
             NotFoundError: If there is no such concept.
-            ConflictError: If a version with the same content exists.
+            ConflictError: If a version with the same content exists, or the definition is not,
+                or no longer, the one collected with.
             UVRError: If the disk is full.
         """
         _check_collections(collections)
@@ -136,7 +139,7 @@ class Registry:
             concept = reading.find_concept(opened, slug)
             added = versions.add_version(
                 opened, self.store, concept, collections,
-                actor=_checked(actor), keep_other_spaces=keep_other_spaces,
+                actor=_checked(actor), definition_digest=definition_digest,
             )  # fmt: skip
             return reading.version_info(opened, concept, added)
 
@@ -202,7 +205,7 @@ class Registry:
         Raises:
             NotFoundError: If a concept does not exist.
             PolicyError: If there is nothing to release, a named concept has no anchors, or
-                anchors of one model come from different taps.
+                anchors of one model and task come from different taps, noise levels or weights.
         """
         with session(self.engine, write=True) as opened:
             release.add_release(opened, self.store, bundle_name, slugs, actor=_checked(actor))

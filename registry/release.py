@@ -167,15 +167,17 @@ def _assemble(
 
 
 def _refuse_mixed_spaces(spaces: dict[str, AnchorSpace], members: dict[str, list[Member]]) -> None:
-    seen: dict[tuple[str, str, str], str] = {}
+    # Whatever the weights: an engine takes one variant for each model and task, so concepts in
+    # another one would silently not be enforced.
+    seen: dict[tuple[str, str], str] = {}
     for digest, space in spaces.items():
-        model = (space.model, space.task, space.revision)
-        other = seen.setdefault(model, digest)
+        other = seen.setdefault((space.model, space.task), digest)
         if other != digest:
             first, second = (members[d][0].slug for d in (other, digest))
             raise PolicyError(
                 f"'{first}' and '{second}' have anchors of {space.model} {space.task} from "
-                "different taps or noise levels, which never mix. Collect the older ones again."
+                "different taps, noise levels or weights, which never mix. Collect the older ones "
+                "again."
             )
 
 

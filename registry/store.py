@@ -25,11 +25,7 @@ class BlobStore:
     def __contains__(self, digest: str) -> bool:
         return self.path(digest).is_file()
 
-    def put(self, data: bytes) -> str:
-        """Store the bytes and return their digest; see ``put_new``."""
-        return self.put_new(data)[0]
-
-    def put_new(self, data: bytes) -> tuple[str, bool]:
+    def put(self, data: bytes) -> tuple[str, bool]:
         """Store the bytes; return their digest, and whether the blob was not there before.
 
         Once this returns, the blob survives a crash, so a row may name it.

@@ -48,14 +48,19 @@ def add_version(
     collections: Sequence[Collection],
     *,
     actor: str,
-    keep_other_spaces: bool,
+    definition_digest: str | None,
 ) -> ConceptVersion:
     """Insert the next version of a concept; the session must hold the write lock.
 
     Blobs are on disk before the row that names them; blobs of a version that is refused go.
     """
+    if definition_digest not in (None, concept.definition_digest):
+        raise ConflictError(
+            f"The definition of '{concept.slug}' is not the one its anchors were collected with; "
+            "it changed meanwhile. Collect them again."
+        )
     latest = latest_version(opened, concept)
-    kept = _kept(opened, latest, collections) if keep_other_spaces and latest else []
+    kept = _kept(opened, latest, collections) if latest else []
     digest = content_digest(concept, collections, kept)
     _refuse_duplicate(opened, concept, digest)
     at = audit.now()
@@ -178,7 +183,7 @@ class _NewBlobs:
         self.new: list[str] = []
 
     def put(self, data: bytes) -> str:
-        digest, new = self.store.put_new(data)
+        digest, new = self.store.put(data)
         if new:
             self.new.append(digest)
         return digest

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tests.uvr.conftest import make_pipe
 from uvr.collection import Source, collect
 from uvr.pictures import PictureError, read_picture
 from uvr.profiles import PROFILES
+from uvr.report import ConceptFinding, RegulationReport
 
 BUNDLE_ERRORS = ("bundle inspect", "bundle verify", "generate prompt --bundle")
 
@@ -210,6 +211,40 @@ def test_export_gives_the_same_bytes(run: Run, filled: Registry, tmp_path: Path)
     assert (tmp_path / "first.uvr").read_bytes() == (tmp_path / "again.uvr").read_bytes()
 
 
+@pytest.mark.parametrize("out", [".", "file/policy.uvr", "locked/new/policy.uvr"])
+def test_release_to_a_place_that_cannot_be_written_records_nothing(
+    run: Run, filled: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+):
+    (tmp_path / "file").touch()
+    (tmp_path / "locked").mkdir()
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "locked")  # for root
+    result = run("release", "policy", "--out", out)
+    assert (result.code, result.out, len(result.err.splitlines())) == (1, "", 1)
+    assert f"'{out}'" in result.err
+    assert filled.releases() == []
+    assert not (tmp_path / "locked" / "new").exists()
+
+
+def test_release_whose_file_cannot_be_written_says_how_to_write_it(
+    run: Run, filled: Registry, monkeypatch: pytest.MonkeyPatch
+):
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cli, "write_file", full)
+        result = run("release", "policy", "--out", "policy.uvr")
+    assert result == Result(
+        1,
+        "",
+        "Error: Release 1 of 'policy' is recorded, but 'policy.uvr' cannot be written: No space "
+        "left on device. Write it with `uvr-registry bundle export policy --sequence 1 "
+        "--out FILE`.\n",
+    )
+    again = run("bundle", "export", "policy", "--sequence", "1", "--out", "policy.uvr")
+    assert again.code == 0
+
+
 def test_release_without_anchors_is_refused(run: Run, home: Path):
     run("init")
     run("add-concept", "pistol")
@@ -324,6 +359,9 @@ def test_pictures_become_a_version_and_a_bundle_that_regulates(
     )
     assert [item["slug"] for item in search.json()["concepts"]] == ["pistol"]
     assert len(search.json()["anchors"]) == 3
+    wide = run("search", pictures / "with" / "0.png", "--model", models["t2i"], "-k", 50, "--json")
+    rows = wide.json()["anchors"]
+    assert len({(row["slug"], row["version"], row["anchor"]) for row in rows}) == len(rows) > 3
 
     common = ["--steps", "2", "--bundle", "policy.uvr"]
     drawn = run("generate", "a red ball", "--model", models["t2i"], *common, "--heat-map", "h.png")
@@ -366,6 +404,65 @@ def test_stopping_a_collection_leaves_the_registry_as_it_was(
     assert result.code == 130
     assert filled.audit_events() == before
     assert [version.number for version in filled.concept("pistol").versions] == [1]
+
+
+def test_a_refused_version_does_not_lose_the_other_concepts_anchors(
+    run: Run, filled: Registry, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("uvr.pipelines.load_pipeline", lambda *_: (None, PROFILES["testbed-t2i"]))
+    monkeypatch.setattr("uvr.collection.collect", lambda *_: toy_collection())
+    result = run("collect-anchors", "pistol", "knife", "--task", "t2i", "--json")
+    assert (result.code, list(result.json())) == (4, ["knife"])
+    assert result.err == "Error: Version 1 of 'pistol' already has exactly this content.\n"
+    assert [info.latest_version for info in filled.concepts()] == [1, 1]
+
+
+def test_a_definition_that_changes_during_collection_is_a_conflict(
+    run: Run, filled: Registry, monkeypatch: pytest.MonkeyPatch
+):
+    def collect_slowly(*arguments: Any) -> tuple[AnchorSet, Scorer]:
+        changed = replace(load_shipped("knife"), description="Changed meanwhile.")
+        filled.add_concept(changed, actor="other")
+        return toy_collection()
+
+    monkeypatch.setattr("uvr.pipelines.load_pipeline", lambda *_: (None, PROFILES["testbed-t2i"]))
+    monkeypatch.setattr("uvr.collection.collect", collect_slowly)
+    result = run("collect-anchors", "knife", "--task", "t2i")
+    assert (result.code, result.out, len(result.err.splitlines())) == (4, "", 1)
+    assert "definition of 'knife'" in result.err
+    assert filled.concept("knife").versions == ()
+
+
+def finding(slug: str, *, enforced: bool, fired: bool = True) -> ConceptFinding:
+    return ConceptFinding(
+        slug=slug, name=slug.title(), version=1, enforced=enforced, fired=fired, step=1, sigma=0.9,
+        score=3.0, threshold=2.0, area=1.0, mask=np.full((1, 1), fired), scores=np.ones((1, 1)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("findings", "lines"),
+    [
+        ([finding("a", enforced=True)], ["Found and regulated: a"]),
+        ([finding("a", enforced=False)], ["Found and only observed: a"]),
+        (
+            [finding("a", enforced=False), finding("b", enforced=True)],
+            ["Found and regulated: b", "Found and only observed: a"],
+        ),
+        ([finding("a", enforced=True, fired=False)], ["Nothing banned was found."]),
+    ],
+)
+def test_only_what_is_enforced_is_called_regulated(
+    run: Run, filled: Registry, monkeypatch: pytest.MonkeyPatch,
+    findings: list[ConceptFinding], lines: list[str],
+):  # fmt: skip
+    run("release", "policy", "--out", "policy.uvr")
+    report = RegulationReport("policy", 1, "f" * 64, "testbed-t2i", looked=True, images=[findings])
+    drawn = Image.new("RGB", (16, 16)), report
+    monkeypatch.setattr("uvr.pipelines.load_pipeline", lambda *_: (None, PROFILES["testbed-t2i"]))
+    monkeypatch.setattr("uvr.drawing.draw", lambda *_, **__: drawn)
+    result = run("generate", "a red ball", "--bundle", "policy.uvr")
+    assert result == Result(0, "\n".join(["Wrote picture.png", *lines, ""]), "")
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from pathlib import Path
 import click
 import pytest
 
-from cli import DEMO_CONCEPTS, cli
+from cli import cli
 from concepts.definition import load_shipped, shipped_definitions
+from uvr.testbed.samples import CONCEPTS
 from uvr.testbed.scenes import BACKGROUNDS, SYNONYMS, THINGS, WHERE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -96,15 +97,15 @@ def test_shipped_definitions_have_what_collection_needs():
 
 def test_the_demo_uses_the_testbed_definitions():
     testbed = {slug for slug in shipped_definitions() if slug.startswith("testbed-")}
-    assert {f"testbed-{name}" for name in DEMO_CONCEPTS} == testbed
+    assert set(CONCEPTS) == testbed
 
 
 def test_testbed_prompts_name_things_and_backgrounds_of_the_world():
     nouns = {*THINGS, *(word for words in SYNONYMS.values() for word in words)}
     part = rf"an? (?:{'|'.join(sorted(nouns))}) (?:{'|'.join(WHERE.values())})"
     grammar = re.compile(rf"{part}(?: and {part})? on a (?:{'|'.join(BACKGROUNDS)}) background")
-    for name in DEMO_CONCEPTS:
-        item = load_shipped(f"testbed-{name}")
+    for slug in CONCEPTS:
+        item = load_shipped(slug)
         for prompt in (*item.prompts, *item.near_misses, *item.paraphrases, *item.benign):
             assert grammar.fullmatch(prompt), prompt
 

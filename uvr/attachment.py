@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +22,9 @@ from uvr.report import RegulationReport
 from uvr.rewind import StepRecord, output_latents, plan_replay, with_latents
 from uvr.stage import Stage, current_step, plan_stage
 from uvr.tokens import TokenLayout
+
+KEPT_REPORTS = 16
+"""Reports that an attachment keeps: each holds a score map per picture and concept."""
 
 _UNPLANNED = Stage(0, 0, 0)
 _OUTSIDE = (
@@ -60,7 +64,8 @@ class Attachment:
     Attributes:
         profile: The model profile in use.
         variant: The bundle's variant in use.
-        reports: One report for each pipeline call, in order.
+        reports: One report for each pipeline call, in order; the latest ``KEPT_REPORTS`` only, so
+            that a server may stay attached for ever.
     """
 
     def __init__(
@@ -73,7 +78,7 @@ class Attachment:
     ) -> None:
         self.profile = profile
         self.variant = variant
-        self.reports: list[RegulationReport] = []
+        self.reports: deque[RegulationReport] = deque(maxlen=KEPT_REPORTS)
         self.state = AttentionState(taps=frozenset(variant.space.taps))
         self._enforces = enforces
         self._new_report = new_report

@@ -6,6 +6,7 @@ was fitted on the other half, so that no threshold comes from patches which fitt
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ from concepts.errors import UVRError
 
 Array = NDArray[np.float32]
 
+_BLOCK_ROWS = 8192
+
 
 @dataclass(frozen=True)
 class Direction:
@@ -27,8 +30,7 @@ class Direction:
 
     def scores(self, features: Array) -> NDArray[np.float64]:
         """Score features, (..., dim)."""
-        scores: NDArray[np.float64] = features @ self.weight + self.offset
-        return scores
+        return _product(features, self.weight) + self.offset
 
 
 def fit_direction(
@@ -52,7 +54,9 @@ def fit_direction(
     if weights is None:
         weights = np.full(len(counters), 1 / len(counters))
     mean_anchor = anchors.mean(axis=0, dtype=np.float64)
-    mean_counter = weights @ counters
+    mean_counter = np.zeros(counters.shape[1])
+    for rows, block in _row_blocks(counters):
+        mean_counter += weights[rows] @ block
     if rule == "mean":
         weight = mean_anchor
     elif rule == "whitened":
@@ -62,20 +66,35 @@ def fit_direction(
         weight = np.linalg.solve(covariance, mean_anchor - mean_counter)
     else:
         raise ValueError(f"unknown rule {rule!r}; expected 'whitened' or 'mean'")
-    raw = counters @ weight
+    raw = _product(counters, weight)
     centre = float(weights @ raw)
     spread = max(float(np.sqrt(weights @ (raw - centre) ** 2)), 1e-12)
     return Direction(weight / spread, -centre / spread)
 
 
+def _row_blocks(features: Array) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Rows in float64, a block at a time: a million patches of 3,072 numbers fit in memory once."""
+    for start in range(0, len(features), _BLOCK_ROWS):
+        rows = slice(start, start + _BLOCK_ROWS)
+        yield rows, features[rows].astype(np.float64)
+
+
+def _product(features: Array, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Product of each vector with a weight in float64, (..., dim) to (...)."""
+    flat = features.reshape(-1, features.shape[-1])
+    products = np.empty(len(flat))
+    for rows, block in _row_blocks(flat):
+        products[rows] = block @ weight
+    return products.reshape(features.shape[:-1])
+
+
 def _covariance(
     features: Array, mean: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Covariance in float64, in blocks: a million patches of 3,072 numbers fit in memory once."""
     total = np.zeros((features.shape[1], features.shape[1]))
-    for start in range(0, len(features), 8192):
-        centred = features[start : start + 8192] - mean
-        total += (centred * weights[start : start + 8192, None]).T @ centred
+    for rows, block in _row_blocks(features):
+        block -= mean
+        total += (block * weights[rows, None]).T @ block
     return total
 
 

@@ -15,7 +15,8 @@ from typing import Any
 from concepts.anchors import AnchorSet, Scorer
 from concepts.definition import ConceptDefinition
 from uvr.calibrate import fit_scorer
-from uvr.extract import Progress, Sample, collect_from_images, collect_from_prompts
+from uvr.capture import Progress, Sample
+from uvr.extract import collect_from_images, collect_from_prompts
 from uvr.pictures import PictureError, read_samples
 from uvr.pipelines import TESTBED
 from uvr.profiles import ModelProfile

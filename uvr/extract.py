@@ -28,7 +28,6 @@ from uvr.revision import weights_revision
 __all__ = [
     "MAX_COUNTERS",
     "MIN_COVERAGE",
-    "Progress",
     "Sample",
     "anchor_space",
     "capture_from_images",

@@ -24,6 +24,7 @@ from uvr.attachment import Attachment
 from uvr.processor import install_processors, tap_width
 from uvr.profiles import ModelProfile, profile_for
 from uvr.report import RegulationReport
+from uvr.revision import weights_revision
 
 __all__ = ["Attachment", "Regulator"]
 
@@ -66,13 +67,15 @@ class Regulator:
         """Regulate every call of a pipeline within the ``with`` block.
 
         Raises:
-            MismatchError: The bundle has no variant for this model and task, the taps or their
-                width differ, or the transformer's attention cannot be regulated.
+            MismatchError: The bundle has no variant for this model, its weights and this task, the
+                taps or their width differ, or the transformer's attention cannot be regulated.
+            UVRError: The bundle names the weights it was made for, and the transformer's cannot be
+                read (sequential offload).
         """
         profile = self.profile or profile_for(pipe)
         variant = self._variant(pipe, profile)
         attachment = Attachment(
-            pipe, profile, variant, self.enforces, lambda: self._new_report(profile)
+            pipe, profile, variant, self.enforces, lambda: self._new_report(profile, variant)
         )
         with ExitStack() as stack:
             stack.enter_context(install_processors(pipe.transformer, attachment.state))
@@ -86,26 +89,32 @@ class Regulator:
             return False
         return member.slug in self.deny or member.mode == "enforce"
 
-    def _new_report(self, profile: ModelProfile) -> RegulationReport:
+    def _new_report(self, profile: ModelProfile, variant: BundleVariant) -> RegulationReport:
         bundle = self.bundle
         report = RegulationReport(bundle.name, bundle.sequence, bundle.digest, profile.name)
         if self.allow:
             report.notes.append(f"not regulated on this host: {', '.join(sorted(self.allow))}")
         if self.deny:
             report.notes.append(f"enforced on this host: {', '.join(sorted(self.deny))}")
+        elsewhere = {member.slug for other in bundle.variants for member in other.members}
+        lacking = sorted(elsewhere - {member.slug for member in variant.members})
+        if lacking:
+            report.notes.append(f"no anchors for this model and task: {', '.join(lacking)}")
         return report
 
     def _variant(self, pipe: Any, profile: ModelProfile) -> BundleVariant:
-        revision = pipe.transformer.config.get("_uvr_revision")
-        variant = self.bundle.variant_for(profile.model, profile.task, revision)
+        wanted = (profile.model, profile.task)
+        spaces = [variant.space for variant in self.bundle.variants]
+        # Anchors that name no revision fit any weights, also those that cannot be read.
+        named = any(space.revision for space in spaces if (space.model, space.task) == wanted)
+        revision = weights_revision(pipe.transformer) if named else None
+        variant = self.bundle.variant_for(*wanted, revision)
         width = tap_width(pipe.transformer, variant.space.taps)
         if width != variant.space.dim:
             raise MismatchError(
                 f"Features at {', '.join(variant.space.taps)} have {width} dimensions, the "
                 f"bundle's anchors {variant.space.dim}: they were collected on another model."
             )
-        if not variant.members:
-            raise MismatchError(f"The bundle {self.bundle.name!r} has no concept for this model.")
         return variant
 
 

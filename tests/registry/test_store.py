@@ -13,20 +13,20 @@ def store(tmp_path):
 
 
 def test_a_blob_lies_under_its_digest(store, tmp_path):
-    digest = store.put(b"hello")
+    digest, _ = store.put(b"hello")
     assert digest == sha256(b"hello")
     path = tmp_path / "sha256" / digest[:2] / digest
     assert (path.read_bytes(), store.get(digest)) == (b"hello", b"hello")
     assert digest in store
-    assert store.put_new(b"hello") == (digest, False)
+    assert store.put(b"hello") == (digest, False)
 
 
 def test_damaged_and_missing_blobs_are_refused(store):
-    digest = store.put(b"hello")
+    digest, _ = store.put(b"hello")
     store.path(digest).write_bytes(b"hullo")
     with pytest.raises(VerificationError, match="is corrupt"):
         store.get(digest)
-    assert store.put_new(b"hello") == (digest, False)  # Storing it again repairs it.
+    assert store.put(b"hello") == (digest, False)  # Storing it again repairs it.
     assert store.get(digest) == b"hello"
     store.discard(digest)
     with pytest.raises(VerificationError, match="cannot be read"):

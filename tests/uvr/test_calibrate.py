@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from concepts.anchors import AnchorSet
 from concepts.errors import UVRError
 from tests.uvr.conftest import space_of
+from uvr import calibrate
 from uvr.calibrate import balanced_weights, fit_direction, fit_scorer
 from uvr.profiles import ModelProfile
 
@@ -96,3 +99,29 @@ def test_too_few_benign_pictures_are_refused(t2i_profile: ModelProfile) -> None:
 def test_an_unknown_rule_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="'whitened' or 'mean'"):
         fit_direction(np.ones((2, 2)), np.ones((2, 2)), rule="median")
+
+
+def test_row_blocks_change_nothing(
+    t2i_profile: ModelProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = anchor_set(t2i_profile, benign=20)
+    counters = chosen.counter_anchors.reshape(20, PATCHES, DIM)
+    whole = fit_direction(chosen.anchors, chosen.counter_anchors)
+    scores = whole.scores(counters)
+    monkeypatch.setattr(calibrate, "_BLOCK_ROWS", 7)
+    blocked = fit_direction(chosen.anchors, chosen.counter_anchors)
+    np.testing.assert_allclose(blocked.weight, whole.weight, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(blocked.scores(counters), scores, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(scores, counters @ whole.weight + whole.offset, atol=1e-9)
+
+
+def test_fitting_never_copies_all_features(
+    t2i_profile: ModelProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibrate, "_BLOCK_ROWS", 512)
+    chosen = anchor_set(t2i_profile, benign=1000)
+    tracemalloc.start()
+    fit_direction(chosen.anchors, chosen.counter_anchors).scores(chosen.counter_anchors)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 0.6 * chosen.counter_anchors.nbytes

@@ -181,5 +181,7 @@ def test_revision_follows_the_weights_and_not_their_precision() -> None:
     revision = weights_revision(half)
     assert weights_revision(half.float()) == revision
     assert weights_revision(make_transformer(seed=1)) != revision
+    half.fuse_qkv_projections()
+    assert weights_revision(half) == revision
     half.register_to_config(_uvr_revision="r1")
     assert weights_revision(half) == "r1"

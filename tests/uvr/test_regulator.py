@@ -15,9 +15,11 @@ from PIL import Image
 from concepts.bundle import Bundle
 from concepts.errors import MismatchError, NotFoundError, UVRError
 from tests.uvr.conftest import bundle_of, call_pipe, make_pipe, make_scorer, random_weights
+from uvr.attachment import KEPT_REPORTS
 from uvr.processor import UVRAttnProcessor
 from uvr.profiles import ModelProfile, ModulatePreset
 from uvr.regulator import Regulator
+from uvr.revision import weights_revision
 
 Silent = Callable[[ModelProfile], Bundle]
 
@@ -141,24 +143,33 @@ def test_the_callers_generator_is_left_where_stock_leaves_it(
     assert torch.equal(stock.get_state(), regulated.get_state())
 
 
-def test_half_precision_is_rewound_too(t2i_pipe: Any, t2i_profile: ModelProfile) -> None:
+@pytest.mark.parametrize("steps", [5, 28])
+@pytest.mark.parametrize("guidance", [{}, {"negative_prompt": "red", "true_cfg_scale": 4.0}])
+def test_half_precision_is_rewound_too(
+    t2i_pipe: Any, t2i_profile: ModelProfile, steps: int, guidance: dict[str, Any]
+) -> None:
     t2i_pipe.to(torch.bfloat16)
+    more = {**guidance, "num_inference_steps": steps}
     early = replace(t2i_profile, sigma=1.0)
     results = []
     for profile in (early, t2i_profile):
         with Regulator(firing(profile), profile=profile).attach(t2i_pipe) as attachment:
-            results.append(call_pipe(t2i_pipe, "a red cup", [5]).float())
+            results.append(call_pipe(t2i_pipe, "a red cup", [5], **more).float())
+    assert attachment.last.notes == []
     assert attachment.last.rewound
-    stock = call_pipe(t2i_pipe, "a red cup", [5]).float()
+    stock = call_pipe(t2i_pipe, "a red cup", [5], **more).float()
     error, effect = (part.norm() for part in (results[0] - results[1], results[0] - stock))
     assert error < 0.1 * effect
 
 
+@pytest.mark.parametrize(("dtype", "factor"), [(torch.float32, 0.999), (torch.bfloat16, 0.98)])
 def test_latents_changed_between_steps_are_not_rewound(
-    t2i_pipe: Any, t2i_profile: ModelProfile
+    t2i_pipe: Any, t2i_profile: ModelProfile, dtype: torch.dtype, factor: float
 ) -> None:
+    t2i_pipe.to(dtype)
+
     def blend(pipe: Any, step: int, t: Any, values: dict[str, Any]) -> dict[str, Any]:
-        return {"latents": values["latents"] * 0.9}
+        return {"latents": values["latents"] * factor}
 
     with Regulator(firing(t2i_profile), profile=t2i_profile).attach(t2i_pipe) as attachment:
         call_pipe(t2i_pipe, "a red cup", [1], callback_on_step_end=blend)
@@ -286,6 +297,69 @@ def test_a_bundle_for_other_taps_or_models_is_refused_before_any_picture(
             pass
     with pytest.raises(MismatchError), Regulator(bundle).attach(t2i_pipe):
         pass
+
+
+def for_revision(profile: ModelProfile, revision: str) -> Bundle:
+    bundle = firing(profile)
+    (variant,) = bundle.variants
+    space = replace(variant.space, revision=revision)
+    return replace(bundle, variants=(replace(variant, space=space),), digest="")
+
+
+def test_a_bundle_for_other_weights_is_refused_before_any_picture(
+    t2i_pipe: Any, t2i_profile: ModelProfile
+) -> None:
+    other = for_revision(t2i_profile, weights_revision(make_pipe(seed=4).transformer))
+    processors = t2i_pipe.transformer.attn_processors
+    with (
+        pytest.raises(MismatchError, match="revision"),
+        Regulator(other, profile=t2i_profile).attach(t2i_pipe),
+    ):
+        pytest.fail("a picture could have been drawn")
+    assert t2i_pipe.transformer.attn_processors == processors
+    same = for_revision(t2i_profile, weights_revision(t2i_pipe.transformer))
+    with Regulator(same, profile=t2i_profile).attach(t2i_pipe) as attachment:
+        call_pipe(t2i_pipe, "a cup", [1])
+    assert attachment.last.fired
+
+
+def test_weights_that_cannot_be_read_match_only_a_bundle_for_any_weights(
+    t2i_pipe: Any, t2i_profile: ModelProfile
+) -> None:
+    bundle = for_revision(t2i_profile, weights_revision(t2i_pipe.transformer))
+    t2i_pipe.transformer.to("meta")
+    with (
+        pytest.raises(UVRError, match="sequential offload"),
+        Regulator(bundle, profile=t2i_profile).attach(t2i_pipe),
+    ):
+        pytest.fail("a picture could have been drawn")
+    with Regulator(firing(t2i_profile), profile=t2i_profile).attach(t2i_pipe):
+        pass
+
+
+def test_concepts_without_anchors_for_this_model_are_noted(
+    t2i_pipe: Any, t2i_profile: ModelProfile, edit_profile: ModelProfile
+) -> None:
+    scorer = make_scorer(random_weights(t2i_profile), 1e9)
+    more = bundle_of(edit_profile, dict.fromkeys(("star", "ball", "cup"), scorer))
+    bundle = firing(t2i_profile)
+    bundle = replace(bundle, variants=(*bundle.variants, *more.variants), digest="")
+    with Regulator(bundle, profile=t2i_profile).attach(t2i_pipe) as attachment:
+        call_pipe(t2i_pipe, "a cup", [1])
+    assert attachment.last.notes == ["no anchors for this model and task: cup, star"]
+
+
+def test_only_the_latest_reports_are_kept(
+    t2i_pipe: Any, t2i_profile: ModelProfile, silent: Silent
+) -> None:
+    with Regulator(silent(t2i_profile), profile=t2i_profile).attach(t2i_pipe) as attachment:
+        for _ in range(2):
+            call_pipe(t2i_pipe, "a cup", [1], num_inference_steps=1)
+        second = attachment.last
+        for _ in range(KEPT_REPORTS - 1):
+            call_pipe(t2i_pipe, "a cup", [1], num_inference_steps=1)
+    assert len(attachment.reports) == KEPT_REPORTS
+    assert attachment.reports[0] is second
 
 
 def test_a_host_can_let_a_concept_through_and_the_report_says_so(
