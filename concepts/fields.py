@@ -20,6 +20,7 @@ PARAMETERS: dict[str, tuple[type, Any, Any]] = {
     "shrinkage": (float, 0.0, 10.0),
     "image_false_positive_rate": (float, 0.0, 0.5),
     "patch_false_positive_rate": (float, 0.0, 0.5),
+    "within_share": (float, 0.0, 0.99),
     "rule": (str, ("mean", "whitened"), None),
 }
 TEXTS = ("slug", "name", "category", "description", "scope")

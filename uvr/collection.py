@@ -26,7 +26,7 @@ TESTBED_SCENES = 200
 """Labelled scenes of each kind that editing anchors of the testbed come from."""
 
 _CALIBRATION = (
-    "rule", "shrinkage", "image_false_positive_rate", "patch_false_positive_rate",
+    "rule", "shrinkage", "image_false_positive_rate", "patch_false_positive_rate", "within_share",
 )  # fmt: skip
 
 
