@@ -14,7 +14,7 @@ from uvr.evaluation.cases import draw_cases, make_cases
 from uvr.evaluation.figures import erasure, preservation
 from uvr.pipelines import load_pipeline
 
-SLUG, THING = "testbed-bomb", "bomb"
+SLUG, THING = "testbed-pistol", "pistol"
 
 
 @pytest.fixture(scope="module")
