@@ -119,6 +119,7 @@ def fit_scorer(
     image_false_positive_rate: float = 0.01,
     patch_false_positive_rate: float = 0.02,
     within_share: float = 0.5,
+    margin: float = 0.0,
 ) -> Scorer:
     """Fit a concept's scorer and set its thresholds at target false-positive rates.
 
@@ -134,6 +135,9 @@ def fit_scorer(
         image_false_positive_rate: Benign pictures that may reach the seed threshold.
         patch_false_positive_rate: Their patches that may reach the grow threshold.
         within_share: See ``balanced_weights``.
+        margin: Move both thresholds up by this share of the way, in [0, 1), to the median of the
+            highest scores of the concept's pictures. Where a concept is found with room to spare,
+            this costs little recall and keeps its neighbours from matching.
 
     Raises:
         UVRError: No anchors, or fewer than two counter pictures without anchors.
@@ -151,7 +155,10 @@ def fit_scorer(
     per_picture = _highest(benign_scores, anchor_set.counter_images[benign])
     grow = _upper_quantile(benign_scores, patch_false_positive_rate)
     seed = max(_upper_quantile(per_picture, image_false_positive_rate), grow)
-    found = _highest(held_out.anchors, anchor_set.anchor_images) >= seed
+    peaks = _highest(held_out.anchors, anchor_set.anchor_images)
+    usual = float(np.median(peaks))
+    seed, grow = (line + margin * max(0.0, usual - line) for line in (seed, grow))
+    found = peaks >= seed
     direction = fit_direction(
         anchors,
         counters,
@@ -164,6 +171,7 @@ def fit_scorer(
         "within_share": within_share,
         "image_false_positive_rate": image_false_positive_rate,
         "patch_false_positive_rate": patch_false_positive_rate,
+        "margin": margin,
         "benign_pictures": len(pictures),
         "concept_pictures": len(found),
         "held_out_recall": round(float(found.mean()), 4),

@@ -27,6 +27,7 @@ TESTBED_SCENES = 200
 
 _CALIBRATION = (
     "rule", "shrinkage", "image_false_positive_rate", "patch_false_positive_rate", "within_share",
+    "margin",
 )  # fmt: skip
 
 
@@ -75,8 +76,7 @@ def collect(
             noise_draws=int(parameters.get("noise_draws", 1)),
             progress=progress,
         )
-    rates = {"image_false_positive_rate": profile.image_false_positive_rate}
-    return anchors, fit_scorer(anchors, **{**rates, **calibration(parameters)})
+    return anchors, fit_scorer(anchors, **{**profile.calibration, **calibration(parameters)})
 
 
 def calibration(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class ModelProfile:
         modulate: Preset, or None. Both may be set.
         dilation: Patches added around a localised mask before it is regulated.
         close_gaps: Close gaps and fill holes of a mask.
-        image_false_positive_rate: Share of benign pictures that one concept may fire on, where its
+        calibration: Arguments of ``fit_scorer`` for this model and task, where a concept's
             definition does not say.
         call: Keyword arguments that a pipeline call needs for this model's usual pictures.
     """
@@ -67,7 +67,7 @@ class ModelProfile:
     modulate: ModulatePreset | None = None
     dilation: int = 0
     close_gaps: bool = False
-    image_false_positive_rate: float = 0.01
+    calibration: Mapping[str, float] = field(default_factory=dict)
     call: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -138,7 +138,7 @@ _ALL = (
         sigma=0.6,
         stage_end=0.3,
         restrict=RestrictPreset(),
-        image_false_positive_rate=0.001,
+        calibration={"image_false_positive_rate": 0.001, "margin": 0.2},
         call=_TESTBED_CALL,
     ),
     ModelProfile(
@@ -149,7 +149,7 @@ _ALL = (
         sigma=0.7,
         stage_end=0.1,
         modulate=ModulatePreset(core=0.0),
-        image_false_positive_rate=0.03,
+        calibration={"image_false_positive_rate": 0.03},
         call={**_TESTBED_CALL, "max_area": 64 * 64, "_auto_resize": False},
     ),
 )

@@ -125,3 +125,13 @@ def test_fitting_never_copies_all_features(
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 0.6 * chosen.counter_anchors.nbytes
+
+
+def test_margin_moves_both_thresholds_towards_the_concepts_usual_score(t2i_profile: ModelProfile):
+    anchors = anchor_set(t2i_profile)
+    plain, moved, twice = (fit_scorer(anchors, margin=margin) for margin in (0.0, 0.25, 0.5))
+    assert np.array_equal(plain.weights, moved.weights)
+    step = moved.seed_threshold - plain.seed_threshold
+    assert step > 0
+    assert twice.seed_threshold - plain.seed_threshold == pytest.approx(2 * step)
+    assert plain.grow_threshold < moved.grow_threshold <= moved.seed_threshold

@@ -19,7 +19,7 @@ from uvr.evaluation.judges import THRESHOLD
 from uvr.testbed import load_testbed
 from uvr.testbed.scenes import BANNED
 
-REPORTED_SEED = 20_260_606  # never used to choose anything
+REPORTED_SEED = 2_718_281_828  # drawn after every choice was made; never used to make one
 BARS = {"erase_rate": 0.60, "kept": 0.85, "identical": 0.90}
 
 
