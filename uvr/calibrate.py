@@ -151,14 +151,14 @@ def fit_scorer(
             "at least one anchor and two pictures without the concept are needed."
         )
     held_out = _cross_scores(anchor_set, rule, shrinkage, within_share)
-    benign_scores = held_out.counters[benign]
-    per_picture = _highest(benign_scores, anchor_set.counter_images[benign])
-    grow = _upper_quantile(benign_scores, patch_false_positive_rate)
-    seed = max(_upper_quantile(per_picture, image_false_positive_rate), grow)
     peaks = _highest(held_out.anchors, anchor_set.anchor_images)
-    usual = float(np.median(peaks))
-    seed, grow = (line + margin * max(0.0, usual - line) for line in (seed, grow))
-    found = peaks >= seed
+    seed, grow = _thresholds(
+        held_out.counters[benign],
+        anchor_set.counter_images[benign],
+        (image_false_positive_rate, patch_false_positive_rate),
+        margin,
+        usual=float(np.median(peaks)),
+    )
     direction = fit_direction(
         anchors,
         counters,
@@ -173,17 +173,32 @@ def fit_scorer(
         "patch_false_positive_rate": patch_false_positive_rate,
         "margin": margin,
         "benign_pictures": len(pictures),
-        "concept_pictures": len(found),
-        "held_out_recall": round(float(found.mean()), 4),
+        "concept_pictures": len(peaks),
+        "held_out_recall": round(float((peaks >= seed).mean()), 4),
     }
     return Scorer(
         rule=rule,
         weights=direction.weight[None].astype(np.float32),
         offset=np.array([direction.offset], dtype=np.float32),
-        seed_threshold=float(seed),
-        grow_threshold=float(grow),
+        seed_threshold=seed,
+        grow_threshold=grow,
         metadata=metadata,
     )
+
+
+def _thresholds(
+    scores: NDArray[np.float64],
+    images: NDArray[np.int32],
+    rates: tuple[float, float],
+    margin: float,
+    *,
+    usual: float,
+) -> tuple[float, float]:
+    """Seed and grow threshold from benign scores, their pictures, and ``fit_scorer``'s numbers."""
+    grow = _upper_quantile(scores, rates[1])
+    seed = max(_upper_quantile(_highest(scores, images), rates[0]), grow)
+    moved = [line + margin * max(0.0, usual - line) for line in (seed, grow)]
+    return moved[0], moved[1]
 
 
 @dataclass(frozen=True)

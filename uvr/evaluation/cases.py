@@ -5,7 +5,7 @@ The same case with the same seed is drawn by the stock pipeline and by the regul
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from concepts.bundle import Bundle
+from uvr.capture import Progress
 from uvr.profiles import profile_for
 from uvr.regulator import Regulator
 from uvr.report import RegulationReport
@@ -22,7 +23,6 @@ from uvr.testbed import scenes
 from uvr.testbed.samples import keeping_edit
 
 BATCH = 10
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

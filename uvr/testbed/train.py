@@ -23,6 +23,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from uvr.capture import image_ids
 from uvr.testbed import MAX_SEQUENCE_LENGTH, STEPS, scenes
 from uvr.testbed.model import (
     TRANSFORMER,
@@ -94,7 +95,7 @@ class Testbed(nn.Module):
             timestep=sigma,
             pooled_projections=pooled,
             encoder_hidden_states=embeds,
-            txt_ids=torch.zeros(embeds.shape[1], 3),
+            txt_ids=torch.zeros(embeds.shape[1], 3, device=embeds.device),
             img_ids=img_ids,
             return_dict=False,
         )[0]
@@ -103,11 +104,7 @@ class Testbed(nn.Module):
 
 def position_ids(references: int) -> Tensor:
     """`img_ids` of an 8 x 8 output grid and `references` reference grids, (tokens, 3)."""
-    grid = torch.cartesian_prod(torch.arange(8.0), torch.arange(8.0))
-    parts = [
-        torch.cat([torch.full((64, 1), float(kind)), grid], dim=1) for kind in range(references + 1)
-    ]
-    return torch.cat(parts)
+    return torch.cat([image_ids(8, 8, picture) for picture in range(references + 1)])
 
 
 @torch.no_grad()
@@ -198,11 +195,13 @@ class Trainer:
         self.average = copy.deepcopy(self.model).requires_grad_(requires_grad=False)
         self.optimizers = build_optimizers(self.model, preset)
         self.device = device
+        self.init: str | None = None
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; the old one stays until the new one is whole."""
         state = {
             "step": self.step,
+            "init": self.init,
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimizers": [o.state_dict() for o in self.optimizers],
@@ -213,7 +212,7 @@ class Trainer:
     def load(self, path: Path) -> None:
         """Go on from a checkpoint."""
         state = torch.load(path, map_location=self.device, weights_only=True)
-        self.step = state["step"]
+        self.step, self.init = state["step"], state["init"]
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
@@ -225,6 +224,7 @@ class Trainer:
             tensors = load_weights((folder / f"{name}.safetensors").read_bytes())
             getattr(self.model, name).load_state_dict(tensors)
         self.average.load_state_dict(self.model.state_dict())
+        self.init = json.loads((folder / "config.json").read_text())["revision"]
 
     def run_step(self, pools: list[Pool]) -> tuple[int, float]:
         """One optimizer step; returns which pool it was and the loss."""
@@ -240,7 +240,7 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = lr * factor
             optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=AUTOCAST):
+        with torch.autocast(self.device, dtype=torch.bfloat16):
             loss = flow_loss(self.model, pool, index)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -253,9 +253,6 @@ class Trainer:
                 list(self.average.parameters()), list(self.model.parameters()), 1 - keep
             )
         return which, loss.item()
-
-
-AUTOCAST = True
 
 
 def sample_sheet(trainer: Trainer, vae: AutoencoderTiny, tokenizer: Any, path: Path) -> None:
@@ -301,6 +298,8 @@ def export(trainer: Trainer, vae: AutoencoderTiny, tokenizer: Any, folder: Path)
         save_file(tensors, folder / f"{name}.safetensors")
     (folder / "tokenizer.json").write_text(tokenizer.backend_tokenizer.to_str(pretty=False))
     card = {"revision": digest.hexdigest()[:16], "steps": trainer.step, "seed": trainer.seed}
+    if trainer.init:  # steps count from these weights
+        card["init"] = trainer.init
     (folder / "config.json").write_text(json.dumps(card, indent=1) + "\n")
 
 
