@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from concepts.digest import (
+    all_finite,
     json_digest,
     plain_json,
     read_metadata,
     read_tensors,
+    sha256,
     tensors_digest,
     write_tensors,
 )
@@ -177,15 +180,16 @@ class Scorer:
 
     Attributes:
         rule: "mean" (the reference's) or "whitened".
-        weights: One row for each prototype, (k, dim), float32.
-        offset: (k,), float32.
+        weights: One row for each prototype, (k, dim), float32 or float16; read-only. The dtype
+            is part of the digest, and whoever scores converts.
+        offset: (k,), float32, read-only.
         seed_threshold: A patch with score >= this starts a region.
         grow_threshold: A patch with score >= this joins a region next to it.
         metadata: How it was fitted and what was measured; JSON.
     """
 
     rule: str
-    weights: Floats = field(repr=False)
+    weights: NDArray[Any] = field(repr=False)
     offset: Floats = field(repr=False)
     seed_threshold: float
     grow_threshold: float
@@ -194,8 +198,9 @@ class Scorer:
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise ValueError(f"rule is {self.rule!r}, allowed: {', '.join(RULES)}")
-        object.__setattr__(self, "weights", _floats("weights", self.weights, 2))
-        object.__setattr__(self, "offset", _floats("offset", self.offset, 1))
+        dtype = np.float16 if getattr(self.weights, "dtype", None) == np.float16 else np.float32
+        object.__setattr__(self, "weights", _frozen("weights", self.weights, 2, dtype))
+        object.__setattr__(self, "offset", _frozen("offset", self.offset, 1, np.float32))
         if self.weights.shape[0] == 0 or self.offset.shape[0] != self.weights.shape[0]:
             raise ValueError("a scorer needs one or more weight rows and one offset for each")
         for name in ("seed_threshold", "grow_threshold"):
@@ -226,6 +231,42 @@ class Scorer:
     def to_tensors(self) -> dict[str, NDArray[Any]]:
         """Return weights and offset by name."""
         return {"weights": self.weights, "offset": self.offset}
+
+    @cached_property
+    def payload(self) -> bytes | memoryview:
+        """The tensors as one safetensors file."""
+        return write_tensors(self.to_tensors())
+
+    @cached_property
+    def payload_digest(self) -> str:
+        """SHA-256 of the payload, which names its file."""
+        return sha256(self.payload)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A payload may be a view of a whole bundle file, which can be neither copied nor pickled.
+        return {name: item for name, item in self.__dict__.items() if name != "payload"}
+
+    @classmethod
+    def from_payload(
+        cls, scalars: Mapping[str, Any], payload: bytes | memoryview, digest: str
+    ) -> Scorer:
+        """Rebuild a scorer from ``to_dict`` and a payload, without a copy of it where possible.
+
+        Args:
+            scalars: See ``to_dict``.
+            payload: See ``payload``; it must stay unchanged.
+            digest: SHA-256 of the payload, which the caller has checked.
+
+        Raises:
+            ValueError, VerificationError: For anything else.
+        """
+        tensors = read_tensors(payload)
+        made = cls.from_tensors(scalars, tensors)
+        for name, array in made.to_tensors().items():
+            if array.dtype != tensors[name].dtype:
+                raise ValueError(f"{name} must not be {tensors[name].dtype}")
+        made.__dict__.update(payload=payload, payload_digest=digest)
+        return made
 
     @classmethod
     def from_tensors(cls, scalars: Mapping[str, Any], tensors: Mapping[str, Any]) -> Scorer:
@@ -265,6 +306,19 @@ def _floats(name: str, value: Any, ndim: int) -> Floats:
         raise ValueError(f"{name} must have {ndim} axes, not {array.ndim}")
     if not np.isfinite(array).all():
         raise ValueError(f"{name} hold NaN or infinity")
+    return array
+
+
+def _frozen(name: str, value: Any, ndim: int, dtype: type[np.floating[Any]]) -> NDArray[Any]:
+    """Return a checked array that cannot be written; it is a copy unless nobody could before."""
+    with np.errstate(over="ignore"):  # An overflow becomes infinity and is refused below.
+        kept = isinstance(value, np.ndarray) and not value.flags.writeable
+        array = np.array(value, dtype=dtype, order="C", copy=None if kept else True)
+    if array.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} axes, not {array.ndim}")
+    if not all_finite(array):
+        raise ValueError(f"{name} hold NaN or infinity")
+    array.setflags(write=False)
     return array
 
 

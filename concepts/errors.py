@@ -47,6 +47,18 @@ class MismatchError(VerificationError):
     """A bundle or anchor set was made for another model, task, revision or tap."""
 
 
+class SignatureError(VerificationError):
+    """Bytes are not signed by enough of the trusted keys."""
+
+
+class ExpiredError(VerificationError):
+    """A bundle was valid once; its time is over."""
+
+
+class RollbackError(VerificationError):
+    """A bundle is older than one that was seen before."""
+
+
 class SchemaError(UVRError):
     """The database schema is not the one this release of the program works with."""
 
@@ -57,6 +69,12 @@ class BusyError(UVRError):
     """Another process holds the registry's write lock."""
 
     exit_code: ClassVar[int] = 8
+
+
+class GateError(UVRError):
+    """A measured quality is below its gate."""
+
+    exit_code: ClassVar[int] = 9
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:

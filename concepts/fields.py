@@ -22,6 +22,7 @@ PARAMETERS: dict[str, tuple[type, Any, Any]] = {
     "patch_false_positive_rate": (float, 0.0, 0.5),
     "within_share": (float, 0.0, 0.99),
     "margin": (float, 0.0, 0.99),
+    "prototypes": (int, 1, 64),
     "rule": (str, ("mean", "whitened"), None),
 }
 TEXTS = ("slug", "name", "category", "description", "scope")

@@ -22,8 +22,13 @@ def check_writable(path: Path) -> None:
         raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes, *, durable: bool = False) -> None:
     """Write bytes to a file through a partial file beside it; make its folder if needed.
+
+    Args:
+        path: Where.
+        data: What.
+        durable: Return only once the bytes and the name would survive a power cut.
 
     Raises:
         OSError: The disk is full or the place cannot be written; an older file stays as it was.
@@ -32,6 +37,19 @@ def write_file(path: Path, data: bytes) -> None:
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_bytes(data)
+        if durable:
+            sync(partial)
         partial.replace(path)
+        if durable:
+            sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Have the bytes of a file, or the names in a folder, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,5 +1,10 @@
+import copy
 import dataclasses
 import io
+import os
+import pickle
+import shutil
+import subprocess
 import zipfile
 
 import numpy as np
@@ -11,12 +16,24 @@ from concepts.anchors import AnchorSpace, Scorer
 from concepts.bundle import (
     Bundle,
     BundleVariant,
+    LockedMember,
     Member,
     lock_digest,
+    locked_members,
     read_bundle,
     write_bundle,
 )
-from concepts.errors import MismatchError, NotFoundError, VerificationError
+from concepts.envelope import BUNDLE_TYPE, Envelope, read_envelope
+from concepts.errors import (
+    ExpiredError,
+    MismatchError,
+    NotFoundError,
+    RollbackError,
+    SignatureError,
+    VerificationError,
+)
+from concepts.keys import KeyList, PrivateKey, sign_key_list
+from concepts.summary import bundle_summary
 
 T2I = AnchorSpace("testbed", "r1", "t2i", ("a", "b"), 4, 0.95)
 EDIT = AnchorSpace("testbed", "r1", "edit", ("a", "b"), 4, 0.95)
@@ -32,17 +49,20 @@ def member(slug, seed=0, **changes):
     return Member(slug=slug, scorer=scorer(seed), **{**parts, **changes})
 
 
-def make_bundle(*variants, sequence=3):
+def make_bundle(*variants, sequence=3, **changes):
     variants = variants or (
         BundleVariant(T2I, (member("pistol", 1), member("bomb", 2))),
         BundleVariant(EDIT, (member("bomb", 2),)),
     )
-    members = [m for variant in variants for m in variant.members]
-    lock = lock_digest((m.slug, m.version, m.content_digest, m.mode) for m in members)
-    return Bundle("demo", sequence, lock, variants)
+    return Bundle("demo", sequence, lock_digest(locked_members(variants)), variants, **changes)
 
 
 DATA = write_bundle(make_bundle())
+CREATED, LATER = "2026-11-24T10:00:00.000000Z", "2027-01-01T00:00:00.000000Z"
+OLD, NEW = PrivateKey.generate(), PrivateKey.generate()
+TRUSTED = KeyList(1, 1, (OLD.public,))
+ROTATED = KeyList(2, 1, (NEW.public,), (OLD.public.key_id,))
+CHAIN = sign_key_list(ROTATED, [OLD, NEW])
 
 
 def rewritten(change, compression=zipfile.ZIP_STORED):
@@ -82,7 +102,7 @@ def test_equal_scorers_share_one_file():
     with zipfile.ZipFile(io.BytesIO(DATA)) as archive:
         names = archive.namelist()
     assert len(names) == 3
-    assert names[-1] == "manifest.json"
+    assert names[-1] == "manifest.dsse.json"
 
 
 def test_reads_a_file(tmp_path):
@@ -131,9 +151,19 @@ def test_cut_and_padded_files_are_refused(length, padding):
 
 
 def manifest(old, new):
-    """Replace a part of the manifest, which is the last entry."""
-    return lambda entries: [*entries[:-1], (entries[-1][0], entries[-1][1].replace(old, new))]
+    """Replace a part of the manifest, in the envelope that is the last entry."""
 
+    def change(entries):
+        name, data = entries[-1]
+        payload = read_envelope(data, BUNDLE_TYPE).payload
+        assert old in payload
+        changed = Envelope(BUNDLE_TYPE, payload.replace(old, new)).to_bytes()
+        return [*entries[:-1], (name, changed)]
+
+    return change
+
+
+ENVELOPE = "manifest.dsse.json"
 
 OTHER_ARCHIVES = {
     "another file": (lambda entries: [*entries, ("x", b"")], "lack the manifest"),
@@ -149,7 +179,14 @@ OTHER_ARCHIVES = {
     "a duplicate key": (manifest(b'"format"', b'"name":"x","format"'), "a key occurs twice"),
     "another version": (manifest(b'"version":2', b'"version":3'), "lock"),
     "another format": (manifest(b"bundle/1", b"bundle/2"), "format 'uvr-bundle/2' found"),
-    "a space in the manifest": (manifest(b'{"files"', b'{ "files"'), "does not list"),
+    "a space in the manifest": (manifest(b'"files"', b' "files"'), "not written as"),
+    "another number": (manifest(b'"sequence":3', b'"sequence":3.0'), "whole number"),
+    "another key": (manifest(b'"format"', b'"extra":1,"format"'), "lacks or adds"),
+    "no manifest in the envelope": (lambda entries: [*entries[:-1], (ENVELOPE, b"{}")], "envelope"),
+    "a key list that is none": (
+        lambda entries: [*entries[:-1], ("keys/0001.json", b"{}"), entries[-1]],
+        "envelope",
+    ),
 }
 
 
@@ -198,9 +235,176 @@ def test_two_revisions_need_a_name():
 
 
 def test_lock_does_not_depend_on_order_or_repetition():
-    rows = [("a", 1, "0" * 64, "enforce"), ("b", 2, "1" * 64, "enforce")]
+    rows = [LockedMember("a", 1, "0" * 64), LockedMember("b", 2, "1" * 64, "log")]
     assert lock_digest(rows) == lock_digest([*rows[::-1], rows[0]])
     assert lock_digest(rows) != lock_digest(rows[:1])
+    with pytest.raises(ValueError, match="'a' is locked twice"):
+        lock_digest([*rows, dataclasses.replace(rows[0], version=2)])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("slug", "b"), ("version", 2), ("content_digest", "1" * 64), ("mode", "shadow"),
+        ("thresholds", {"2" * 64: 1.0}), ("disabled_until", "2026-11-24T10:00:00.000000Z"),
+    ],
+)  # fmt: skip
+def test_lock_covers_every_field(name, value):
+    row = LockedMember("a", 1, "0" * 64)
+    assert lock_digest([dataclasses.replace(row, **{name: value})]) != lock_digest([row])
+
+
+def test_locked_members_join_the_variants():
+    variants = (
+        BundleVariant(T2I, (member("bomb", threshold=2.5), member("pistol"))),
+        BundleVariant(EDIT, (member("bomb", threshold=1.5),)),
+    )
+    assert locked_members(variants) == [
+        LockedMember("bomb", 2, "a" * 64, thresholds={T2I.digest: 2.5, EDIT.digest: 1.5}),
+        LockedMember("pistol", 2, "a" * 64),
+    ]
+    other = BundleVariant(EDIT, (member("bomb", mode="log"),))
+    with pytest.raises(ValueError, match="disagree on 'bomb'"):
+        locked_members((variants[0], other))
+
+
+def test_a_threshold_moves_the_grow_threshold_too():
+    moved = member("bomb", threshold=3.75)
+    assert (moved.seed_threshold, moved.grow_threshold) == (3.75, 2.75)
+    assert (member("bomb").seed_threshold, member("bomb").grow_threshold) == (3.0, 2.0)
+
+
+def test_a_member_is_enforced_unless_its_mode_or_its_pause_says_otherwise():
+    paused = member("bomb", disabled_until=LATER)
+    assert [paused.enforced_at(at) for at in (CREATED, LATER)] == [False, True]
+    assert not member("bomb", mode="log").enforced_at(CREATED)
+
+
+def test_float16_weights_stay_float16():
+    weights = scorer().weights.astype(np.float16)
+    half = Scorer("whitened", weights, np.zeros(2), 3.0, 2.0)
+    made = make_bundle(BundleVariant(T2I, (dataclasses.replace(member("bomb"), scorer=half),)))
+    again = read_bundle(write_bundle(made)).variants[0].members[0].scorer
+    assert again.weights.dtype == np.float16
+    assert again.digest == half.digest != scorer().digest
+    assert write_bundle(read_bundle(write_bundle(made))) == write_bundle(made)
+
+
+def test_a_read_bundle_can_be_copied_and_pickled():
+    read = read_bundle(DATA)
+    for again in (copy.deepcopy(read), pickle.loads(pickle.dumps(read))):  # noqa: S301
+        assert write_bundle(again) == DATA
+
+
+def test_every_field_of_a_release_round_trips():
+    made = make_bundle(
+        BundleVariant(T2I, (member("bomb", mode="shadow", threshold=1, disabled_until=LATER),)),
+        registry="0f" * 16, previous="b" * 64, created=CREATED, expires=LATER,
+        revocations=("d" * 64, "c" * 64), key_lists=(CHAIN,),
+    ).sign(NEW)  # fmt: skip
+    again = read_bundle(write_bundle(made), TRUSTED)
+    assert write_bundle(again) == write_bundle(made)
+    assert again.key_list_after(TRUSTED) == ROTATED
+    shown = bundle_summary(again)
+    assert {name: shown[name] for name in shown if name != "variants"} == {
+        "name": "demo", "sequence": 3, "digest": made.digest, "lock_digest": made.lock_digest,
+        "registry": "0f" * 16, "previous": "b" * 64, "created": CREATED, "expires": LATER,
+        "revocations": ["c" * 64, "d" * 64], "signatures": [NEW.public.key_id], "key_lists": [2],
+    }  # fmt: skip
+    only = shown["variants"][0]["members"][0]
+    names = ("mode", "seed_threshold", "grow_threshold", "disabled_until", "dtype", "prototypes")
+    assert [only[name] for name in names] == ["shadow", 1.0, 0.0, LATER, "float32", 2]
+
+
+def test_a_bundle_may_have_no_members():
+    empty = Bundle("demo", 1, lock_digest([]), ())
+    again = read_bundle(write_bundle(empty))
+    assert (again, again.slugs) == (empty, [])
+    with pytest.raises(MismatchError, match="it has no members"):
+        again.variant_for("testbed", "t2i")
+
+
+def test_signatures_are_not_part_of_the_digest():
+    made = make_bundle()
+    signed = made.sign(OLD)
+    assert signed.digest == made.digest
+    assert signed.sign(NEW) == made.with_signatures(signed.sign(NEW).signatures)
+
+
+UNTRUSTED = {
+    "no signature": (make_bundle(), "Signed by 0 of the 1 trusted keys required"),
+    "another key": (make_bundle().sign(NEW), "not trusted"),
+    "a wrong signature": (
+        make_bundle().with_signatures(make_bundle(sequence=4).sign(OLD).signatures),
+        "is not valid",
+    ),
+    "a revoked key": (make_bundle(key_lists=(CHAIN,)).sign(OLD), "revoked"),
+}
+
+
+@pytest.mark.parametrize(("bundle", "message"), UNTRUSTED.values(), ids=list(UNTRUSTED))
+def test_untrusted_bundles_are_refused(bundle, message):
+    data = write_bundle(bundle)
+    with pytest.raises(SignatureError, match=message):
+        read_bundle(data, TRUSTED)
+    assert write_bundle(read_bundle(data)) == data  # it is whole, and only that
+
+
+def test_signatures_are_checked_before_anything_is_parsed():
+    data = rewritten(manifest(b"{", b"not JSON"))
+    with pytest.raises(SignatureError):
+        read_bundle(data, TRUSTED)
+
+
+def test_old_and_foreign_bundles_are_refused():
+    made = make_bundle(created=CREATED, expires=LATER, registry="0f" * 16).sign(OLD)
+    data = write_bundle(made)
+    read = read_bundle(data, TRUSTED, min_sequence=3, at=CREATED, registry="0f" * 16)
+    assert read.digest == made.digest
+    with pytest.raises(RollbackError, match="older than release 4"):
+        read_bundle(data, TRUSTED, min_sequence=4)
+    with pytest.raises(ExpiredError, match=f"expired at {LATER}"):
+        read_bundle(data, TRUSTED, at=LATER)
+    with pytest.raises(VerificationError, match="is expected"):
+        read_bundle(data, TRUSTED, registry="1f" * 16)
+
+
+# As the README shows it: FILE is a bundle, KEY.pem a public key of its registry.
+VERIFY = r"""
+set -e
+python3 -m zipfile -e "$FILE" unpacked && cd unpacked
+field() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" manifest.dsse.json; }
+field payload | base64 -d > manifest.json
+id=$(openssl pkey -pubin -in "$KEY" -outform DER | openssl sha256 -r | cut -d' ' -f1)
+field "keyid\":\"$id\",\"sig" | base64 -d > signature
+type=$(field payloadType)
+printf 'DSSEv1 %d %s %d ' ${#type} "$type" $(wc -c < manifest.json) | cat - manifest.json > signed
+openssl pkeyutl -verify -pubin -inkey "$KEY" -rawin -in signed -sigfile signature
+for file in $(find anchors keys -type f 2> /dev/null); do  # each is in the manifest, by digest
+  sha256=$(openssl sha256 -r "$file" | cut -d' ' -f1)
+  grep -q "\"$file\":{\"sha256\":\"$sha256\"" manifest.json
+done
+"""
+
+
+@pytest.mark.parametrize("change", ["nothing", "another key", "another manifest"])
+def test_openssl_alone_verifies_a_bundle(tmp_path, change):
+    if not shutil.which("openssl") and not os.environ.get("CI"):
+        pytest.skip("openssl is not installed")
+    made = make_bundle(created=CREATED).sign(OLD, NEW)
+    if change == "another manifest":
+        made = make_bundle(created=CREATED, sequence=4).with_signatures(made.signatures)
+    key = PrivateKey.generate() if change == "another key" else OLD
+    (tmp_path / "demo.uvr").write_bytes(write_bundle(made))
+    (tmp_path / "key.pem").write_text(key.public.pem())
+    found = subprocess.run(
+        ["sh", "-c", VERIFY], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={"PATH": os.environ["PATH"], "FILE": "demo.uvr", "KEY": str(tmp_path / "key.pem")},
+    )  # fmt: skip
+    assert (found.returncode == 0) == (change == "nothing"), found.stderr
+    if change == "nothing":
+        assert "Verified Successfully" in found.stdout
+        assert (tmp_path / "unpacked" / "manifest.json").read_bytes() == made.manifest()
 
 
 def test_a_bundle_checks_itself():
@@ -219,3 +423,15 @@ def test_a_bundle_checks_itself():
         make_bundle(sequence=0)
     with pytest.raises(ValueError, match="digest is not that of the bundle"):
         dataclasses.replace(make_bundle(), digest="0" * 64)
+    with pytest.raises(ValueError, match="version 2 of 'bomb' is revoked"):
+        make_bundle(revocations=("a" * 64,))
+    with pytest.raises(ValueError, match="later than created"):
+        make_bundle(created=LATER, expires=CREATED)
+    with pytest.raises(ValueError, match="32 hex digits"):
+        make_bundle(registry="x")
+    with pytest.raises(ValueError, match="key list 2 comes after key list 2"):
+        make_bundle(key_lists=(CHAIN, CHAIN))
+    with pytest.raises(ValueError, match="disabled_until must be an instant"):
+        member("bomb", disabled_until="tomorrow")
+    with pytest.raises(ValueError, match="threshold must be finite"):
+        member("bomb", threshold=float("nan"))

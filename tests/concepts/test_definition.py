@@ -84,7 +84,7 @@ def test_dict_round_trips():
             "shrinkage", "shrinkge",
             "x.yaml:12: field 'parameters.shrinkge': unknown; allowed: seeds_per_prompt, "
             "noise_draws, shrinkage, image_false_positive_rate, patch_false_positive_rate, "
-            "within_share, margin, rule. "
+            "within_share, margin, prototypes, rule. "
             "Did you mean 'shrinkage'?",
         ),
         (
