@@ -33,11 +33,26 @@ _OUTSIDE = (
 )
 
 
+@dataclass(frozen=True)
+class Assignment:
+    """What one generation looks for; a later release does not reach it.
+
+    Attributes:
+        variant: The bundle's variant in use, None when the bundle is empty.
+        mode_of: What to do with a concept: "enforce", "log" or "shadow".
+        report: Receives what is found.
+    """
+
+    variant: BundleVariant | None
+    mode_of: Callable[[Member], str]
+    report: RegulationReport
+
+
 @dataclass
 class _Generation:
     """State of one pipeline call."""
 
-    report: RegulationReport
+    assignment: Assignment
     sigmas: list[float] = field(default_factory=list)
     stage: Stage = _UNPLANNED
     layout: TokenLayout | None = None
@@ -48,6 +63,14 @@ class _Generation:
     action: Action | None = None
     rewound_latents: Tensor | None = None
     correction: Tensor | None = None
+
+    @property
+    def report(self) -> RegulationReport:
+        return self.assignment.report
+
+    @property
+    def variant(self) -> BundleVariant | None:
+        return self.assignment.variant
 
     @property
     def started(self) -> bool:
@@ -63,7 +86,7 @@ class Attachment:
 
     Attributes:
         profile: The model profile in use.
-        variant: The bundle's variant in use.
+        variant: The bundle's variant in use by the latest call; None when the bundle is empty.
         reports: One report for each pipeline call, in order; the latest ``KEPT_REPORTS`` only, so
             that a server may stay attached for ever.
     """
@@ -72,16 +95,14 @@ class Attachment:
         self,
         pipe: Any,
         profile: ModelProfile,
-        variant: BundleVariant,
-        enforces: Callable[[Member], bool],
-        new_report: Callable[[], RegulationReport],
+        variant: BundleVariant | None,
+        assign: Callable[[], Assignment],
     ) -> None:
         self.profile = profile
         self.variant = variant
         self.reports: deque[RegulationReport] = deque(maxlen=KEPT_REPORTS)
-        self.state = AttentionState(taps=frozenset(variant.space.taps))
-        self._enforces = enforces
-        self._new_report = new_report
+        self.state = AttentionState(taps=_taps(variant))
+        self._assign = assign
         self._pipe = pipe
         self._scheduler = pipe.scheduler
         self._generation: _Generation | None = None
@@ -98,8 +119,16 @@ class Attachment:
         return self.reports[-1]
 
     def start_generation(self) -> None:
-        """Forget the previous call; the scheduler was given a new schedule."""
-        self._generation = _Generation(self._new_report())
+        """Forget the previous call and take the present bundle; there is a new schedule.
+
+        Raises:
+            UVRError: There is no bundle to use now; nothing is drawn.
+        """
+        self._generation = None
+        assignment = self._assign()
+        self.variant = assignment.variant
+        self.state.taps = _taps(assignment.variant)
+        self._generation = _Generation(assignment)
 
     def before_forward(
         self, transformer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -114,6 +143,7 @@ class Attachment:
             raise UVRError(_OUTSIDE)
         generation.count_pass(step)
         looks = step == generation.stage.look and generation.passes == 0
+        looks = looks and generation.variant is not None
         self.state.layout = _layout_of(generation, kwargs)
         self.state.features = {}
         self.state.capture = looks
@@ -128,6 +158,9 @@ class Attachment:
         """Record, look, or carry a later pass of the look step over to the regulated trajectory."""
         generation = self._current(transformer)
         self.state.action, self.state.capture = None, False
+        if generation.variant is None:
+            generation.report.looked |= generation.step >= generation.stage.look
+            return None
         if generation.step < generation.stage.look:
             _record(generation, kwargs, output[0])
             return None
@@ -157,29 +190,32 @@ class Attachment:
         generation.stage = plan_stage(
             generation.sigmas[:-1],
             first=step,
-            look_sigma=self.variant.space.sigma,
+            look_sigma=generation.variant.space.sigma if generation.variant else self.profile.sigma,
             stage_end=self.profile.stage_end,
         )
         layout = TokenLayout.from_call(kwargs["encoder_hidden_states"], kwargs["img_ids"])
         generation.layout = layout
         generation.first_latents = output_latents(kwargs, layout.num_output)
+        batch = len(generation.first_latents)
+        generation.report.images = [[] for _ in range(batch)]
+        generation.report.shadow = [[] for _ in range(batch)]
         self.reports.append(generation.report)
 
     def _look(
         self, transformer: Any, generation: _Generation, kwargs: dict[str, Any], output: Any
     ) -> Any:
         records, generation.records = generation.records, []
-        features = self.state.take_features(self.variant.space.taps)
-        report = generation.report
-        report.images, mask = look_at(
-            features,
-            self.variant.members,
+        variant, report = _variant(generation), generation.report
+        found = look_at(
+            self.state.take_features(variant.space.taps),
+            variant.members,
             grid=_layout(generation).grid,
             profile=self.profile,
             step=generation.step,
             sigma=generation.sigmas[generation.step],
-            enforces=self._enforces,
+            mode_of=generation.assignment.mode_of,
         )
+        report.images, report.shadow, mask = found.images, found.shadow, found.mask
         report.looked = True
         if not bool(mask.any()):
             return None
@@ -246,6 +282,16 @@ def _is_plain_euler(scheduler: Any) -> bool:
     return isinstance(scheduler, FlowMatchEulerDiscreteScheduler) and not (
         scheduler.config.get("stochastic_sampling") or scheduler.config.get("invert_sigmas")
     )
+
+
+def _taps(variant: BundleVariant | None) -> frozenset[str]:
+    return frozenset() if variant is None else frozenset(variant.space.taps)
+
+
+def _variant(generation: _Generation) -> BundleVariant:
+    if generation.variant is None:
+        raise ValueError("an empty bundle has nothing to look for")
+    return generation.variant
 
 
 def _layout(generation: _Generation) -> TokenLayout:

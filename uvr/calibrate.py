@@ -1,4 +1,4 @@
-"""From anchors to a scorer: one whitened vector a concept, thresholds at target error rates.
+"""From anchors to a scorer: whitened vectors, usually one, and thresholds at target error rates.
 
 Thresholds are measured by two-fold cross-fitting: the pictures of one half score the direction that
 was fitted on the other half, so that no threshold comes from patches which fitted its direction.
@@ -6,7 +6,7 @@ was fitted on the other half, so that no threshold comes from patches which fitt
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from concepts.anchors import AnchorSet, Scorer
 from concepts.errors import UVRError
+from uvr.prototypes import group_by_direction
 
 Array = NDArray[np.float32]
 
@@ -51,25 +52,58 @@ def fit_direction(
         shrinkage: See ``rule``.
         weights: Weight of each counter-anchor, (m,), summing to 1; equal by default.
     """
+    return fit_directions(anchors, counters, rule=rule, shrinkage=shrinkage, weights=weights)[0]
+
+
+def fit_directions(
+    anchors: Array,
+    counters: Array,
+    *,
+    prototypes: int = 1,
+    rule: str = "whitened",
+    shrinkage: float = 0.1,
+    weights: NDArray[np.float64] | None = None,
+) -> list[Direction]:
+    """Fit one vector for each of at most ``prototypes`` groups of anchors; see ``fit_direction``.
+
+    Groups are by the direction in which anchors differ from the mean counter-anchor.
+    """
     if weights is None:
         weights = np.full(len(counters), 1 / len(counters))
-    mean_anchor = anchors.mean(axis=0, dtype=np.float64)
     mean_counter = np.zeros(counters.shape[1])
     for rows, block in _row_blocks(counters):
         mean_counter += weights[rows] @ block
+    groups = [anchors]
+    if prototypes > 1:
+        groups = [anchors[rows] for rows in group_by_direction(anchors - mean_counter, prototypes)]
+    means = np.stack([group.mean(axis=0, dtype=np.float64) for group in groups])
     if rule == "mean":
-        weight = mean_anchor
+        found = means
     elif rule == "whitened":
         covariance = _covariance(counters, mean_counter, weights)
         ridge = shrinkage * float(np.trace(covariance)) / len(covariance)
         covariance[np.diag_indices_from(covariance)] += max(ridge, 1e-12)
-        weight = np.linalg.solve(covariance, mean_anchor - mean_counter)
+        found = np.linalg.solve(covariance, (means - mean_counter).T).T
     else:
         raise ValueError(f"unknown rule {rule!r}; expected 'whitened' or 'mean'")
+    return [_standardised(np.ascontiguousarray(weight), counters, weights) for weight in found]
+
+
+def _standardised(
+    weight: NDArray[np.float64], counters: Array, weights: NDArray[np.float64]
+) -> Direction:
     raw = _product(counters, weight)
     centre = float(weights @ raw)
     spread = max(float(np.sqrt(weights @ (raw - centre) ** 2)), 1e-12)
     return Direction(weight / spread, -centre / spread)
+
+
+def highest_scores(directions: Sequence[Direction], features: Array) -> NDArray[np.float64]:
+    """Score features, (..., dim), by the direction that each suits best."""
+    best = directions[0].scores(features)
+    for direction in directions[1:]:
+        best = np.maximum(best, direction.scores(features))
+    return best
 
 
 def _row_blocks(features: Array) -> Iterator[tuple[slice, NDArray[np.float64]]]:
@@ -120,6 +154,7 @@ def fit_scorer(
     patch_false_positive_rate: float = 0.02,
     within_share: float = 0.5,
     margin: float = 0.0,
+    prototypes: int = 1,
 ) -> Scorer:
     """Fit a concept's scorer and set its thresholds at target false-positive rates.
 
@@ -138,6 +173,8 @@ def fit_scorer(
         margin: Move both thresholds up by this share of the way, in [0, 1), to the median of the
             highest scores of the concept's pictures. Where a concept is found with room to spare,
             this costs little recall and keeps its neighbours from matching.
+        prototypes: Fit up to so many vectors, each for anchors that are alike; a patch scores as
+            the best of them says.
 
     Raises:
         UVRError: No anchors, or fewer than two counter pictures without anchors.
@@ -150,7 +187,7 @@ def fit_scorer(
             f"Cannot calibrate from {len(anchors)} anchors and {len(pictures)} benign pictures; "
             "at least one anchor and two pictures without the concept are needed."
         )
-    held_out = _cross_scores(anchor_set, rule, shrinkage, within_share)
+    held_out = _cross_scores(anchor_set, rule, shrinkage, within_share, prototypes)
     peaks = _highest(held_out.anchors, anchor_set.anchor_images)
     seed, grow = _thresholds(
         held_out.counters[benign],
@@ -159,9 +196,10 @@ def fit_scorer(
         margin,
         usual=float(np.median(peaks)),
     )
-    direction = fit_direction(
+    directions = fit_directions(
         anchors,
         counters,
+        prototypes=prototypes,
         rule=rule,
         shrinkage=shrinkage,
         weights=balanced_weights(~benign, within_share),
@@ -176,10 +214,12 @@ def fit_scorer(
         "concept_pictures": len(peaks),
         "held_out_recall": round(float((peaks >= seed).mean()), 4),
     }
+    if prototypes > 1:
+        metadata["prototypes"] = len(directions)
     return Scorer(
         rule=rule,
-        weights=direction.weight[None].astype(np.float32),
-        offset=np.array([direction.offset], dtype=np.float32),
+        weights=np.stack([direction.weight for direction in directions]).astype(np.float32),
+        offset=np.array([direction.offset for direction in directions], dtype=np.float32),
         seed_threshold=seed,
         grow_threshold=grow,
         metadata=metadata,
@@ -208,9 +248,9 @@ class _HeldOut:
 
 
 def _cross_scores(
-    anchor_set: AnchorSet, rule: str, shrinkage: float, within_share: float
+    anchor_set: AnchorSet, rule: str, shrinkage: float, within_share: float, prototypes: int
 ) -> _HeldOut:
-    """Score each half of the pictures with a direction fitted on the other half."""
+    """Score each half of the pictures with directions fitted on the other half."""
     anchor_half = _halves(anchor_set.anchor_images)
     # A picture that holds the concept keeps its counter-anchors in its anchors' half.
     counter_half = _halves(anchor_set.counter_images, anchor_set.anchor_images)
@@ -222,18 +262,19 @@ def _cross_scores(
         fit_counters = anchor_set.counter_anchors[counter_half != half]
         if len(fit_anchors) == 0:  # all anchors come from one picture
             fit_anchors = anchor_set.anchors
-        direction = fit_direction(
+        directions = fit_directions(
             fit_anchors,
             fit_counters,
+            prototypes=prototypes,
             rule=rule,
             shrinkage=shrinkage,
             weights=balanced_weights(within[counter_half != half], within_share),
         )
-        anchor_scores[anchor_half == half] = direction.scores(
-            anchor_set.anchors[anchor_half == half]
+        anchor_scores[anchor_half == half] = highest_scores(
+            directions, anchor_set.anchors[anchor_half == half]
         )
-        counter_scores[counter_half == half] = direction.scores(
-            anchor_set.counter_anchors[counter_half == half]
+        counter_scores[counter_half == half] = highest_scores(
+            directions, anchor_set.counter_anchors[counter_half == half]
         )
     return _HeldOut(anchor_scores, counter_scores)
 

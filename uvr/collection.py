@@ -27,7 +27,7 @@ TESTBED_SCENES = 200
 
 _CALIBRATION = (
     "rule", "shrinkage", "image_false_positive_rate", "patch_false_positive_rate", "within_share",
-    "margin",
+    "margin", "prototypes",
 )  # fmt: skip
 
 

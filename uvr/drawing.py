@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from concepts.bundle import Bundle
+from concepts.source import BundleSource
 from uvr.capture import Progress
 from uvr.profiles import ModelProfile
 from uvr.regulator import Regulator
@@ -22,7 +23,7 @@ def draw(
     request: Mapping[str, Any],
     *,
     seed: int = 0,
-    bundle: Bundle | None = None,
+    bundle: Bundle | BundleSource | None = None,
     progress: Progress | None = None,
 ) -> tuple[Image.Image, RegulationReport | None]:
     """Call a pipeline once.
@@ -33,7 +34,7 @@ def draw(
         request: Arguments of the call: ``prompt``, and ``image`` for editing. ``height`` and
             ``width`` hold for edits too.
         seed: Of the noise; the same with and without a bundle.
-        bundle: What to keep out; None for the stock pipeline.
+        bundle: What to keep out, or a started source of it; None for the stock pipeline.
         progress: Called after each step with steps done and steps in all.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,8 @@ class ConceptFinding:
         slug: The concept.
         name: Its display name.
         version: Version number in the registry.
-        enforced: False when the concept is only observed or a host let it through.
+        mode: "enforce", or "log" or "shadow" when it is reported and not regulated: because the
+            release says so, it is disabled for a time, or this host let it through.
         fired: Whether a patch reached the threshold.
         step: Number of the look step in the schedule.
         sigma: Its noise level.
@@ -31,12 +33,14 @@ class ConceptFinding:
         area: Share of the picture's patches under the mask, 0 to 1.
         mask: (rows, columns), bool.
         scores: (rows, columns), float32.
+        feature: Feature at the taps of the patch that scored highest, (dim,), float16; None when
+            nothing fired. The registry names the anchors that are nearest to it.
     """
 
     slug: str
     name: str
     version: int
-    enforced: bool
+    mode: str
     fired: bool
     step: int
     sigma: float
@@ -45,17 +49,24 @@ class ConceptFinding:
     area: float
     mask: NDArray[np.bool_] = field(repr=False)
     scores: NDArray[np.float32] = field(repr=False)
+    feature: NDArray[np.float16] | None = field(default=None, repr=False)
+
+    @property
+    def enforced(self) -> bool:
+        """Whether the patches under the mask were regulated."""
+        return self.mode == "enforce"
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form; the mask as rows of 0 and 1, without the score map."""
+        """JSON form; the mask as rows of 0 and 1, a feature in base64, without the score map."""
         plain = {
             name: getattr(self, name)
-            for name in ("slug", "name", "version", "enforced", "fired", "step")
+            for name in ("slug", "name", "version", "mode", "enforced", "fired", "step")
         }
         numbers = ("sigma", "score", "threshold", "area")
         plain |= {name: round(float(getattr(self, name)), 6) for name in numbers}
         rows = ["".join("1" if cell else "0" for cell in row) for row in self.mask]
-        return {**plain, "mask": rows}
+        feature = {} if self.feature is None else {"feature": encode_feature(self.feature)}
+        return {**plain, "mask": rows, **feature}
 
 
 @dataclass
@@ -67,9 +78,12 @@ class RegulationReport:
         sequence: Release number.
         digest: Digest of the bundle.
         profile: Name of the model profile.
+        space: Digest of the anchor space that the features are of, "" when the bundle is empty.
+        bundle_state: "ok"; "stale" or "degraded" when the bundle's source could not confirm it.
         rewound: Whether the steps before the look were run again, regulated.
         looked: False when the call ended before its look step.
         images: For each picture of the batch, its findings in the bundle's order of concepts.
+        shadow: The same for concepts in shadow mode, which count nowhere else.
         notes: Anything a reader should know about this call.
     """
 
@@ -77,14 +91,17 @@ class RegulationReport:
     sequence: int
     digest: str
     profile: str
+    space: str = ""
+    bundle_state: str = "ok"
     rewound: bool = False
     looked: bool = False
     images: list[list[ConceptFinding]] = field(default_factory=list)
+    shadow: list[list[ConceptFinding]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
     def fired(self) -> bool:
-        """Whether any concept fired in any picture."""
+        """Whether any concept fired in any picture, regulated or only reported."""
         return any(finding.fired for findings in self.images for finding in findings)
 
     def fired_in(self, index: int) -> list[str]:
@@ -93,10 +110,18 @@ class RegulationReport:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
-        names = ("bundle", "sequence", "digest", "profile", "rewound", "looked", "notes")
-        header = {name: getattr(self, name) for name in names}
-        images = [[finding.to_dict() for finding in findings] for findings in self.images]
-        return {**header, "fired": self.fired, "images": images}
+        header = {
+            name: getattr(self, name)
+            for name in (
+                "bundle", "sequence", "digest", "profile", "space", "bundle_state",
+                "rewound", "looked", "notes",
+            )
+        }  # fmt: skip
+        images, shadow = (
+            [[finding.to_dict() for finding in findings] for findings in part]
+            for part in (self.images, self.shadow)
+        )
+        return {**header, "fired": self.fired, "images": images, "shadow": shadow}
 
     def to_json(self) -> str:
         """JSON text."""
@@ -120,13 +145,27 @@ class RegulationReport:
         return heat_map(image, finding)
 
     def _finding(self, index: int, concept: str | None) -> ConceptFinding | None:
-        findings = self.images[index] if index < len(self.images) else []
+        parts = (self.images, self.shadow) if concept else (self.images,)
+        findings = [found for part in parts if index < len(part) for found in part[index]]
         if concept is None:
             return max(findings, key=lambda f: (f.fired, f.score - f.threshold), default=None)
         for finding in findings:
             if finding.slug == concept:
                 return finding
         raise NotFoundError(f"The report of picture {index} has no concept {concept!r}.")
+
+
+def encode_feature(feature: NDArray[np.float16]) -> str:
+    """Encode a feature as base64 of little-endian float16."""
+    return base64.b64encode(feature.astype("<f2").tobytes()).decode()
+
+
+def decode_feature(text: str) -> NDArray[np.float32]:
+    """Decode ``encode_feature``, (dim,); ValueError for text that is none."""
+    data = base64.b64decode(text, validate=True)
+    if not data or len(data) % 2:
+        raise ValueError(f"a feature of float16 numbers cannot have {len(data)} bytes")
+    return np.frombuffer(data, dtype="<f2").astype(np.float32)
 
 
 def heat_map(image: Image.Image, finding: ConceptFinding) -> Image.Image:

@@ -9,7 +9,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from concepts.bundle import Bundle, BundleVariant, Member, lock_digest, read_bundle, write_bundle
+from concepts.bundle import (
+    Bundle,
+    BundleVariant,
+    Member,
+    lock_digest,
+    locked_members,
+    read_bundle,
+    write_bundle,
+)
 from tests.uvr.conftest import call_pipe
 from uvr.calibrate import fit_scorer
 from uvr.capture import noised_call
@@ -41,9 +49,9 @@ def test_a_concept_learned_from_pictures_fires_on_new_ones_only_where_it_is(
         t2i_pipe, profile, scenes(6, concept=True, seed=0), scenes(60, concept=False, seed=1)
     )
     member = Member("square", "Square", "object", 1, "0" * 64, fit_scorer(anchors))
-    lock = lock_digest([(member.slug, member.version, member.content_digest, member.mode)])
-    variant = BundleVariant(anchors.space, (member,))
-    bundle = read_bundle(write_bundle(Bundle("test", 1, lock, (variant,))))
+    variants = (BundleVariant(anchors.space, (member,)),)
+    released = Bundle("test", 1, lock_digest(locked_members(variants)), variants)
+    bundle = read_bundle(write_bundle(released))
     pictures = [*scenes(1, concept=True, seed=2), *scenes(1, concept=False, seed=3)]
     start = noised_call(t2i_pipe, profile, pictures, 0.2, torch.Generator().manual_seed(4))
     more = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,16 @@ import torch
 from diffusers import FluxKontextPipeline
 from PIL import Image
 
-from concepts.bundle import Bundle
+from concepts.anchors import Scorer
+from concepts.bundle import (
+    Bundle,
+    lock_digest,
+    locked_members,
+    read_bundle,
+    write_bundle,
+)
 from concepts.errors import MismatchError, NotFoundError, UVRError
+from concepts.source import BundleSource
 from tests.uvr.conftest import bundle_of, call_pipe, make_pipe, make_scorer, random_weights
 from uvr.attachment import KEPT_REPORTS
 from uvr.processor import UVRAttnProcessor
@@ -21,6 +30,7 @@ from uvr.profiles import ModelProfile, ModulatePreset
 from uvr.regulator import Regulator
 from uvr.revision import weights_revision
 
+PAST = "2020-01-01T00:00:00.000000Z"
 Silent = Callable[[ModelProfile], Bundle]
 
 
@@ -382,7 +392,7 @@ def test_an_observed_concept_is_reported_and_enforced_only_on_demand(
 ) -> None:
     bundle = firing(t2i_profile)
     (variant,) = bundle.variants
-    watching = replace(variant, members=(replace(variant.members[0], mode="observe"),))
+    watching = replace(variant, members=(replace(variant.members[0], mode="log"),))
     bundle = replace(bundle, variants=(watching,), digest="")
     stock = call_pipe(t2i_pipe, "a cup", [1])
     with Regulator(bundle, profile=t2i_profile).attach(t2i_pipe) as attachment:
@@ -434,3 +444,145 @@ def test_fused_projections_are_regulated_too(
     stock = call_pipe(t2i_pipe, "a cup", [1])
     with Regulator(silent(t2i_profile), profile=t2i_profile).attach(t2i_pipe):
         assert torch.equal(stock, call_pipe(t2i_pipe, "a cup", [1]))
+
+
+def with_member(bundle: Bundle, **changes: Any) -> Bundle:
+    (variant,) = bundle.variants
+    member = replace(variant.members[0], **changes)
+    variants = (replace(variant, members=(member,)),)
+    lock = lock_digest(locked_members(variants))
+    return replace(bundle, variants=variants, lock_digest=lock, digest="")
+
+
+def test_a_shadow_concept_is_measured_on_the_side(t2i_pipe: Any, t2i_profile: ModelProfile) -> None:
+    stock = call_pipe(t2i_pipe, "a cup", [1])
+    bundle = with_member(firing(t2i_profile), mode="shadow")
+    with Regulator(bundle, profile=t2i_profile).attach(t2i_pipe) as attachment:
+        assert torch.equal(stock, call_pipe(t2i_pipe, "a cup", [1]))
+    report = attachment.last
+    assert (report.fired, report.fired_in(0), report.images) == (False, [], [[]])
+    ((finding,),) = report.shadow
+    assert (finding.slug, finding.mode, finding.fired) == ("ball", "shadow", True)
+
+
+@pytest.mark.parametrize(
+    ("until", "regulated"), [("2999-01-01T00:00:00.000000Z", False), (PAST, True)]
+)
+def test_a_concept_disabled_for_a_time_is_only_reported(
+    t2i_pipe: Any, t2i_profile: ModelProfile, until: str, regulated: bool
+) -> None:
+    stock = call_pipe(t2i_pipe, "a cup", [1])
+    bundle = with_member(firing(t2i_profile), disabled_until=until)
+    with Regulator(bundle, profile=t2i_profile).attach(t2i_pipe) as attachment:
+        assert torch.equal(stock, call_pipe(t2i_pipe, "a cup", [1])) is not regulated
+    finding = attachment.last.images[0][0]
+    assert (finding.fired, finding.mode) == (True, "enforce" if regulated else "log")
+    note = f"disabled until {until}, only reported: ball"
+    assert attachment.last.notes == ([] if regulated else [note])
+    with Regulator(bundle, profile=t2i_profile, deny=["ball"]).attach(t2i_pipe):
+        assert not torch.equal(stock, call_pipe(t2i_pipe, "a cup", [1]))
+
+
+def test_a_release_moves_thresholds(t2i_pipe: Any, t2i_profile: ModelProfile) -> None:
+    bundle = with_member(firing(t2i_profile), threshold=1e9)
+    with Regulator(bundle, profile=t2i_profile).attach(t2i_pipe) as attachment:
+        call_pipe(t2i_pipe, "a cup", [1])
+    finding = attachment.last.images[0][0]
+    assert (finding.fired, finding.threshold) == (False, 1e9)
+
+
+def test_half_precision_scorers_are_scored_in_single(
+    t2i_pipe: Any, t2i_profile: ModelProfile
+) -> None:
+    scores = []
+    weights = random_weights(t2i_profile).astype(np.float16)[None]
+    for dtype in (np.float16, np.float32):
+        scorer = Scorer("whitened", weights.astype(dtype), np.zeros(1), -1e9, -1e9)
+        written = write_bundle(locked(bundle_of(t2i_profile, {"ball": scorer})))
+        with Regulator(read_bundle(written), profile=t2i_profile).attach(t2i_pipe) as attachment:
+            call_pipe(t2i_pipe, "a cup", [1])
+        scores.append(attachment.last.images[0][0])
+    assert np.array_equal(scores[0].scores, scores[1].scores)
+    assert scores[0].feature is not None
+    strongest = weights.astype(np.float32) @ scores[0].feature.astype(np.float32)
+    assert strongest[0] == pytest.approx(scores[0].score, rel=1e-2, abs=1e-2)
+
+
+def locked(bundle: Bundle) -> Bundle:
+    return replace(bundle, lock_digest=lock_digest(locked_members(bundle.variants)), digest="")
+
+
+def test_an_empty_bundle_finds_nothing_and_says_so(
+    t2i_pipe: Any, t2i_profile: ModelProfile
+) -> None:
+    empty = replace(firing(t2i_profile), variants=(), digest="")
+    stock = call_pipe(t2i_pipe, ["a cup", "a ball"], [1, 2])
+    with Regulator(empty, profile=t2i_profile).attach(t2i_pipe) as attachment:
+        assert torch.equal(stock, call_pipe(t2i_pipe, ["a cup", "a ball"], [1, 2]))
+    report = attachment.last
+    assert (report.looked, report.fired, report.images) == (True, False, [[], []])
+    assert report.notes == ["the bundle holds no concepts: nothing was looked for"]
+
+
+def test_each_call_takes_the_release_of_its_time_and_keeps_it(
+    t2i_pipe: Any, t2i_profile: ModelProfile, silent: Silent, tmp_path: Path
+) -> None:
+    offer = tmp_path / "offer.uvr"
+
+    def publish(sequence: int, bundle: Bundle) -> None:
+        released = replace(locked(bundle), name="policy", sequence=sequence, digest="")
+        offer.write_bytes(write_bundle(released))
+
+    quiet = bundle_of(t2i_profile, {"ball": make_scorer(random_weights(t2i_profile), 1e6)})
+    publish(1, quiet)
+    stock = call_pipe(t2i_pipe, "a cup", [1])
+    options = {"keys": None, "state": tmp_path / "state", "poll_seconds": 0}
+    clock = ["2026-01-01T00:00:00.000000Z"]
+    more = {"max_age": 60, "stale": "degraded", "clock": lambda: clock[0]}
+    with BundleSource(offer, **options, **more) as source:
+        regulator = Regulator(source, profile=t2i_profile)
+        with regulator.attach(t2i_pipe) as attachment:
+
+            def swap(pipe: Any, step: int, t: Any, values: dict[str, Any]) -> dict[str, Any]:
+                if step == 0:
+                    publish(2, firing(t2i_profile))
+                    assert source.refresh()
+                return {}
+
+            during = call_pipe(t2i_pipe, "a cup", [1], callback_on_step_end=swap)
+            after = call_pipe(t2i_pipe, "a cup", [1])
+            clock[0] = "2026-01-01T01:00:00.000000Z"
+            call_pipe(t2i_pipe, "a cup", [1])
+            publish(3, replace(firing(t2i_profile), variants=(), digest=""))
+            source.refresh()
+            emptied = call_pipe(t2i_pipe, "a cup", [1])
+            other = replace(t2i_profile, model="other")
+            publish(4, firing(other))
+            source.refresh()
+            with pytest.raises(MismatchError, match="no anchors for model 'tiny'"):
+                call_pipe(t2i_pipe, "a cup", [1])
+    assert [report.sequence for report in attachment.reports] == [1, 2, 2, 3]
+    states = [report.bundle_state for report in attachment.reports]
+    assert states == ["ok", "ok", "degraded", "ok"]
+    assert "the bundle is degraded" in attachment.reports[2].notes[0]
+    assert torch.equal(stock, during)
+    assert not torch.equal(stock, after)
+    assert torch.equal(stock, emptied)
+    status = regulator.status().to_dict()
+    assert (status["sequence"], status["source"]["state"]) == (4, "ok")
+
+
+def test_overrides_of_a_host_are_logged_and_in_its_status(
+    t2i_profile: ModelProfile, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("WARNING", "uvr.regulator"):
+        status = Regulator(firing(t2i_profile), allow=["ball"]).status()
+    assert caplog.messages == ["not regulated on this host: ball"]
+    assert (status.bundle, status.allow, status.deny, status.source) == (
+        "test",
+        ("ball",),
+        (),
+        None,
+    )
+    with pytest.raises(ValueError, match="both name ball"):
+        Regulator(firing(t2i_profile), allow=["ball"], deny=["ball"])

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from concepts.errors import NotFoundError
-from uvr.report import ConceptFinding, RegulationReport
+from uvr.report import ConceptFinding, RegulationReport, decode_feature
 
 
 def finding(slug: str, score: float) -> ConceptFinding:
@@ -17,7 +17,7 @@ def finding(slug: str, score: float) -> ConceptFinding:
         slug=slug,
         name=slug.title(),
         version=3,
-        enforced=True,
+        mode="enforce",
         fired=bool(mask.any()),
         step=1,
         sigma=0.9,
@@ -26,6 +26,7 @@ def finding(slug: str, score: float) -> ConceptFinding:
         area=float(mask.mean()),
         mask=mask,
         scores=np.array([[score, 0], [0, 0]], dtype=np.float32),
+        feature=np.array([score, -0.5], dtype=np.float16) if mask.any() else None,
     )
 
 
@@ -44,6 +45,7 @@ def test_report_is_plain_json(report: RegulationReport, tmp_path: Path) -> None:
         "slug": "ball",
         "name": "Ball",
         "version": 3,
+        "mode": "enforce",
         "enforced": True,
         "fired": True,
         "step": 1,
@@ -52,7 +54,10 @@ def test_report_is_plain_json(report: RegulationReport, tmp_path: Path) -> None:
         "threshold": 2.0,
         "area": 0.25,
         "mask": ["10", "00"],
+        "feature": "AEQAuA==",
     }
+    assert "feature" not in data["images"][0][1]
+    assert decode_feature("AEQAuA==").tolist() == [4.0, -0.5]
     assert [report.fired_in(index) for index in range(2)] == [["ball"], []]
 
 
@@ -70,3 +75,20 @@ def test_overlay_of_a_concept_that_is_not_in_the_report_is_refused(
 ) -> None:
     with pytest.raises(NotFoundError, match="no concept 'bomb'"):
         report.overlay(Image.new("RGB", (8, 8)), 0, "bomb")
+
+
+def test_what_only_shadows_matched_counts_as_nothing_found() -> None:
+    report = RegulationReport(
+        "demo", 2, "f" * 64, "tiny", images=[[]], shadow=[[finding("b", 4.0)]]
+    )
+    assert (report.fired, report.fired_in(0)) == (False, [])
+    assert report.to_dict()["shadow"][0][0]["slug"] == "b"
+    picture = Image.new("RGB", (8, 8), (120, 120, 120))
+    assert report.overlay(picture, 0).tobytes() == picture.tobytes()
+    assert report.overlay(picture, 0, "b").tobytes() != picture.tobytes()
+
+
+@pytest.mark.parametrize("text", ["", "A", "AEQA", "????"])
+def test_a_text_that_is_no_feature_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"base64|float16|padding|Only"):
+        decode_feature(text)
