@@ -25,10 +25,10 @@ from concepts.errors import (
     VerificationError,
 )
 
-HEAD = "0001"  # The newest migration; kept here so that a command need not import alembic.
+HEAD = "0002"  # The newest migration; kept here so that a command need not import alembic.
 VERSION_TABLE = "uvr_alembic_version"
 DATABASE_FILE = "registry.db"
-BUSY_SECONDS = 10
+BUSY_SECONDS = 30
 # All writers of one PostgreSQL database queue on this advisory lock, as they do on SQLite's.
 WRITE_LOCK = 0x5556_5201
 
@@ -37,6 +37,8 @@ SQLITE_PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     # Without it, INSERT OR REPLACE deletes rows and walks around the triggers that forbid it.
     "PRAGMA recursive_triggers = ON",
+    # What is forgotten is overwritten in the file.
+    "PRAGMA secure_delete = ON",
 )
 
 
@@ -108,8 +110,13 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
-def transaction(engine: Engine, *, write: bool = False) -> Iterator[Connection]:
+def transaction(engine: Engine, *, write: bool = False, keep: bool = True) -> Iterator[Connection]:
     """Open one transaction; a writer holds the registry's only write lock until it ends.
+
+    Args:
+        engine: The database.
+        write: Whether it changes anything; a reader sees one snapshot.
+        keep: False to roll back at the end, for a dry run.
 
     Raises:
         BusyError: If another process holds the lock for too long.
@@ -118,18 +125,27 @@ def transaction(engine: Engine, *, write: bool = False) -> Iterator[Connection]:
         VerificationError: If the file is not a database.
         UVRError: For any other failure of the database, such as a full disk.
     """
-    with named_errors(engine):
-        connected = engine.connect()
-        with connected.execution_options(uvr_write=write) as connection, connection.begin():
-            if write and engine.dialect.name == "postgresql":
-                connection.execute(text(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})"))
-            yield connection
+    options: dict[str, Any] = {"uvr_write": write}
+    postgres = engine.dialect.name == "postgresql"
+    if postgres and not write:
+        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    with (
+        named_errors(engine),
+        engine.connect().execution_options(**options) as connection,
+        connection.begin() as opened,
+    ):
+        if write and postgres:
+            connection.execute(text(f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'"))
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})"))
+        yield connection
+        if not keep:
+            opened.rollback()
 
 
 @contextmanager
-def session(engine: Engine, *, write: bool = False) -> Iterator[Session]:
+def session(engine: Engine, *, write: bool = False, keep: bool = True) -> Iterator[Session]:
     """Open an ORM session inside one transaction; it is flushed before the commit."""
-    with transaction(engine, write=write) as connection, Session(connection) as opened:
+    with transaction(engine, write=write, keep=keep) as connection, Session(connection) as opened:
         yield opened
         if write:
             opened.flush()
@@ -148,7 +164,7 @@ def named_errors(engine: Engine) -> Iterator[None]:
 
 def _named(error: DBAPIError, engine: Engine) -> UVRError:
     where, cause = engine.url.render_as_string(hide_password=True), _cause(error)
-    if "locked" in cause or "busy" in cause:
+    if "locked" in cause or "busy" in cause or "lock timeout" in cause:
         return BusyError("Another process is writing to the registry. Try again in a moment.")
     if "disk is full" in cause:
         return UVRError("The disk is full; the registry is unchanged. Free some space, try again.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     CheckConstraint,
+    Double,
     ForeignKey,
     MetaData,
     String,
@@ -26,6 +27,18 @@ NAMES = {
 }
 
 STATES = ("draft", "in_review", "approved", "deprecated", "revoked")
+# From which state to which a version may go; the database's triggers know the same pairs.
+MOVES = (
+    ("draft", "in_review"),
+    ("in_review", "draft"),
+    ("in_review", "approved"),
+    ("in_review", "revoked"),
+    ("approved", "deprecated"),
+    ("approved", "revoked"),
+    ("deprecated", "revoked"),
+)
+MODES = ("enforce", "log", "shadow")
+REQUEST_STATES = ("open", "approved", "rejected", "withdrawn")
 
 Digest = String(64)
 # UTC, ISO 8601 with microseconds and "Z": the same text on every database, and it sorts by time.
@@ -36,6 +49,38 @@ class Base(DeclarativeBase):
     """All tables."""
 
     metadata = MetaData(naming_convention=NAMES)
+
+
+class Actor(Base):
+    """Who may do what; while there is none, everyone may do everything."""
+
+    __tablename__ = "actor"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(128), unique=True)
+    roles: Mapped[str] = mapped_column(Text)  # sorted, with a space between
+    active: Mapped[bool]
+    created_at: Mapped[str] = mapped_column(Instant)
+    created_by: Mapped[str] = mapped_column(Text)
+
+
+class PolicyRow(Base):
+    """What the registry asks for; exactly one row."""
+
+    __tablename__ = "policy"
+    __table_args__ = (
+        CheckConstraint("id = 1", name="one"),
+        CheckConstraint("approvals >= 0", name="approvals"),
+        CheckConstraint("signatures >= 0", name="signatures"),
+        CheckConstraint("max_shrink >= 0 AND max_shrink <= 1", name="max_shrink"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    registry_id: Mapped[str] = mapped_column(String(32))
+    approvals: Mapped[int]
+    self_approval: Mapped[bool]
+    signatures: Mapped[int]
+    max_shrink: Mapped[float] = mapped_column(Double)
 
 
 class Concept(Base):
@@ -49,6 +94,7 @@ class Concept(Base):
     category: Mapped[str] = mapped_column(String(32))
     definition: Mapped[str] = mapped_column(Text)
     definition_digest: Mapped[str] = mapped_column(Digest)
+    defined_by: Mapped[str] = mapped_column(Text, server_default="")
     created_at: Mapped[str] = mapped_column(Instant)
     created_by: Mapped[str] = mapped_column(Text)
 
@@ -81,8 +127,24 @@ class AnchorSetRow(Base):
     created_by: Mapped[str] = mapped_column(Text)
 
 
+class SourceRefRow(Base):
+    """Which exemplar an anchor set came from, never the picture; may be forgotten."""
+
+    __tablename__ = "source_ref"
+    __table_args__ = (UniqueConstraint("anchor_set_id", "sha256"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    anchor_set_id: Mapped[int] = mapped_column(ForeignKey("anchor_set.id"))
+    sha256: Mapped[str] = mapped_column(Digest, index=True)
+    origin: Mapped[str] = mapped_column(Text)
+    legal_basis: Mapped[str] = mapped_column(Text)
+    retain_until: Mapped[str | None] = mapped_column(Instant, index=True)
+    created_at: Mapped[str] = mapped_column(Instant)
+    created_by: Mapped[str] = mapped_column(Text)
+
+
 class ConceptVersion(Base):
-    """One immutable state of a concept: definition, anchors and scoring."""
+    """One state of a concept: definition, anchors and scoring; fixed once it is not a draft."""
 
     __tablename__ = "concept_version"
     __table_args__ = (
@@ -98,6 +160,8 @@ class ConceptVersion(Base):
     state: Mapped[str] = mapped_column(String(16))
     definition: Mapped[str] = mapped_column(Text)
     content_digest: Mapped[str] = mapped_column(Digest)
+    # Everyone who wrote a part of the content, JSON: an approval by one of them is one's own.
+    authors: Mapped[str] = mapped_column(Text, server_default="[]")
     created_at: Mapped[str] = mapped_column(Instant)
     created_by: Mapped[str] = mapped_column(Text)
 
@@ -115,6 +179,42 @@ class VersionAnchors(Base):
     scorer_digest: Mapped[str] = mapped_column(Digest)
 
 
+class ChangeRequest(Base):
+    """A version put up for review, for the content that it had then."""
+
+    __tablename__ = "change_request"
+    __table_args__ = (CheckConstraint(f"state IN {REQUEST_STATES}", name="state"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version_id: Mapped[int] = mapped_column(ForeignKey("concept_version.id"), index=True)
+    content_digest: Mapped[str] = mapped_column(Digest)
+    state: Mapped[str] = mapped_column(String(16))
+    note: Mapped[str] = mapped_column(Text)
+    opened_at: Mapped[str] = mapped_column(Instant)
+    opened_by: Mapped[str] = mapped_column(Text)
+    closed_at: Mapped[str | None] = mapped_column(Instant)
+    closed_by: Mapped[str | None] = mapped_column(Text)
+
+
+class Review(Base):
+    """One reviewer's decision, for the digest that was seen."""
+
+    __tablename__ = "review"
+    __table_args__ = (
+        UniqueConstraint("change_request_id", "reviewer", "break_glass"),
+        CheckConstraint("decision IN ('approve', 'reject')", name="decision"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    change_request_id: Mapped[int] = mapped_column(ForeignKey("change_request.id"))
+    content_digest: Mapped[str] = mapped_column(Digest)
+    reviewer: Mapped[str] = mapped_column(String(128))
+    decision: Mapped[str] = mapped_column(String(16))
+    break_glass: Mapped[bool]
+    reason: Mapped[str] = mapped_column(Text)
+    at: Mapped[str] = mapped_column(Instant)
+
+
 class BundleRow(Base):
     """A named series of releases."""
 
@@ -127,7 +227,10 @@ class BundleRow(Base):
 
 
 class Release(Base):
-    """A numbered, locked set of versions."""
+    """A numbered, locked set of versions.
+
+    ``format`` is that of its bundle's manifest; 0 is the one of schema 0001, which is gone.
+    """
 
     __tablename__ = "release"
     __table_args__ = (
@@ -140,6 +243,12 @@ class Release(Base):
     sequence: Mapped[int]
     lock_digest: Mapped[str] = mapped_column(Digest)
     bundle_digest: Mapped[str] = mapped_column(Digest)
+    format: Mapped[int] = mapped_column(server_default="0")
+    previous_digest: Mapped[str | None] = mapped_column(Digest)
+    expires_at: Mapped[str | None] = mapped_column(Instant)
+    key_list: Mapped[int] = mapped_column(server_default="0")  # newest list that it carries
+    rollback_of: Mapped[int | None]
+    note: Mapped[str] = mapped_column(Text, server_default="")
     created_at: Mapped[str] = mapped_column(Instant)
     created_by: Mapped[str] = mapped_column(Text)
 
@@ -148,11 +257,86 @@ class ReleaseMember(Base):
     """A version that is part of a release; one for each concept."""
 
     __tablename__ = "release_member"
+    __table_args__ = (CheckConstraint(f"mode IN {MODES}", name="mode"),)
 
     release_id: Mapped[int] = mapped_column(ForeignKey("release.id"), primary_key=True)
     concept_id: Mapped[int] = mapped_column(ForeignKey("concept.id"), primary_key=True)
     version_id: Mapped[int] = mapped_column(ForeignKey("concept_version.id"), index=True)
     mode: Mapped[str] = mapped_column(String(16))
+    thresholds: Mapped[str] = mapped_column(Text)  # JSON: space digest -> seed threshold
+    disabled_until: Mapped[str | None] = mapped_column(Instant)
+
+
+class ReleaseRevocation(Base):
+    """A content digest that a release says was revoked when it was made."""
+
+    __tablename__ = "release_revocation"
+
+    release_id: Mapped[int] = mapped_column(ForeignKey("release.id"), primary_key=True)
+    content_digest: Mapped[str] = mapped_column(Digest, primary_key=True)
+
+
+class Channel(Base):
+    """A named pointer to a release of one bundle."""
+
+    __tablename__ = "channel"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    bundle_id: Mapped[int] = mapped_column(ForeignKey("bundle.id"))
+    created_at: Mapped[str] = mapped_column(Instant)
+    created_by: Mapped[str] = mapped_column(Text)
+
+
+class ChannelMove(Base):
+    """Where a channel pointed from some moment on."""
+
+    __tablename__ = "channel_move"
+    __table_args__ = (UniqueConstraint("channel_id", "number"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    channel_id: Mapped[int] = mapped_column(ForeignKey("channel.id"))
+    number: Mapped[int]
+    release_id: Mapped[int] = mapped_column(ForeignKey("release.id"))
+    reason: Mapped[str] = mapped_column(Text)
+    at: Mapped[str] = mapped_column(Instant, index=True)
+    by: Mapped[str] = mapped_column(Text)
+
+
+class SigningKey(Base):
+    """A public key by name; the private half never comes near the registry."""
+
+    __tablename__ = "signing_key"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key_id: Mapped[str] = mapped_column(Digest, unique=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    pem: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[str] = mapped_column(Instant)
+    created_by: Mapped[str] = mapped_column(Text)
+
+
+class KeyListRow(Base):
+    """One signed list of the keys that may sign; each follows the one before."""
+
+    __tablename__ = "key_list"
+
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    envelope: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[str] = mapped_column(Instant)
+    created_by: Mapped[str] = mapped_column(Text)
+
+
+class SignatureRow(Base):
+    """One signature of a release's manifest."""
+
+    __tablename__ = "signature"
+
+    release_id: Mapped[int] = mapped_column(ForeignKey("release.id"), primary_key=True)
+    key_id: Mapped[str] = mapped_column(Digest, primary_key=True)
+    value: Mapped[str] = mapped_column(String(128))  # hex
+    at: Mapped[str] = mapped_column(Instant)
+    by: Mapped[str] = mapped_column(Text)
 
 
 class AuditEventRow(Base):
@@ -170,25 +354,57 @@ class AuditEventRow(Base):
     digest: Mapped[str] = mapped_column(Digest, unique=True)
 
 
+class AuditCheckpoint(Base):
+    """A signed statement of where the trail stood."""
+
+    __tablename__ = "audit_checkpoint"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    event_number: Mapped[int] = mapped_column(ForeignKey("audit_event.number"), unique=True)
+    event_digest: Mapped[str] = mapped_column(Digest)
+    envelope: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[str] = mapped_column(Instant)
+    created_by: Mapped[str] = mapped_column(Text)
+
+
 # Rows that never change; database triggers guard the same tables against other programs.
 APPEND_ONLY = (
-    AnchorSpaceRow, AnchorSetRow, VersionAnchors, Release, ReleaseMember, AuditEventRow,
+    AnchorSpaceRow, AnchorSetRow, Review, BundleRow, Release, ReleaseMember, ReleaseRevocation,
+    Channel, ChannelMove, SigningKey, KeyListRow, SignatureRow, AuditEventRow, AuditCheckpoint,
 )  # fmt: skip
-VERSION_CONTENT = (
-    "concept_id", "number", "definition", "content_digest", "created_at", "created_by",
-)  # fmt: skip
+VERSION_IDENTITY = ("concept_id", "number", "created_at", "created_by")
+VERSION_CONTENT = ("definition", "content_digest", "authors")
 
 
 def _refuse_update(_mapper: Mapper[Base], _connection: Connection, row: Base) -> None:
-    names = VERSION_CONTENT if isinstance(row, ConceptVersion) else inspect(row).attrs.keys()
-    if any(inspect(row).attrs[name].history.has_changes() for name in names):
+    if _changed(row, inspect(row).attrs.keys()):
         _refuse_delete(_mapper, _connection, row)
+
+
+def _guard_version(_mapper: Mapper[Base], _connection: Connection, row: ConceptVersion) -> None:
+    if _changed(row, VERSION_IDENTITY):
+        raise PolicyError("The concept, number and origin of a version never change.")
+    if _changed(row, VERSION_CONTENT) and row.state != "draft":
+        raise PolicyError(
+            f"Version {row.number} is {row.state}: its content is fixed. Make a new version."
+        )
+    move = inspect(row).attrs.state.history
+    if move.has_changes() and (move.deleted[0], move.added[0]) not in MOVES:
+        raise PolicyError(f"A version never goes from {move.deleted[0]} to {move.added[0]}.")
+
+
+def _changed(row: Base, names: object) -> bool:
+    attributes = inspect(row).attrs
+    return any(attributes[name].history.has_changes() for name in names)  # type: ignore[attr-defined]
 
 
 def _refuse_delete(_mapper: Mapper[Base], _connection: Connection, row: Base) -> None:
     raise PolicyError(f"A row of '{row.__tablename__}' never changes; make a new one.")
 
 
-for _table in (*APPEND_ONLY, ConceptVersion):
+for _table in APPEND_ONLY:
     event.listen(_table, "before_update", _refuse_update)
     event.listen(_table, "before_delete", _refuse_delete)
+event.listen(ConceptVersion, "before_update", _guard_version)
+event.listen(ConceptVersion, "before_delete", _refuse_delete)
+event.listen(VersionAnchors, "before_update", _refuse_update)

@@ -13,6 +13,23 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+GUARDS = (
+    triggers.append_only("anchor_space", "id", "digest"),
+    triggers.append_only("anchor_set", "id", "blob"),
+    triggers.append_only("version_anchors", "version_id, space_id"),
+    triggers.append_only("release", "id", "bundle_id, sequence"),
+    triggers.append_only("release_member", "release_id, concept_id"),
+    triggers.append_only("audit_event", "number", "digest", "prev_digest"),
+    triggers.Guard(  # Only the state of a version may change.
+        "concept_version",
+        ("id", "concept_id, number", "concept_id, content_digest"),
+        update=triggers.changed(
+            "id", "concept_id", "number", "definition", "content_digest", "created_at",
+            "created_by",
+        ),
+    ),
+)  # fmt: skip
+
 
 def upgrade() -> None:
     op.create_table(
@@ -172,7 +189,7 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_version_anchors_anchor_set_id"), "version_anchors", ["anchor_set_id"], unique=False
     )
-    triggers.create(op.get_bind())
+    triggers.create(op.get_bind(), GUARDS)
 
 
 def downgrade() -> None:
