@@ -1,26 +1,35 @@
 """The FAISS index of one anchor space: a cache of the blobs, rebuilt whenever it may be stale.
 
-``index/<space>.faiss`` holds unit vectors; ``index/<space>.json`` says which anchors they are
-(the input digest) and which bytes the index has, since FAISS loads flipped bytes silently.
+``index/<space>.json`` says what the index holds (the input digest), how it was built and which
+bytes its file has, since FAISS loads flipped bytes silently. The file is named after its input, so
+that a build writes beside the file in use; renaming the JSON over the old one is the swap. A
+builder holds ``index/<space>.lock``, which the system frees when its process ends, however it ends.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Callable, Sequence
+import fcntl
+import hashlib
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import faiss
-import numpy as np
 from numpy.typing import NDArray
 
-from concepts.digest import canonical_json, json_digest, sha256
+from concepts.digest import canonical_json, json_digest, strict_json
+from concepts.errors import VerificationError
+from registry.build import Finder, IndexBuild, build
+from registry.info import SearchHit
+from registry.nearest import Stack, unit_vectors
+from registry.rows import Rows
 from registry.store import write_atomically
 
-FORMAT = "uvr-index/1"
+FORMAT = "uvr-index/2"
 
 
 @dataclass(frozen=True)
@@ -33,64 +42,198 @@ class IndexInput:
     anchors: int
 
 
+Load = Callable[[IndexInput], Rows]
+
+
 def input_digest(space_digest: str, inputs: Sequence[IndexInput]) -> str:
     """Return the digest of everything an index is built from."""
     listed = [[item.slug, item.version, item.anchor_set, item.anchors] for item in inputs]
     return json_digest({"format": FORMAT, "space": space_digest, "inputs": listed})
 
 
-def unit_vectors(vectors: NDArray[Any]) -> NDArray[np.float32]:
-    """Scale rows to length 1, (n, dim), float32; rows of zeros stay zeros."""
-    exact = np.asarray(vectors, dtype=np.float64)
-    norms = np.linalg.norm(exact, axis=1, keepdims=True)
-    return np.ascontiguousarray(exact / np.where(norms > 0, norms, 1.0), dtype=np.float32)
+@dataclass(frozen=True, eq=False)
+class OpenIndex:
+    """An index in memory; it never changes, so that threads may share it.
+
+    Attributes:
+        digest: Its input digest.
+        inputs: What its rows are, in their order.
+        finder: The index itself, with the exact vectors that its hits are scored by.
+        about: How it was built.
+    """
+
+    digest: str
+    inputs: tuple[IndexInput, ...]
+    finder: Finder
+    about: IndexBuild
+
+    def search(self, queries: NDArray[Any], k: int) -> list[list[SearchHit]]:
+        """Return the k nearest anchors for each query, (q, dim), best first.
+
+        Scores are exact, equal ones rank by slug, version and anchor, and neither the other
+        queries of a call nor the number of threads changes any of it.
+        """
+        return [
+            [self._hit(int(row), float(score)) for row, score in zip(rows, scores, strict=True)]
+            for rows, scores in self.finder.search(unit_vectors(queries), k)
+        ]
+
+    def _hit(self, row: int, score: float) -> SearchHit:
+        part, anchor = self.finder.stack.place(row)
+        return SearchHit(self.inputs[part].slug, self.inputs[part].version, anchor, score)
 
 
 def open_index(
     folder: Path,
     space_digest: str,
     inputs: Sequence[IndexInput],
-    load: Callable[[IndexInput], NDArray[np.float32]],
-) -> Any:
+    load: Load,
+    kind: str | None = None,
+) -> OpenIndex:
     """Return the index of a space, from its file when that is whole and current.
 
     Args:
         folder: Where index files lie.
         space_digest: The anchor space.
-        inputs: The anchor sets, in the order of the index's rows.
-        load: Reads the anchors of one input, (anchors, dim).
+        inputs: The anchor sets, at least one, sorted by slug and version.
+        load: Returns the anchors of one input, (anchors, dim); rows are read as they are needed.
+        kind: One of ``registry.kinds.KINDS``; by default any, a new one by the number of anchors.
+
+    Raises:
+        GateError: If an index of the kind asked for finds too few of the nearest anchors.
+        ValueError: If the anchors are not as many as recorded, or not finite.
     """
-    digest = input_digest(space_digest, inputs)
-    file, sidecar = folder / f"{space_digest}.faiss", folder / f"{space_digest}.json"
-    data = _read_current(file, sidecar, digest)
-    if data is not None:
-        return faiss.deserialize_index(np.frombuffer(data, dtype=np.uint8))
-    index = _build(inputs, load)
-    # The index is only a cache: where it cannot be written, it is built again next time.
-    with contextlib.suppress(OSError):
-        data = faiss.serialize_index(index).tobytes()
-        about = {"format": FORMAT, "input": digest, "sha256": sha256(data)}
-        write_atomically(file, data)
-        write_atomically(sidecar, canonical_json(about))
-    return index
+    digest, stack = input_digest(space_digest, inputs), _stack(inputs, load)
+    files = _Files(folder, space_digest, digest)
+
+    def opened(found: tuple[Any, IndexBuild]) -> OpenIndex:
+        index, about = found
+        return OpenIndex(
+            digest, tuple(inputs), Finder(index, stack, about.effort, about.slack), about
+        )
+
+    found = files.read(kind)
+    if found is not None:
+        return opened(found)
+    with files.lease() as writable:
+        # Another process may have built it while this one waited.
+        found = files.read(kind)
+        if found is None:
+            found = build(stack, kind)
+            if writable:
+                files.write(*found)
+    return opened(found)
 
 
-def _read_current(file: Path, sidecar: Path, digest: str) -> bytes | None:
-    try:
-        about, data = json.loads(sidecar.read_bytes()), file.read_bytes()
-    except (OSError, ValueError, RecursionError):
-        return None
-    current = {"format": FORMAT, "input": digest, "sha256": sha256(data)}
-    return data if about == current else None
-
-
-def _build(inputs: Sequence[IndexInput], load: Callable[[IndexInput], NDArray[np.float32]]) -> Any:
-    parts = [unit_vectors(load(item)) for item in inputs]
+def _stack(inputs: Sequence[IndexInput], load: Load) -> Stack:
+    parts = [load(item) for item in inputs]
     for item, part in zip(inputs, parts, strict=True):
-        # FAISS takes NaN and any number of rows; a wrong row would shift every later hit.
-        if part.shape[0] != item.anchors or not np.isfinite(part).all():
-            raise ValueError(f"anchors of '{item.slug}' are not the {item.anchors} recorded")
-    index = faiss.IndexFlatIP(parts[0].shape[1])
-    for part in parts:
-        index.add(part)
-    return index
+        if len(part) != item.anchors:  # It would shift every later hit.
+            raise ValueError(
+                f"'{item.slug}' has {len(part)} anchors, not the {item.anchors} recorded"
+            )
+    return Stack(parts)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files of one space, for one input."""
+
+    folder: Path
+    space: str
+    digest: str
+
+    @property
+    def sidecar(self) -> Path:
+        return self.folder / f"{self.space}.json"
+
+    @property
+    def index(self) -> Path:
+        return self.folder / f"{self.space}-{self.digest[:16]}.faiss"
+
+    @contextlib.contextmanager
+    def lease(self) -> Iterator[bool]:
+        """Wait for any other builder of the space; False where nothing can be written."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = (self.folder / f"{self.space}.lock").open("ab")
+        except OSError:
+            # The index is only a cache: it stays in memory, and is built again next time.
+            yield False
+            return
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield True
+
+    def read(self, kind: str | None) -> tuple[Any, IndexBuild] | None:
+        """Return the index when its file is whole and current, else None."""
+        try:
+            about = strict_json(self.sidecar.read_bytes())
+            if about["format"] != FORMAT or about["input"] != self.digest:
+                return None
+            built = IndexBuild(**about["build"])
+            if kind not in (None, built.kind) or _file_digest(self.index) != about["sha256"]:
+                return None
+            return faiss.read_index(str(self.index)), built
+        # FAISS raises RuntimeError for a file that it cannot read, such as one of a newer release.
+        except (OSError, LookupError, TypeError, ValueError, RuntimeError, VerificationError):
+            return None
+
+    def write(self, index: Any, built: IndexBuild) -> None:
+        """Save an index and make it the current one; the caller holds the lease."""
+        temporary = self.folder / f".tmp-{self.space}-{secrets.token_hex(8)}"
+        try:
+            # No fsync: a file that a crash tore does not have its digest and is built again.
+            faiss.write_index(index, str(temporary))
+            about = {
+                "format": FORMAT, "input": self.digest, "sha256": _file_digest(temporary),
+                "build": built.to_dict(),
+            }  # fmt: skip
+            temporary.replace(self.index)
+            write_atomically(self.sidecar, canonical_json(about))
+        except (OSError, RuntimeError):  # as where nothing can be written
+            pass
+        finally:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what older builds left, and builders that were killed."""
+        for pattern in (f"{self.space}-*.faiss", f".tmp-{self.space}-*"):
+            for path in self.folder.glob(pattern):
+                if path != self.index:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class IndexCache:
+    """The open indexes of one registry, the newest of each space; threads may share it.
+
+    Whoever still searches an older index keeps it alive until done.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._open: dict[str, OpenIndex] = {}
+        self._opening: dict[str, threading.Lock] = {}
+
+    def open(
+        self,
+        space_digest: str,
+        inputs: Sequence[IndexInput],
+        load: Load,
+        kind: str | None = None,
+    ) -> OpenIndex:
+        """Return the index of a space; see ``open_index``."""
+        digest = input_digest(space_digest, inputs)
+        # One thread opens it, the others use the result.
+        with self._opening.setdefault(space_digest, threading.Lock()):
+            held = self._open.get(space_digest)
+            if held is None or held.digest != digest or kind not in (None, held.about.kind):
+                held = open_index(self.folder, space_digest, inputs, load, kind)
+                self._open[space_digest] = held
+            return held

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,23 +11,33 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from concepts.errors import MismatchError, NotFoundError, VerificationError
-from registry.index import IndexInput, open_index, unit_vectors
+from registry.index import IndexCache, IndexInput, OpenIndex
 from registry.info import SearchHit, SpaceInfo
 from registry.models import AnchorSetRow, AnchorSpaceRow, Concept, ConceptVersion, VersionAnchors
-from registry.reading import read_anchor_set, read_space
+from registry.nearest import Stack, best_rows, exact_scores, unit_vectors
+from registry.reading import find_concept, read_space
+from registry.rows import StoredRows
 from registry.store import BlobStore
 
-# FAISS ranks in float32, and its sums depend on the batch size: some more than asked for are
-# taken, scored again in float64 in a fixed order, and cut to k.
-SPARE = 32
+
+@dataclass(frozen=True)
+class StoredSet:
+    """The anchors of one version in one space, and the blob that holds them."""
+
+    input: IndexInput
+    blob: str
+
+    def rows(self, store: BlobStore, dim: int) -> StoredRows:
+        """Return the anchors, read when they are needed."""
+        return StoredRows(store.path(self.blob), self.blob, self.input.anchors, dim)
 
 
 def list_spaces(opened: Session) -> list[SpaceInfo]:
     """Return the anchor spaces, with what the latest versions hold in each."""
     found = []
     for row in opened.scalars(select(AnchorSpaceRow).order_by(AnchorSpaceRow.digest)).all():
-        sets = _latest_sets(opened, row)
-        anchors = sum(anchor_set.anchors for _, _, anchor_set in sets)
+        sets = latest_sets(opened, row)
+        anchors = sum(item.input.anchors for item in sets)
         found.append(SpaceInfo(row.digest, read_space(row), len(sets), anchors))
     return found
 
@@ -36,37 +45,127 @@ def list_spaces(opened: Session) -> list[SpaceInfo]:
 def search(
     opened: Session,
     store: BlobStore,
-    folder: Path,
+    cache: IndexCache,
     space_digest: str,
     vectors: NDArray[Any],
     k: int,
 ) -> list[list[SearchHit]]:
     """Return the k nearest anchors of the latest versions for each vector, best first."""
-    row = opened.scalars(select(AnchorSpaceRow).filter_by(digest=space_digest)).first()
-    if row is None:
-        raise NotFoundError(f"No anchors in the anchor space {space_digest[:12]}.")
-    queries = _checked(vectors, row.dim, k)
-    sets = _latest_sets(opened, row)
+    row = _space(opened, space_digest)
+    _check(vectors, row.dim, k)
+    index = space_index(opened, store, cache, row)
+    return [[] for _ in vectors] if index is None else index.search(vectors, k)
+
+
+def space_index(
+    opened: Session,
+    store: BlobStore,
+    cache: IndexCache,
+    space: AnchorSpaceRow,
+    kind: str | None = None,
+) -> OpenIndex | None:
+    """Return the index of a space's latest versions, None where they have no anchors.
+
+    Raises:
+        GateError: If an index of the kind asked for finds too few of the nearest anchors.
+        VerificationError: If stored anchors are damaged.
+    """
+    sets = {item.input: item for item in latest_sets(opened, space)}
     if not sets:
-        return [[] for _ in queries]
-    inputs = [
-        IndexInput(concept.slug, version.number, anchor_set.digest, anchor_set.anchors)
-        for concept, version, anchor_set in sets
-    ]
-    rows = {anchor_set.digest: anchor_set for _, _, anchor_set in sets}
+        return None
     try:
-        index = open_index(
-            folder,
-            space_digest,
-            inputs,
-            lambda item: read_anchor_set(store, rows[item.anchor_set]).anchors,
+        return cache.open(
+            space.digest, list(sets), lambda item: sets[item].rows(store, space.dim), kind
         )
     except ValueError as error:
         raise VerificationError(f"The index cannot be built: {error}.") from error
-    return search_index(index, inputs, queries, k)
 
 
-def _checked(vectors: NDArray[Any], dim: int, k: int) -> NDArray[np.float32]:
+def search_concept(
+    opened: Session,
+    store: BlobStore,
+    slug: str,
+    number: int | None,
+    space_digest: str,
+    vectors: NDArray[Any],
+    k: int,
+) -> list[list[SearchHit]]:
+    """Return the k nearest anchors of one version, the latest by default, for each vector.
+
+    One concept's anchors are few: each is compared, without an index.
+    """
+    row = _space(opened, space_digest)
+    _check(vectors, row.dim, k)
+    concept = find_concept(opened, slug)
+    sets = _sets(opened, row, concept.id, number)
+    if not sets:
+        which = "latest version" if number is None else f"version {number}"
+        raise NotFoundError(
+            f"The {which} of '{slug}' has no anchors in the anchor space {space_digest[:12]}."
+        )
+    (held,) = sets
+    stack = Stack([held.rows(store, row.dim)])
+    everywhere = np.arange(len(stack))
+    found = [
+        best_rows(everywhere, exact_scores(stack, everywhere, query), k)
+        for query in unit_vectors(vectors)
+    ]
+    version = held.input.version
+    return [
+        [SearchHit(slug, version, int(at), float(score)) for at, score in zip(*best, strict=True)]
+        for best in found
+    ]
+
+
+def latest_sets(opened: Session, space: AnchorSpaceRow) -> list[StoredSet]:
+    """Return the anchors that the latest versions have in a space, sorted by slug."""
+    return _sets(opened, space)
+
+
+def _sets(
+    opened: Session,
+    space: AnchorSpaceRow,
+    concept_id: int | None = None,
+    number: int | None = None,
+) -> list[StoredSet]:
+    latest = (
+        select(ConceptVersion.concept_id, func.max(ConceptVersion.number).label("number"))
+        .group_by(ConceptVersion.concept_id)
+        .subquery()
+    )
+    # Columns, not objects: a search pays for this each time.
+    query = (
+        select(
+            Concept.slug, ConceptVersion.number,
+            AnchorSetRow.digest, AnchorSetRow.anchors, AnchorSetRow.blob,
+        )
+        .join(ConceptVersion, ConceptVersion.concept_id == Concept.id)
+        .join(VersionAnchors, VersionAnchors.version_id == ConceptVersion.id)
+        .join(AnchorSetRow, AnchorSetRow.id == VersionAnchors.anchor_set_id)
+        .where(VersionAnchors.space_id == space.id)
+    )  # fmt: skip
+    if concept_id is not None:
+        query = query.where(Concept.id == concept_id)
+    if number is not None:
+        query = query.where(ConceptVersion.number == number)
+    else:
+        query = query.join(
+            latest,
+            (latest.c.concept_id == ConceptVersion.concept_id)
+            & (latest.c.number == ConceptVersion.number),
+        )
+    found = [StoredSet(IndexInput(*row[:4]), row[4]) for row in opened.execute(query)]
+    return sorted(found, key=lambda item: item.input.slug)  # Databases collate differently.
+
+
+def _space(opened: Session, digest: str) -> AnchorSpaceRow:
+    row = opened.scalars(select(AnchorSpaceRow).filter_by(digest=digest)).first()
+    if row is None:
+        raise NotFoundError(f"No anchors in the anchor space {digest[:12]}.")
+    return row
+
+
+def _check(vectors: NDArray[Any], dim: int, k: int) -> None:
     array = np.asarray(vectors)
     if array.ndim != 2 or array.shape[1] != dim:
         raise MismatchError(f"Queries have shape {array.shape}, the space needs (n, {dim}).")
@@ -74,56 +173,3 @@ def _checked(vectors: NDArray[Any], dim: int, k: int) -> NDArray[np.float32]:
         raise ValueError("queries hold NaN or infinity")
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}")
-    return unit_vectors(array)
-
-
-def search_index(
-    index: Any, inputs: Sequence[IndexInput], queries: NDArray[np.float32], k: int
-) -> list[list[SearchHit]]:
-    """Return the k best rows of an index for each unit query, scored again in float64."""
-    starts = np.cumsum([0, *(item.anchors for item in inputs)])
-    _, candidates = index.search(queries, min(k + SPARE, int(index.ntotal)))
-    found = []
-    for query, rows in zip(queries.astype(np.float64), candidates, strict=True):
-        rows = np.sort(rows[rows >= 0])
-        vectors = index.reconstruct_batch(rows).astype(np.float64)
-        scores = (vectors * query).sum(axis=1)
-        # Rows are in the order of slug and anchor, so that equal scores rank by them.
-        best = np.argsort(-scores, kind="stable")[:k]
-        places = np.searchsorted(starts, rows[best], side="right") - 1
-        found.append(
-            [
-                SearchHit(
-                    slug=inputs[place].slug,
-                    version=inputs[place].version,
-                    anchor=int(row - starts[place]),
-                    score=float(np.clip(score, -1.0, 1.0)),
-                )
-                for place, row, score in zip(places, rows[best], scores[best], strict=True)
-            ]
-        )
-    return found
-
-
-def _latest_sets(
-    opened: Session, space: AnchorSpaceRow
-) -> list[tuple[Concept, ConceptVersion, AnchorSetRow]]:
-    latest = (
-        select(ConceptVersion.concept_id, func.max(ConceptVersion.number).label("number"))
-        .group_by(ConceptVersion.concept_id)
-        .subquery()
-    )
-    query = (
-        select(Concept, ConceptVersion, AnchorSetRow)
-        .join(ConceptVersion, ConceptVersion.concept_id == Concept.id)
-        .join(
-            latest,
-            (latest.c.concept_id == ConceptVersion.concept_id)
-            & (latest.c.number == ConceptVersion.number),
-        )
-        .join(VersionAnchors, VersionAnchors.version_id == ConceptVersion.id)
-        .join(AnchorSetRow, AnchorSetRow.id == VersionAnchors.anchor_set_id)
-        .where(VersionAnchors.space_id == space.id)
-    )
-    found = [(concept, version, anchors) for concept, version, anchors in opened.execute(query)]
-    return sorted(found, key=lambda item: item[0].slug)
