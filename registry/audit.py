@@ -1,21 +1,21 @@
-"""The audit trail: one event for each state change, in its transaction, chained by digest."""
+"""Audit events: one for each state change, in its transaction, chained by digest."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from concepts.digest import canonical_json, json_digest
-from concepts.errors import VerificationError
+from concepts.instant import now
 from registry.models import AuditEventRow
 
 FIRST = "0" * 64  # What the first event names as the digest before it.
+COVERED = ("number", "at", "actor", "action", "subject", "details", "prev_digest")
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,22 @@ class AuditEvent:
     prev_digest: str
     digest: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)
 
-def now() -> str:
-    """Return the time as the database holds it: UTC, microseconds, "Z"."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+def clock(opened: Session) -> str:
+    """Return the time, never earlier than the last event's: clocks of several hosts differ."""
+    last = _last(opened)
+    return max(now(), last.at if last else "")
 
 
 def record(
     opened: Session, action: str, subject: str, *, actor: str, at: str, **details: Any
 ) -> None:
     """Add an event to the session's transaction, which must hold the write lock."""
-    last = opened.scalars(select(AuditEventRow).order_by(AuditEventRow.number.desc())).first()
+    last = _last(opened)
     event = {
         "number": last.number + 1 if last else 1,
         "at": at,
@@ -66,28 +71,12 @@ def record(
     opened.flush()
 
 
-def read_trail(opened: Session) -> list[AuditEvent]:
-    """Return all events, oldest first, after checking the chain.
-
-    Raises:
-        VerificationError: If an event was changed, removed or put in.
-    """
-    rows = opened.scalars(select(AuditEventRow).order_by(AuditEventRow.number)).all()
-    _check_chain(rows)
-    return [
-        AuditEvent(
-            row.number, row.at, row.actor, row.action, row.subject,
-            json.loads(row.details), row.prev_digest, row.digest,
-        )
-        for row in rows
-    ]  # fmt: skip
+def read_event(row: Any) -> AuditEvent:
+    """Return the event of a row, or of its columns by name."""
+    parts = {name: getattr(row, name) for name in (*COVERED, "digest")}
+    return AuditEvent(**{**parts, "details": json.loads(row.details)})
 
 
-def _check_chain(rows: Sequence[AuditEventRow]) -> None:
-    previous = FIRST
-    for number, row in enumerate(rows, 1):
-        names = ("number", "at", "actor", "action", "subject", "details", "prev_digest")
-        digest = json_digest({name: getattr(row, name) for name in names})
-        if (row.number, row.prev_digest, row.digest) != (number, previous, digest):
-            raise VerificationError(f"The audit trail is broken at event {number}.")
-        previous = digest
+def _last(opened: Session) -> AuditEventRow | None:
+    query = select(AuditEventRow).order_by(AuditEventRow.number.desc()).limit(1)
+    return opened.scalars(query).first()

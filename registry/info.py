@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from concepts.anchors import AnchorSpace
@@ -47,7 +48,19 @@ class VersionSpace:
 
 @dataclass(frozen=True)
 class VersionInfo:
-    """One version of a concept; ``created_at`` is UTC in ISO 8601."""
+    """One version of a concept.
+
+    Attributes:
+        slug: The concept.
+        number: Its number, from 1.
+        state: "draft", "in_review", "approved", "deprecated" or "revoked".
+        content_digest: SHA-256 over definition, anchors and scoring.
+        created_at: UTC, ISO 8601.
+        created_by: Who added it.
+        spaces: Its anchors, by space.
+        authors: Everyone who wrote a part of its content, sorted.
+        approvals: How many approvals of this content count.
+    """
 
     slug: str
     number: int
@@ -56,6 +69,8 @@ class VersionInfo:
     created_at: str
     created_by: str
     spaces: tuple[VersionSpace, ...]
+    authors: tuple[str, ...] = ()
+    approvals: int = 0
 
     @property
     def anchors(self) -> int:
@@ -109,18 +124,81 @@ class SearchHit:
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """A concept whose anchors lie near new ones.
+
+    Attributes:
+        slug: The concept.
+        version: Its latest version.
+        space: Digest of the anchor space.
+        share: Share of the new anchors that have one of its anchors within the distance.
+        nearest: Highest cosine of any two of them.
+        checked: How many of the new anchors were compared.
+    """
+
+    slug: str
+    version: int
+    space: str
+    share: float
+    nearest: float
+    checked: int
+
+
+@dataclass(frozen=True)
 class ReleasedMember:
-    """A version that a release locks."""
+    """A version that a release locks.
+
+    Attributes:
+        slug: The concept.
+        version: Number of the version.
+        content_digest: Its content.
+        mode: "enforce", "log" or "shadow".
+        thresholds: Seed threshold by the digest of an anchor space, where it is not the scorer's.
+        disabled_until: An instant before which it is not enforced.
+        state: What the version is now; "revoked" where that happened after the release.
+        approval: "review", "break_glass" or "policy" where none was asked for; "" where it was
+            released before there were reviews.
+        approved_at: When it was approved.
+        approved_by: By whom.
+    """
 
     slug: str
     version: int
     content_digest: str
     mode: str
+    thresholds: Mapping[str, float]
+    disabled_until: str | None
+    state: str
+    approval: str
+    approved_at: str | None
+    approved_by: tuple[str, ...]
+
+    def enforced_at(self, instant: str) -> bool:
+        """Whether the concept is regulated at an instant."""
+        disabled = self.disabled_until is not None and instant < self.disabled_until
+        return self.mode == "enforce" and not disabled
 
 
 @dataclass(frozen=True)
 class ReleaseInfo:
-    """A release of a bundle; members are sorted by slug."""
+    """A release of a bundle.
+
+    Attributes:
+        bundle: The bundle's name.
+        sequence: Number of the release, from 1.
+        lock_digest: What the members are; the same after a rollback.
+        bundle_digest: The bundle file, but for its signatures.
+        created_at: When it was made.
+        created_by: By whom.
+        members: Sorted by slug.
+        previous_digest: Bundle digest of the release before, None for the first.
+        expires_at: When engines begin to refuse it, None for never.
+        rollback_of: The release whose members these are again, None for none.
+        note: Why.
+        key_list: Version of the newest key list that it carries, 0 for none.
+        revocations: Content digests that it tells engines are revoked, sorted.
+        signatures: Ids of the keys that signed, sorted.
+    """
 
     bundle: str
     sequence: int
@@ -129,3 +207,10 @@ class ReleaseInfo:
     created_at: str
     created_by: str
     members: tuple[ReleasedMember, ...]
+    previous_digest: str | None
+    expires_at: str | None
+    rollback_of: int | None
+    note: str
+    key_list: int
+    revocations: tuple[str, ...]
+    signatures: tuple[str, ...]

@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 from concepts.anchors import AnchorSet, AnchorSpace, Scorer
 from concepts.definition import ConceptDefinition
 from concepts.digest import read_tensors
-from concepts.errors import NotFoundError, VerificationError, did_you_mean
+from concepts.errors import ConflictError, NotFoundError, VerificationError, did_you_mean
 from registry.info import ConceptDetail, ConceptInfo, VersionInfo, VersionSpace
 from registry.models import AnchorSetRow, AnchorSpaceRow, Concept, ConceptVersion, VersionAnchors
+from registry.quorum import authors_of, count_approvals
 from registry.store import BlobStore
 
 
@@ -48,6 +49,27 @@ def latest_version(opened: Session, concept: Concept) -> ConceptVersion | None:
     """Return the newest version of a concept, None before anchors were collected."""
     query = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
     return opened.scalars(query.order_by(ConceptVersion.number.desc())).first()
+
+
+def find_version(opened: Session, concept: Concept, number: int | None = None) -> ConceptVersion:
+    """Return a version of a concept, the newest by default; NotFoundError otherwise."""
+    query = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
+    if number is not None:
+        query = query.where(ConceptVersion.number == number)
+    row = opened.scalars(query.order_by(ConceptVersion.number.desc())).first()
+    if row is None:
+        which = "version" if number is None else f"version {number}"
+        raise NotFoundError(f"Concept '{concept.slug}' has no {which} yet.")
+    return row
+
+
+def require_digest(what: str, found: str, expected: str | None) -> None:
+    """Compare before a change: ConflictError if a thing no longer has the digest expected."""
+    if expected is not None and found != expected:
+        raise ConflictError(
+            f"{what} has digest {found}, expected {expected}. It changed meanwhile: look at it "
+            "again."
+        )
 
 
 def stored_anchors(opened: Session, version: ConceptVersion) -> list[StoredAnchors]:
@@ -129,11 +151,14 @@ def version_info(opened: Session, concept: Concept, version: ConceptVersion) -> 
         content_digest=version.content_digest,
         created_at=version.created_at,
         created_by=version.created_by,
-        spaces=tuple(_version_space(entry) for entry in stored_anchors(opened, version)),
+        spaces=tuple(version_space(entry) for entry in stored_anchors(opened, version)),
+        authors=authors_of(version),
+        approvals=count_approvals(opened, version),
     )
 
 
-def _version_space(entry: StoredAnchors) -> VersionSpace:
+def version_space(entry: StoredAnchors) -> VersionSpace:
+    """Return a version's anchors in one space as they are told outside."""
     scalars = json.loads(entry.row.scorer)
     return VersionSpace(
         space=read_space(entry.space),

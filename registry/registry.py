@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from concepts.anchors import AnchorSet, AnchorSpace, Scorer
-from concepts.bundle import Bundle
 from concepts.definition import ConceptDefinition
 from concepts.errors import NotFoundError, UVRError
-from registry import audit, reading, release, versions
+from registry import reading, release, versions
+from registry.actors import Actors
+from registry.channels import Channels
 from registry.db import (
     connect,
     database_url,
@@ -26,13 +30,23 @@ from registry.db import (
 from registry.info import (
     ConceptDetail,
     ConceptInfo,
+    Overlap,
     ReleaseInfo,
     SearchHit,
     SpaceInfo,
     VersionInfo,
 )
-from registry.models import ConceptVersion
+from registry.keys import Keys
+from registry.review import Reviews
+from registry.sources import SourceRef, Sources
 from registry.store import BlobStore
+from registry.trail import Trail
+from registry.work import Work, work
+
+if TYPE_CHECKING:
+    from concepts.bundle import Bundle
+    from concepts.ed25519 import PrivateKey
+    from registry.index import IndexCache
 
 __all__ = ["Registry", "default_home", "default_url"]
 
@@ -42,12 +56,31 @@ class Registry:
 
     Each method is one transaction: it does all of its work or, on any error, none. Every method
     that changes something writes one audit event. See ``create`` and ``open``.
+
+    Attributes:
+        home: Folder of blobs and index.
+        engine: The database.
+        store: The blobs.
+        dry_run: Whether every change is rolled back after it was made.
+        actors: Who may do what, and the policy.
+        review: Submit, approve, edit, deprecate, revoke.
+        sources: Where anchors came from.
+        keys: Who may sign releases.
+        channels: Which release is live where.
+        audit: The audit trail.
     """
 
-    def __init__(self, home: Path, engine: Engine) -> None:
+    def __init__(self, home: Path, engine: Engine, *, dry_run: bool = False) -> None:
         self.home = home
         self.engine = engine
         self.store = BlobStore(home / "blobs")
+        self.dry_run = dry_run
+        self.actors = Actors(self)
+        self.review = Reviews(self)
+        self.sources = Sources(self)
+        self.keys = Keys(self)
+        self.channels = Channels(self)
+        self.audit = Trail(self)
 
     @classmethod
     def create(cls, home: Path, url: str | None = None) -> Registry:
@@ -76,8 +109,13 @@ class Registry:
         return cls(home, engine)
 
     @classmethod
-    def open(cls, home: Path, url: str | None = None) -> Registry:
+    def open(cls, home: Path, url: str | None = None, *, dry_run: bool = False) -> Registry:
         """Open an existing registry.
+
+        Args:
+            home: Its folder.
+            url: Database URL, as in ``create``.
+            dry_run: Make each change and roll it back.
 
         Raises:
             NotFoundError: If there is none.
@@ -86,27 +124,50 @@ class Registry:
         home = Path(home)
         engine = connect(database_url(home, url))
         require_head(engine, home)
-        return cls(home, engine)
+        return cls(home, engine, dry_run=dry_run)
 
-    def add_concept(self, definition: ConceptDefinition, *, actor: str) -> ConceptInfo:
+    def read(self) -> AbstractContextManager[Session]:
+        """Open a session that sees one snapshot."""
+        return session(self.engine)
+
+    def work(self, actor: str, role: str) -> AbstractContextManager[Work]:
+        """Open a unit of work for an actor who must have a role; rolled back in a dry run."""
+        return work(self.engine, self.store, actor, role, dry_run=self.dry_run)
+
+    @cached_property
+    def index_cache(self) -> IndexCache:
+        """The FAISS indexes that are open; loading FAISS takes 0.2 s, so they wait for a use."""
+        from registry.index import IndexCache  # noqa: PLC0415
+
+        return IndexCache(self.home / "index")
+
+    def add_concept(
+        self, definition: ConceptDefinition, *, actor: str, expect_digest: str | None = None
+    ) -> ConceptInfo:
         """Add a concept, or give an existing one the definition for its next version.
 
+        Args:
+            definition: The definition.
+            actor: Who does it.
+            expect_digest: Digest that the current definition must have.
+
         Raises:
-            ConflictError: If it exists with another category or with this very definition.
+            ConflictError: If it exists with another category or with this very definition, or
+                the current definition is not the one expected.
         """
-        with session(self.engine, write=True) as opened:
-            versions.add_concept(opened, definition, _checked(actor))
-            found = reading.list_concepts(opened)
+        with self.work(actor, "curator") as unit:
+            versions.add_concept(unit, definition, expect_digest)
+            found = reading.list_concepts(unit.session)
             return next(info for info in found if info.slug == definition.slug)
 
     def concepts(self) -> list[ConceptInfo]:
         """Return all concepts, sorted by slug."""
-        with session(self.engine) as opened:
+        with self.read() as opened:
             return reading.list_concepts(opened)
 
     def concept(self, slug: str) -> ConceptDetail:
         """Return a concept and its versions; NotFoundError names the closest slug."""
-        with session(self.engine) as opened:
+        with self.read() as opened:
             return reading.concept_detail(opened, reading.find_concept(opened, slug))
 
     def add_version(
@@ -116,8 +177,9 @@ class Registry:
         *,
         actor: str,
         definition_digest: str | None = None,
+        sources: Sequence[SourceRef] = (),
     ) -> VersionInfo:
-        """Add the next version of a concept, with its current definition.
+        """Add the next version of a concept, with its current definition, as a draft.
 
         Anchors that the latest version has of other models and tasks are carried over.
 
@@ -127,6 +189,7 @@ class Registry:
             actor: Who does it.
             definition_digest: Digest of the definition that the anchors were collected with;
                 None where they do not come from its texts.
+            sources: The pictures that the anchors came from, by hash.
 
         Raises:
             NotFoundError: If there is no such concept.
@@ -134,14 +197,13 @@ class Registry:
                 or no longer, the one collected with.
             UVRError: If the disk is full.
         """
-        _check_collections(collections)
-        with session(self.engine, write=True) as opened:
-            concept = reading.find_concept(opened, slug)
+        versions.check_collections(collections)
+        with self.work(actor, "curator") as unit:
+            concept = reading.find_concept(unit.session, slug)
             added = versions.add_version(
-                opened, self.store, concept, collections,
-                actor=_checked(actor), definition_digest=definition_digest,
-            )  # fmt: skip
-            return reading.version_info(opened, concept, added)
+                unit, concept, collections, definition_digest=definition_digest, sources=sources
+            )
+            return reading.version_info(unit.session, concept, added)
 
     def anchor_set(
         self, slug: str, space: str | AnchorSpace, number: int | None = None
@@ -152,15 +214,9 @@ class Registry:
             NotFoundError: If the concept, the version or its anchors there do not exist.
             VerificationError: If the stored bytes are damaged.
         """
-        with session(self.engine) as opened:
+        with self.read() as opened:
             concept = reading.find_concept(opened, slug)
-            query = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
-            if number is not None:
-                query = query.where(ConceptVersion.number == number)
-            row = opened.scalars(query.order_by(ConceptVersion.number.desc())).first()
-            if row is None:
-                which = "version" if number is None else f"version {number}"
-                raise NotFoundError(f"Concept '{slug}' has no {which} yet.")
+            row = reading.find_version(opened, concept, number)
             for entry in reading.stored_anchors(opened, row):
                 if entry.space.digest == _digest(space):
                     return reading.read_anchor_set(self.store, entry.anchor_set)
@@ -172,11 +228,17 @@ class Registry:
         """Return the anchor spaces, with what the latest versions hold in each."""
         from registry.search import list_spaces  # noqa: PLC0415 (FAISS, as in `search`)
 
-        with session(self.engine) as opened:
+        with self.read() as opened:
             return list_spaces(opened)
 
     def search(
-        self, space: str | AnchorSpace, vectors: NDArray[Any], k: int = 10
+        self,
+        space: str | AnchorSpace,
+        vectors: NDArray[Any],
+        k: int = 10,
+        *,
+        slug: str | None = None,
+        version: int | None = None,
     ) -> list[list[SearchHit]]:
         """Return the anchors of the latest versions nearest to each vector.
 
@@ -184,6 +246,8 @@ class Registry:
             space: The anchor space of the vectors, or its digest.
             vectors: Features, (q, dim), finite.
             k: How many for each vector.
+            slug: Only this concept's.
+            version: Only this version's, with ``slug``.
 
         Returns:
             For each vector at most k hits, by falling cosine, then slug, then anchor.
@@ -192,65 +256,118 @@ class Registry:
             NotFoundError: If no anchors were ever collected in this space.
             MismatchError: If the vectors are not of this space's size.
         """
-        from registry.search import search  # noqa: PLC0415 (FAISS costs 0.2 s to import)
+        from registry.search import search, search_concept  # noqa: PLC0415 (FAISS)
 
-        with session(self.engine) as opened:
-            return search(opened, self.store, self.home / "index", _digest(space), vectors, k)
+        digest = _digest(space)
+        with self.read() as opened:
+            if slug is not None:
+                return search_concept(opened, self.store, slug, version, digest, vectors, k)
+            return search(opened, self.store, self.index_cache, digest, vectors, k)
+
+    def overlaps(
+        self, slug: str, collections: Sequence[tuple[AnchorSet, Scorer]], distance: float = 0.05
+    ) -> list[Overlap]:
+        """Return the other concepts whose anchors lie near some new ones, by falling share.
+
+        Args:
+            slug: The concept that the anchors are for.
+            collections: As for ``add_version``.
+            distance: Greatest cosine distance that counts as near.
+        """
+        from registry.overlap import overlaps  # noqa: PLC0415 (FAISS)
+
+        with self.read() as opened:
+            return overlaps(opened, self.store, slug, collections, distance)
 
     def release(
-        self, bundle_name: str, slugs: Sequence[str] | None = None, *, actor: str
+        self,
+        bundle_name: str,
+        members: Sequence[str] | None = None,
+        *,
+        actor: str,
+        modes: Mapping[str, str] | None = None,
+        thresholds: Mapping[str, Any] | None = None,
+        disabled: Mapping[str, str | None] | None = None,
+        allow_shrink: bool = False,
+        expires: str | None = None,
+        note: str = "",
+        keys: Sequence[PrivateKey] = (),
+        expect_digest: str | None = None,
     ) -> ReleaseInfo:
-        """Release the latest version of the concepts named, by default of all that have one.
+        """Release versions of concepts as the next release of a bundle.
+
+        Args:
+            bundle_name: The bundle; a new name begins a new one.
+            members: Concepts, "slug" for the newest version that may be released or "slug@3";
+                by default every concept that has one.
+            actor: Who does it.
+            modes: "enforce", "log" or "shadow" by slug; else as in the release before.
+            thresholds: Seed threshold by slug: a number, one for each task or space digest, or
+                None for the scorer's own.
+            disabled: Instant until which a concept is not enforced, by slug; None enables it.
+            allow_shrink: Let the release enforce fewer concepts than the one before.
+            expires: Instant, or time from now such as "30d", after which engines refuse it.
+            note: Why.
+            keys: Private keys of the current key list that sign at once.
+            expect_digest: Bundle digest that the release before must have, "" for none.
 
         Raises:
-            NotFoundError: If a concept does not exist.
-            PolicyError: If there is nothing to release, a named concept has no anchors, or
-                anchors of one model and task come from different taps, noise levels or weights.
+            NotFoundError: If a concept or version does not exist.
+            ConflictError: If the release before is not the one expected.
+            PolicyError: If there is nothing to release, a member may not be released, too many
+                enforced concepts would go, or anchors of one model and task come from different
+                taps, noise levels or weights.
         """
-        with session(self.engine, write=True) as opened:
-            release.add_release(opened, self.store, bundle_name, slugs, actor=_checked(actor))
-            opened.flush()
-            return release.release_info(opened, *release.find_release(opened, bundle_name))
+        with self.work(actor, "publisher") as unit:
+            made = release.add_release(
+                unit, self.store, bundle_name, members, modes=modes or {},
+                thresholds=thresholds or {}, disabled=disabled or {}, allow_shrink=allow_shrink,
+                expires=expires, note=note, keys=keys, expect_digest=expect_digest,
+            )  # fmt: skip
+            return release.release_info(unit.session, *made)
 
-    def releases(self) -> list[ReleaseInfo]:
-        """Return all releases, by bundle and sequence."""
-        with session(self.engine) as opened:
-            return release.list_releases(opened)
+    def rollback(
+        self,
+        bundle_name: str,
+        sequence: int,
+        *,
+        actor: str,
+        reason: str,
+        allow_shrink: bool = False,
+        expires: str | None = None,
+        keys: Sequence[PrivateKey] = (),
+        expect_digest: str | None = None,
+    ) -> ReleaseInfo:
+        """Release the members of an earlier release again, under the next number.
+
+        Raises:
+            NotFoundError: If there is no such bundle or release.
+            PolicyError: If a member was revoked meanwhile, or enforced concepts would go.
+        """
+        with self.work(actor, "publisher") as unit:
+            made = release.roll_back(
+                unit, self.store, bundle_name, sequence, reason=reason,
+                allow_shrink=allow_shrink, expires=expires, keys=keys,
+                expect_digest=expect_digest,
+            )  # fmt: skip
+            return release.release_info(unit.session, *made)
+
+    def releases(self, bundle_name: str | None = None) -> list[ReleaseInfo]:
+        """Return all releases, or those of one bundle, by bundle and sequence."""
+        with self.read() as opened:
+            return release.list_releases(opened, bundle_name)
 
     def bundle(self, bundle_name: str, sequence: int | None = None) -> Bundle:
-        """Return a release's bundle, the newest by default.
+        """Return a release's bundle, the newest by default, with its signatures.
 
         Raises:
             NotFoundError: If there is no such bundle or release.
             VerificationError: If stored bytes are damaged.
         """
-        with session(self.engine) as opened:
+        with self.read() as opened:
             found = release.find_release(opened, bundle_name, sequence)
             return release.read_bundle_of(opened, self.store, *found)
-
-    def audit_events(self) -> list[audit.AuditEvent]:
-        """Return the audit trail, oldest first; VerificationError if its chain is broken."""
-        with session(self.engine) as opened:
-            return audit.read_trail(opened)
-
-
-def _checked(actor: str) -> str:
-    if not actor.strip():
-        raise ValueError("actor must name who makes the change")
-    return actor
 
 
 def _digest(space: str | AnchorSpace) -> str:
     return space.digest if isinstance(space, AnchorSpace) else space
-
-
-def _check_collections(collections: Sequence[tuple[AnchorSet, Scorer]]) -> None:
-    if not collections:
-        raise ValueError("a version needs anchors in at least one space")
-    if len({anchors.space.digest for anchors, _ in collections}) != len(collections):
-        raise ValueError("an anchor space occurs twice")
-    for anchors, scorer in collections:
-        if scorer.dim != anchors.space.dim:
-            raise ValueError(
-                f"the scorer has {scorer.dim} dimensions, its space {anchors.space.dim}"
-            )

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from concepts.digest import is_digest, sha256
 from concepts.errors import UVRError, VerificationError
+
+
+CHUNK = 1 << 20
+TEMPORARY = ".tmp-"
 
 
 class BlobStore:
@@ -37,6 +43,7 @@ class BlobStore:
         path = self.path(digest)
         # An existing blob is read, not trusted: a damaged one is replaced.
         if path.is_file() and sha256(path.read_bytes()) == digest:
+            os.utime(path)  # Garbage collection waits for a grace period from now.
             return digest, False
         new = not path.exists()
         try:
@@ -54,27 +61,60 @@ class BlobStore:
         try:
             data = self.path(digest).read_bytes()
         except OSError as error:
-            raise VerificationError(f"Blob {digest[:12]} cannot be read: {error}.") from error
+            raise _read_error(digest, error) from error
         if sha256(data) != digest:
-            raise VerificationError(
-                f"Blob {digest[:12]} is corrupt: its bytes have another digest. "
-                "Restore it from a backup, or collect the anchors again."
-            )
+            raise _corrupt(digest)
         return data
+
+    def read(self, digest: str) -> Iterator[bytes]:
+        """Yield a blob's bytes in parts; VerificationError at the end if they are corrupt."""
+        total = hashlib.sha256()
+        try:
+            with self.path(digest).open("rb") as file:
+                while part := file.read(CHUNK):
+                    total.update(part)
+                    yield part
+        except OSError as error:
+            raise _read_error(digest, error) from error
+        if total.hexdigest() != digest:
+            raise _corrupt(digest)
+
+    def write(self, digest: str, parts: Iterable[bytes]) -> None:
+        """Store a blob from its parts, as durably as ``put``.
+
+        Raises:
+            VerificationError: If they do not have the digest; nothing is left behind.
+            UVRError: If the disk is full or not writable.
+        """
+        try:
+            write_atomically(self.path(digest), _checked(digest, parts))
+        except OSError as error:
+            raise _write_error(error, self.path(digest)) from error
 
     def discard(self, digest: str) -> None:
         """Delete a blob that no row names yet."""
         self.path(digest).unlink(missing_ok=True)
 
+    def digests(self) -> Iterator[str]:
+        """Yield the digest of every blob, sorted."""
+        for path in sorted(self.root.glob("??/*")):
+            if is_digest(path.name) and path.parent.name == path.name[:2]:
+                yield path.name
 
-def write_atomically(path: Path, data: bytes) -> None:
+    def temporaries(self) -> list[Path]:
+        """Return the files of writers that did not finish; while one writes, of that one too."""
+        return sorted(self.root.glob(f"??/{TEMPORARY}*"))
+
+
+def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Write a file so that a reader finds the old bytes or all of the new, even after a crash."""
     for folder in (path.parent.parent, path.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".tmp-{secrets.token_hex(8)}"
+    temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            for part in (data,) if isinstance(data, bytes) else data:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -92,6 +132,26 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _checked(digest: str, parts: Iterable[bytes]) -> Iterator[bytes]:
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part)
+        yield part
+    if total.hexdigest() != digest:
+        raise _corrupt(digest)
+
+
+def _corrupt(digest: str) -> VerificationError:
+    return VerificationError(
+        f"Blob {digest[:12]} is corrupt: its bytes have another digest. "
+        "Restore it from a backup, or collect the anchors again."
+    )
+
+
+def _read_error(digest: str, error: OSError) -> VerificationError:
+    return VerificationError(f"Blob {digest[:12]} cannot be read: {error}.")
 
 
 def _write_error(error: OSError, path: Path) -> UVRError:

@@ -1,0 +1,229 @@
+import pytest
+from sqlalchemy import text
+
+from concepts.bundle import read_bundle, write_bundle
+from concepts.envelope import require
+from concepts.errors import (
+    ConflictError,
+    DefinitionError,
+    NotFoundError,
+    PolicyError,
+    SignatureError,
+    VerificationError,
+)
+from concepts.keys import KeyList, PrivateKey, follow, read_key_list
+from registry.db import transaction
+from registry.registry import Registry
+
+
+@pytest.fixture
+def pairs(registry):
+    """Three key pairs by name, whose public halves the registry knows."""
+    made = {name: PrivateKey.generate() for name in ("one", "three", "two")}
+    for name, key in made.items():
+        registry.keys.add(name, key.public, actor="ann")
+    return made
+
+
+@pytest.fixture
+def release(registry, define, collect):
+    """Release one concept, signed by some keys."""
+
+    def make(*keys, **arguments):
+        if not registry.concepts():
+            registry.add_concept(define(), actor="ann")
+            registry.add_version("pistol", [collect()], actor="ann")
+        return registry.release("policy", actor="bob", keys=keys, **arguments)
+
+    return make
+
+
+def exported(registry, sequence=None):
+    return write_bundle(registry.bundle("policy", sequence))
+
+
+def ids(*keys):
+    return tuple(sorted(key.public.key_id for key in keys))
+
+
+def test_keys_are_added_by_name_and_listed(registry, pairs):
+    assert [(key.name, key.key_id, key.state) for key in registry.keys.list()] == [
+        (name, pairs[name].public.key_id, "unlisted") for name in ("one", "three", "two")
+    ]
+    assert registry.keys.list()[0].pem == pairs["one"].public.pem()
+    assert (registry.keys.current(), registry.keys.chain()) == (None, [])
+    event = registry.audit.events()[0]
+    assert (event.action, event.subject) == ("key.add", "one")
+    assert event.details == {"key_id": pairs["one"].public.key_id}
+
+
+def test_a_name_or_key_is_added_once(registry, pairs):
+    with pytest.raises(ConflictError, match=r"Key 'one' .* exists"):
+        registry.keys.add("one", PrivateKey.generate().public, actor="ann")
+    with pytest.raises(ConflictError, match=r"Key 'two' .* exists"):
+        registry.keys.add("four", pairs["two"].public, actor="ann")
+    with pytest.raises(DefinitionError, match="lower-case words"):
+        registry.keys.add("My Key", PrivateKey.generate().public, actor="ann")
+
+
+def test_the_first_list_is_signed_by_its_own_keys(registry, pairs):
+    with pytest.raises(PolicyError, match="Key list 1 must be signed by 1 of its own keys"):
+        registry.keys.rotate(actor="ann", signers=[], add=["one"])
+    made = registry.keys.rotate(actor="ann", signers=[pairs["one"]], add=["one"])
+    assert made == registry.keys.current() == KeyList(1, 1, (pairs["one"].public,))
+    (envelope,) = registry.keys.chain()
+    assert (read_key_list(envelope), require(envelope, made)) == (made, [*ids(pairs["one"])])
+    states = {key.name: key.state for key in registry.keys.list()}
+    assert states == {"one": "listed", "three": "unlisted", "two": "unlisted"}
+    event = registry.audit.events()[-1]
+    assert (event.action, event.subject) == ("key.rotate", "keys@1")
+    assert event.details == {
+        "digest": made.digest, "threshold": 1, "signed_by": [*ids(pairs["one"])],
+        "add": ["one"], "remove": [], "revoke": [],
+    }  # fmt: skip
+
+
+def test_a_later_list_is_signed_by_enough_of_the_list_before_and_of_its_own(registry, pairs):
+    one, two, three = pairs["one"], pairs["two"], pairs["three"]
+    first = registry.keys.rotate(actor="ann", signers=[one, two], add=["one", "two"], threshold=2)
+    for signers in ([one], [one, three], [two, three]):
+        with pytest.raises(PolicyError, match=r"signed by 2 of the keys of list 1 and by 2 of its"):
+            registry.keys.rotate(actor="ann", signers=signers, add=["three"], remove=["one"])
+    with pytest.raises(PolicyError, match="in neither key list"):
+        registry.keys.rotate(actor="ann", signers=[one, two, PrivateKey.generate()], add=["three"])
+    assert registry.keys.current() == first
+    new = registry.keys.rotate(
+        actor="ann", signers=[one, two, three], add=["three"], remove=["one"]
+    )
+    assert (new.version, new.threshold, new.revoked) == (2, 2, ())
+    assert ids(two, three) == tuple(key.key_id for key in new.keys)
+    assert follow(first, registry.keys.chain()) == new == registry.keys.current()
+
+
+def test_a_revoked_key_never_comes_back(registry, pairs):
+    one, two = pairs["one"], pairs["two"]
+    registry.keys.rotate(actor="ann", signers=[one], add=["one", "two"])
+    new = registry.keys.rotate(actor="ann", signers=[two], revoke=["one"])
+    assert (new.version, new.revoked) == (2, ids(one))
+    assert {key.name: key.state for key in registry.keys.list()}["one"] == "revoked"
+    with pytest.raises(PolicyError, match="both listed and revoked"):
+        registry.keys.rotate(actor="ann", signers=[two], add=["one"])
+    with pytest.raises(ConflictError, match="'one' is revoked already"):
+        registry.keys.rotate(actor="ann", signers=[two], revoke=["one"])
+    third = registry.keys.rotate(actor="ann", signers=[two], add=["three"])
+    assert third.revoked == ids(one)
+
+
+def test_rotations_that_cannot_be_are_refused(registry, pairs):
+    one = pairs["one"]
+    registry.keys.rotate(actor="ann", signers=[one], add=["one"])
+    for changes, error, message in (
+        ({}, ConflictError, "already like that"),
+        ({"add": ["one"]}, ConflictError, "'one' is listed already"),
+        ({"remove": ["two"]}, ConflictError, "'two' is not listed"),
+        ({"add": ["tow"]}, NotFoundError, "No key 'tow'. Did you mean 'two'"),
+        ({"remove": ["one"]}, PolicyError, "only 0 are listed"),
+        ({"threshold": 2}, PolicyError, "only 1 are listed"),
+        ({"threshold": 0}, PolicyError, "from 1 to 64"),
+    ):
+        with pytest.raises(error, match=message):
+            registry.keys.rotate(actor="ann", signers=[one], **changes)
+    assert registry.keys.current().version == 1
+
+
+def test_only_admins_touch_the_key_list(registry, pairs):
+    registry.actors.set("ann", actor="ann", roles=["admin"])
+    registry.actors.set("bob", actor="ann", roles=["publisher"])
+    with pytest.raises(PolicyError, match="needs the role admin"):
+        registry.keys.rotate(actor="bob", signers=[pairs["one"]], add=["one"])
+    with pytest.raises(PolicyError, match="needs the role admin"):
+        registry.keys.add("four", PrivateKey.generate().public, actor="bob")
+
+
+def test_a_release_is_signed_when_it_is_made_or_later(registry, pairs, release):
+    one, two = pairs["one"], pairs["two"]
+    keys = registry.keys.rotate(actor="ann", signers=[one, two], add=["one", "two"], threshold=2)
+    made = release(one)
+    assert (made.signatures, made.key_list) == (ids(one), 1)
+    with pytest.raises(SignatureError, match="Signed by 1 of the 2 trusted keys required"):
+        read_bundle(exported(registry), keys)
+    signed = registry.keys.sign("policy", actor="bob", keys=[two])
+    assert (signed.signatures, signed.bundle_digest) == (ids(one, two), made.bundle_digest)
+    assert read_bundle(exported(registry), keys).digest == made.bundle_digest
+    event = registry.audit.events()[-1]
+    assert (event.action, event.subject) == ("release.sign", "policy#1")
+    assert event.details == {"bundle_digest": made.bundle_digest, "signed_by": [*ids(two)]}
+
+
+def test_signatures_are_only_of_listed_keys_and_once_each(registry, pairs, release):
+    with pytest.raises(PolicyError, match="There is no key list yet"):
+        release(pairs["one"])
+    assert registry.releases() == []
+    registry.keys.rotate(actor="ann", signers=[pairs["one"]], add=["one", "two"])
+    release(pairs["one"], pairs["one"])
+    with pytest.raises(ConflictError, match="Key 'one' signed release 1 before"):
+        registry.keys.sign("policy", actor="bob", keys=[pairs["one"]])
+    with pytest.raises(PolicyError, match="Key 'three' is not in the key list"):
+        registry.keys.sign("policy", actor="bob", keys=[pairs["three"]])
+    registry.keys.rotate(actor="ann", signers=[pairs["one"]], revoke=["two"])
+    with pytest.raises(PolicyError, match="Key 'two' is revoked"):
+        registry.keys.sign("policy", 1, actor="bob", keys=[pairs["two"]])
+    with pytest.raises(ValueError, match="one or more private keys"):
+        registry.keys.sign("policy", actor="bob", keys=[])
+    assert registry.releases()[0].signatures == ids(pairs["one"])
+
+
+def test_a_host_that_trusts_the_first_list_follows_a_release_to_the_newest(
+    registry, pairs, release
+):
+    one, two = pairs["one"], pairs["two"]
+    first = registry.keys.rotate(actor="ann", signers=[one], add=["one"])
+    old = release(one)
+    before = exported(registry)
+    registry.keys.rotate(actor="ann", signers=[one, two], add=["two"])
+    newest = registry.keys.rotate(actor="ann", signers=[two], revoke=["one"])
+    release(two)
+    bundle = read_bundle(exported(registry), first)
+    assert (len(bundle.key_lists), bundle.key_list_after(first)) == (3, newest)
+    # The old release is as it was, and whoever knows of the revocation refuses it.
+    assert (exported(registry, 1), registry.releases()[0]) == (before, old)
+    with pytest.raises(SignatureError, match="revoked"):
+        read_bundle(before, newest)
+
+
+def test_signatures_do_not_change_the_lock_or_the_digest(registry, pairs, release):
+    registry.keys.rotate(actor="ann", signers=[pairs["one"]], add=["one"])
+    made = release()
+    before = exported(registry)
+    registry.keys.sign("policy", actor="bob", keys=[pairs["one"]])
+    assert exported(registry) != before
+    assert read_bundle(exported(registry)).digest == made.bundle_digest
+    assert exported(registry) == exported(registry, 1)
+
+
+def test_a_key_list_that_another_program_changed_is_noticed(tmp_path):
+    registry = Registry.create(tmp_path)
+    key, other = PrivateKey.generate(), PrivateKey.generate()
+    registry.keys.add("one", key.public, actor="ann")
+    registry.keys.rotate(actor="ann", signers=[key], add=["one"])
+    (envelope,) = registry.keys.chain()
+    forged = KeyList(1, 1, (other.public,)).to_bytes()
+    changed = type(envelope)(envelope.payload_type, forged, envelope.signatures)
+    with transaction(registry.engine, write=True) as connection:
+        connection.execute(text("DROP TRIGGER uvr_key_list_update"))
+        connection.execute(
+            text("UPDATE key_list SET envelope = :text"), {"text": changed.to_bytes().decode()}
+        )
+    with pytest.raises(VerificationError, match="Signed by 0 of the 1"):
+        registry.keys.current()
+
+
+def test_a_stored_key_that_another_program_changed_is_noticed(tmp_path):
+    registry = Registry.create(tmp_path)
+    key, other = PrivateKey.generate(), PrivateKey.generate()
+    registry.keys.add("one", key.public, actor="ann")
+    with transaction(registry.engine, write=True) as connection:
+        connection.execute(text("DROP TRIGGER uvr_signing_key_update"))
+        connection.execute(text("UPDATE signing_key SET pem = :pem"), {"pem": other.public.pem()})
+    with pytest.raises(VerificationError, match="'one' does not have its id"):
+        registry.keys.rotate(actor="ann", signers=[other], add=["one"])
