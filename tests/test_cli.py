@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,8 @@ import cli
 from concepts.anchors import AnchorSet, AnchorSpace, Scorer
 from concepts.bundle import read_bundle
 from concepts.definition import load_shipped
+from registry import actors, kinds
+from registry import models as models_module
 from registry.registry import Registry
 from tests.uvr.conftest import make_pipe
 from uvr.collection import Source, collect
@@ -171,7 +174,7 @@ def test_add_concept_reports_the_line_of_a_yaml_error(run: Run, tmp_path: Path):
     assert (result.code, len(result.err.splitlines())) == (2, 1)
     assert f"{file}:3" in result.err
     assert "object" in result.err
-    assert run("concepts").out == "No concepts yet.\n"
+    assert run("concepts", "--json").json() == []
 
 
 def test_concepts_lists_what_was_added(run: Run, filled: Registry):
@@ -197,7 +200,9 @@ def test_release_writes_a_bundle_that_verifies(run: Run, filled: Registry, tmp_p
     assert (released.code, released.json()["sequence"]) == (0, 1)
     digest = read_bundle(tmp_path / "policy.uvr").digest
     assert run("bundle", "verify", "policy.uvr", "--digest", digest) == Result(
-        0, f"OK policy release 1 {digest}\n", ""
+        0,
+        f"OK policy release 1 {digest}\n",
+        "Who made it was not checked: give --keys.\n",
     )
     found = run("bundle", "inspect", "policy.uvr", "--json").json()
     assert found["digest"] == digest
@@ -274,16 +279,54 @@ def test_release_without_anchors_is_refused(run: Run, home: Path):
         ("edit no-such.png instruction", 3, "no-such.png"),
         ("search no-such.png", 3, "no-such.png"),
         ("no-such", 2, "No such command"),
+        ("concepts --home x", 2, "--home goes before the command"),
+        ("show pistol@0", 2, "SLUG@NUMBER"),
+        ("show pistol@9", 3, "No version 9"),
+        ("submit knife", 3, "knife"),
+        ("approve pistol", 5, "draft"),
+        ("approve pistol --break-glass", 2, "--reason"),
+        ("reject pistol", 2, "--reason"),
+        ("edit-version pistol", 2, "--threshold"),
+        ("edit-version pistol --threshold video 3 2", 3, "video"),
+        ("diff pistol 1 2", 3, "version 2"),
+        ("release policy --mode pistol", 2, "SLUG=MODE"),
+        ("release policy --mode pistol=off", 2, "shadow"),
+        ("release policy --mode knife=log", 3, "knife"),
+        ("release policy --threshold pistol=nan", 2, "'nan'"),
+        ("release policy --threshold pistol=1 --threshold pistol/t2i=2", 2, "twice"),
+        ("release policy --disable pistol=soon", 2, "30d"),
+        ("release policy --disable pistol=7d --enable pistol", 2, "twice"),
+        ("release policy --key no-such.pem", 3, "no-such.pem"),
+        ("rollback policy 1 --reason x", 3, "policy"),
+        ("sign policy", 2, "--key"),
+        ("channel move prod policy", 3, "policy"),
+        ("channel history prod", 3, "prod"),
+        ("live prod", 3, "prod"),
+        ("pull x.uvr --state s", 2, "--unsigned"),
+        ("pull x.uvr --state s --unsigned", 3, "x.uvr"),
+        ("actor set bob --role king", 2, "king"),
+        ("actor set bob --role reviewer", 5, "admin"),
+        ("policy set", 2, "--approvals"),
+        ("policy set --max-shrink 2", 2, "2"),
+        ("policy set --approvals 0", 4, "already"),
+        ("key add alice no-such.pub", 3, "no-such.pub"),
+        ("key rotate --add alice", 2, "--key"),
+        ("key export --out keys.json", 3, "key rotate"),
+        ("audit verify --keys keys.json", 2, "--against"),
+        ("audit verify --against no-such.json", 3, "no-such.json"),
+        ("attribute no-such.json", 3, "no-such.json"),
+        ("collect-anchors pistol --origin web", 2, "--legal-basis"),
+        ("completion csh", 2, "csh"),
     ],
 )
 def test_bad_input_gets_one_line_and_an_exit_code(
     run: Run, filled: Registry, arguments: str, code: int, message: str
 ):
-    before = filled.audit_events()
+    before = filled.audit.events()
     result = run(*arguments.split())
     assert (result.code, result.out, len(result.err.splitlines())) == (code, "", 1), result.err
     assert message in result.err
-    assert filled.audit_events() == before
+    assert filled.audit.events() == before
 
 
 @pytest.mark.parametrize("command", BUNDLE_ERRORS)
@@ -320,7 +363,7 @@ def test_a_file_that_is_no_picture_is_refused(run: Run, tmp_path: Path):
 def test_what_goes_wrong_inside_a_command_gets_one_line(
     run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, message: str
 ):
-    def fail(*arguments: Any) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
         raise error
 
     monkeypatch.setattr(Registry, "open", fail)
@@ -397,12 +440,12 @@ def test_stopping_a_collection_leaves_the_registry_as_it_was(
     def stop(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    before = filled.audit_events()
+    before = filled.audit.events()
     monkeypatch.setattr("uvr.collection.fit_scorer", stop)
     result = run("collect-anchors", "pistol", "--model", models["t2i"],
                  "--images", pictures / "with", "--benign", pictures / "without")  # fmt: skip
     assert result.code == 130
-    assert filled.audit_events() == before
+    assert filled.audit.events() == before
     assert [version.number for version in filled.concept("pistol").versions] == [1]
 
 
@@ -413,7 +456,10 @@ def test_a_refused_version_does_not_lose_the_other_concepts_anchors(
     monkeypatch.setattr("uvr.collection.collect", lambda *_: toy_collection())
     result = run("collect-anchors", "pistol", "knife", "--task", "t2i", "--json")
     assert (result.code, list(result.json())) == (4, ["knife"])
-    assert result.err == "Error: Version 1 of 'pistol' already has exactly this content.\n"
+    assert result.err == (
+        "Warning: 100% of these anchors of knife lie within 0.05 of pistol version 1.\n"
+        "Error: Version 1 of 'pistol' already has exactly this content.\n"
+    )
     assert [info.latest_version for info in filled.concepts()] == [1, 1]
 
 
@@ -423,7 +469,7 @@ def test_a_definition_that_changes_during_collection_is_a_conflict(
     def collect_slowly(*arguments: Any) -> tuple[AnchorSet, Scorer]:
         changed = replace(load_shipped("knife"), description="Changed meanwhile.")
         filled.add_concept(changed, actor="other")
-        return toy_collection()
+        return toy_collection(seed=1)
 
     monkeypatch.setattr("uvr.pipelines.load_pipeline", lambda *_: (None, PROFILES["testbed-t2i"]))
     monkeypatch.setattr("uvr.collection.collect", collect_slowly)
@@ -435,8 +481,9 @@ def test_a_definition_that_changes_during_collection_is_a_conflict(
 
 def finding(slug: str, *, enforced: bool, fired: bool = True) -> ConceptFinding:
     return ConceptFinding(
-        slug=slug, name=slug.title(), version=1, enforced=enforced, fired=fired, step=1, sigma=0.9,
-        score=3.0, threshold=2.0, area=1.0, mask=np.full((1, 1), fired), scores=np.ones((1, 1)),
+        slug=slug, name=slug.title(), version=1, mode="enforce" if enforced else "log",
+        fired=fired, step=1, sigma=0.9, score=3.0, threshold=2.0, area=1.0,
+        mask=np.full((1, 1), fired), scores=np.ones((1, 1)),
     )  # fmt: skip
 
 
@@ -486,3 +533,424 @@ def test_collecting_from_incomplete_folders_says_what_is_missing(
 def test_editing_anchors_need_pictures_of_the_concept(profile: str, message: str):
     with pytest.raises(PictureError, match=message):
         collect(None, PROFILES[profile], load_shipped("pistol"), Source())
+
+
+# Review, releases, keys and the trail
+
+
+@pytest.fixture
+def key(run: Run, filled: Registry) -> Path:
+    """A private key that the registry's only key list trusts."""
+    run("key", "generate", "alice")
+    run("key", "add", "alice", "alice.pem.pub")
+    assert run("key", "rotate", "--add", "alice", "--key", "alice.pem").code == 0
+    return Path("alice.pem")
+
+
+def test_a_team_takes_a_version_from_draft_to_live(run: Run, filled: Registry):
+    assert run("actor", "set", "ann", "--role", "admin", "--role", "curator",
+               "--role", "publisher").out == "ann: admin, curator, publisher\n"  # fmt: skip
+    ann, bob = ("--actor", "ann"), ("--actor", "bob")
+    run(*ann, "actor", "set", "bob", "--role", "reviewer", "--role", "auditor")
+    policy = run(*ann, "policy", "set", "--approvals", 1, "--no-self-approval", "--signatures", 1)
+    assert policy.out == "approvals: 1\nself-approval: no\nsignatures: 1\nmax-shrink: 0.0\n"
+
+    submitted = run(*ann, "submit", "pistol", "--note", "new", "--json").json()
+    (waiting,) = run("reviews", "--json").json()
+    assert (waiting["slug"], waiting["approvals"], waiting["needed"]) == ("pistol", [], 1)
+    assert run(*ann, "approve", "pistol").code == 5
+    approved = run(*bob, "approve", "pistol@1", "--expect-digest", submitted["content_digest"])
+    assert approved.out == f"pistol@1 is approved ({submitted['content_digest']})\n"
+    assert run("reviews").out == "Nothing waits for review.\n"
+
+    run(*ann, "key", "generate", "ann")
+    run(*ann, "key", "add", "ann", "ann.pem.pub")
+    run(*ann, "key", "rotate", "--add", "ann", "--key", "ann.pem")
+    assert run("key", "export", "--out", "keys.json").code == 0
+    run(*ann, "release", "policy", "--expires", "90d")
+    unsigned = run(*ann, "channel", "move", "prod", "policy")
+    assert (unsigned.code, "signed by 0 of the 1" in unsigned.err) == (5, True)
+    run(*ann, "sign", "policy", "--key", "ann.pem", "--out", "policy.uvr")
+    moved = run(*ann, "channel", "move", "prod", "policy", "--reason", "go")
+    assert moved.out == "prod is at policy release 1\n"
+
+    live = run("live", "prod", "--json").json()
+    (member,) = live["release"]["members"]
+    assert (live["sequence"], live["moved_by"], live["reason"]) == (1, "ann", "go")
+    assert (member["slug"], member["approval"], member["approved_by"]) == (
+        "pistol", "review", ["bob"],
+    )  # fmt: skip
+    assert run("live", "prod", "--at", "2000-01-01").code == 3
+
+    verified = run("bundle", "verify", "policy.uvr", "--keys", "keys.json", "--json")
+    assert (len(verified.json()["signed_by"]), verified.err) == (1, "")
+    late = run("bundle", "verify", "policy.uvr", "--keys", "keys.json", "--at", "2999-01-01")
+    assert late.code == 6
+    pulled = run("pull", "policy.uvr", "--keys", "keys.json", "--state", "state", "--json")
+    assert (pulled.json()["state"], pulled.json()["sequence"]) == ("ok", 1)
+
+    assert run(*bob, "audit", "checkpoint", "--key", "ann.pem", "--out", "c.json").code == 0
+    agreed = run("audit", "verify", "--against", "c.json", "--keys", "keys.json", "--json").json()
+    events = run("audit", "log", "--limit", 99, "--json").json()
+    assert (agreed["events"], agreed["against"]) == (len(events), len(events) - 1)
+    assert events[-1]["action"] == "audit.checkpoint"
+    assert len(run("audit", "export").out.splitlines()) == len(events)
+
+
+def test_a_release_that_another_key_signed_is_refused(run: Run, key: Path, tmp_path: Path):
+    run("key", "export", "--out", "keys.json")
+    run("release", "policy", "--out", "unsigned.uvr")
+    run("release", "policy", "--key", key, "--out", "signed.uvr")
+    for command in ("bundle verify", "bundle inspect", "generate prompt --bundle"):
+        result = run(*command.split(), "unsigned.uvr", "--keys", "keys.json")
+        assert (result.code, len(result.err.splitlines())) == (6, 1)
+        assert "Signed by 0 of the 1" in result.err
+    assert run("bundle", "verify", "signed.uvr", "--keys", "keys.json").code == 0
+
+
+def test_pull_refuses_an_older_release_and_keeps_the_newer(run: Run, key: Path, tmp_path: Path):
+    run("key", "export", "--out", "keys.json")
+    run("release", "policy", "--key", key, "--out", "one.uvr")
+    run("release", "policy", "--key", key, "--out", "offer.uvr")
+    pull = ("pull", "offer.uvr", "--keys", "keys.json", "--state", "state", "--name", "policy")
+    assert run(*pull, "--json").json()["sequence"] == 2
+    (tmp_path / "offer.uvr").write_bytes((tmp_path / "one.uvr").read_bytes())
+    result = run(*pull, "--out", "new.uvr")
+    assert (result.code, result.out, (tmp_path / "new.uvr").exists()) == (6, "", False)
+
+
+def test_a_release_inherits_what_is_not_given(run: Run, filled: Registry):
+    run("release", "policy", "--mode", "pistol=shadow", "--threshold", "pistol/t2i=4")
+    again = run("release", "policy", "--enable", "pistol", "--json").json()["members"][0]
+    assert (again["mode"], list(again["thresholds"].values())) == ("shadow", [4.0])
+    taken_back = run("release", "policy", "--threshold", "pistol=none", "--json").json()
+    assert taken_back["members"][0]["thresholds"] == {}
+
+
+def test_a_rollback_is_a_new_release(run: Run, filled: Registry):
+    run("release", "policy")
+    run("release", "policy", "--mode", "pistol=log", "--allow-shrink")
+    result = run("rollback", "policy", 1, "--reason", "back", "--out", "policy.uvr")
+    assert result.out.splitlines()[0] == "Rolled back to policy 1, as release 3 with 1 concept"
+    found = run("releases", "policy", "--json").json()
+    assert [item["rollback_of"] for item in found] == [None, None, 1]
+    assert found[2]["lock_digest"] == found[0]["lock_digest"]
+
+
+def test_editing_a_version_in_review_makes_it_a_draft(run: Run, filled: Registry):
+    run("policy", "set", "--approvals", 1)
+    run("submit", "pistol")
+    edited = run("edit-version", "pistol", "--threshold", "t2i", 3.5, 1.5, "--json").json()
+    assert edited["state"] == "draft"
+    assert edited["spaces"][0]["seed_threshold"] == 3.5
+    assert run("reviews", "--all", "--json").json()[0]["state"] == "withdrawn"
+
+
+def test_diff_tells_what_changed(run: Run, filled: Registry):
+    filled.add_version("pistol", [toy_collection(seed=1)], actor="tester")
+    lines = run("diff", "pistol", 1, 2).out.splitlines()
+    assert lines[:3] == [
+        "testbed t2i",
+        "  anchors: 5 added, 0 kept, 5 removed",
+        "  counter-anchors: 6 added, 0 kept, 6 removed",
+    ]
+    assert run("diff", "pistol", 1, 1).out.startswith("testbed t2i\n  anchors: 0 added, 5 kept")
+    assert run("diff", "pistol", 1, 2, "--json").json()["spaces"][0]["anchors"]["added"] == 5
+
+
+def test_an_attributed_report_names_the_nearest_anchors(run: Run, filled: Registry):
+    anchors, _ = toy_collection()
+    fired = replace(finding("pistol", enforced=True), feature=anchors.anchors[3].astype(np.float16))
+    report = RegulationReport(
+        "policy", 1, "f" * 64, "testbed-t2i", anchors.space.digest, images=[[fired]]
+    )
+    report.save("report.json")
+    rows = run("attribute", "report.json", "-k", 2, "--json").json()
+    assert [(row["picture"], row["slug"]) for row in rows] == [(0, "pistol")] * 2
+    assert rows[0]["anchor"] == 3
+
+
+def test_a_file_that_is_no_report_is_refused(run: Run, filled: Registry):
+    Path("report.json").write_text('{"images": []}')
+    assert run("attribute", "report.json").code == 2
+
+
+def test_prototypes_share_out_the_anchors(run: Run, filled: Registry):
+    rows = run("prototypes", "pistol", "-k", 2, "--json").json()
+    assert sum(row["anchors"] for row in rows) == 5
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+
+
+def test_an_index_says_how_well_it_finds(run: Run, filled: Registry):
+    (row,) = run("index", "--json").json()
+    assert (row["kind"], row["vectors"], row["recall"]) == ("flat", 5, 1.0)
+
+
+def test_pictures_are_recorded_by_hash_and_forgotten(
+    run: Run, models: dict[str, Path], pictures: Path
+):
+    run("init")
+    run("add-concept", "pistol")
+    collected = run(
+        "collect-anchors", "pistol", "--model", models["t2i"], "--images", pictures / "with",
+        "--benign", pictures / "without", "--origin", "archive 12", "--legal-basis", "licence 7",
+        "--retain-until", "30d", "--prototypes", 2, "--json",
+    )  # fmt: skip
+    digest = collected.json()["pistol"]["content_digest"]
+    listed = run("sources", "list", "pistol", "--json").json()
+    assert len(listed) == 8
+    assert {(item["origin"], item["legal_basis"]) for item in listed} == {
+        ("archive 12", "licence 7")
+    }
+    assert run("sources", "list", "--due", "1d", "--json").json() == []
+    forget = ("sources", "forget", listed[0]["sha256"], "--reason", "asked")
+    assert run(*forget).code == 2
+    assert run(*forget, "--yes").out == "Forgot 1 reference.\n"
+    assert len(run("sources", "list", "--json").json()) == 7
+    assert run("show", "pistol", "--json").json()["versions"][0]["content_digest"] == digest
+
+
+# What commands share
+
+
+CHANGES = (
+    "add-concept testbed-bomb",
+    "edit-version pistol --threshold t2i 3 2",
+    "submit pistol",
+    "release policy --out policy.uvr",
+    "actor set ann --role admin",
+    "policy set --approvals 2",
+    "key add ann ann.pem.pub",
+    "channel move prod live",
+    "rollback live 1 --reason back",
+    "sign live --key ann.pem",
+    "audit checkpoint --key ann.pem --out checkpoint.json",
+)
+
+
+@pytest.mark.parametrize("command", CHANGES)
+def test_a_dry_run_says_what_would_be_and_changes_nothing(run: Run, key: Path, command: str):
+    run("release", "live", "--concept", "pistol")
+    run("release", "live", "--concept", "pistol")
+    registry = Registry.open(Path("home"))
+    registry.add_version("pistol", [toy_collection(seed=1)], actor="tester")
+    command = command.replace("sign live --key ann.pem", f"sign live --key {key}")
+    run("key", "generate", "ann")
+    before = registry.audit.events(), sorted(Path("home/blobs").rglob("*"))
+    result = run(*command.split(), "--dry-run")
+    assert (result.code, bool(result.out)) == (0, True), result.err
+    assert result.err == "Dry run: nothing was changed.\n"
+    assert (registry.audit.events(), sorted(Path("home/blobs").rglob("*"))) == before
+    assert not Path("policy.uvr").exists()
+    assert not Path("checkpoint.json").exists()
+    assert run(*command.split()).code == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "add-concept changed.yaml",
+        "edit-version pistol@2 --threshold t2i 3 2",
+        "submit pistol@2",
+        "approve pistol@3",
+        "reject pistol@3 --reason x",
+        "deprecate pistol@1",
+        "revoke pistol@1 --reason x --yes",
+        "release live",
+        "rollback live 1 --reason x",
+        "channel move prod live",
+    ],
+)
+def test_another_digest_than_expected_is_a_conflict(run: Run, filled: Registry, command: str):
+    run("release", "live", "--concept", "pistol")
+    run("channel", "move", "prod", "live")
+    run("release", "live")
+    for seed in (1, 2):
+        filled.add_version("pistol", [toy_collection(seed=seed)], actor="tester")
+    run("policy", "set", "--approvals", 1)
+    run("submit", "pistol@3")
+    changed = replace(load_shipped("pistol"), description="Changed.").to_dict()
+    Path("changed.yaml").write_text(json.dumps(changed))
+    before = filled.audit.events()
+    result = run(*command.split(), "--expect-digest", "0" * 64)
+    assert (result.code, result.out, len(result.err.splitlines())) == (4, "", 1), result.err
+    assert "expected 000" in result.err
+    assert filled.audit.events() == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "revoke pistol --reason x",
+        "sources forget 00 --reason x",
+        "gc",
+        "restore backup.zip",
+        "key rotate --revoke alice --key alice.pem",
+    ],
+)
+def test_what_cannot_be_undone_asks_first(
+    run: Run, key: Path, filled: Registry, monkeypatch: pytest.MonkeyPatch, command: str
+):
+    before = filled.audit.events()
+    off_terminal = run(*command.split())
+    assert (off_terminal.code, off_terminal.out) == (2, "")
+    assert "give --yes" in off_terminal.err
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "n")
+    assert run(*command.split()).code == 130
+    assert filled.audit.events() == before
+
+
+LISTS = (
+    "concepts", "concepts --shipped", "show pistol", "show pistol@1", "reviews", "releases",
+    "channel list", "sources list", "actor list", "policy show", "key list", "audit log",
+    "audit verify", "index",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", LISTS)
+def test_what_is_listed_is_also_json(run: Run, filled: Registry, command: str):
+    plain, machine = run(*command.split()), run(*command.split(), "--json")
+    assert (plain.code, machine.code, machine.err) == (0, 0, "")
+    assert isinstance(machine.json(), dict | list)
+    assert plain.out != machine.out
+
+
+def test_a_key_is_secret_and_never_overwritten(run: Run, home: Path):
+    assert run("key", "generate", "alice", "--out", "deep/alice.pem").code == 0
+    written = Path("deep/alice.pem")
+    assert written.stat().st_mode & 0o777 == 0o600
+    before = written.read_bytes()
+    result = run("key", "generate", "alice", "--out", "deep/alice.pem")
+    assert (result.code, "never overwritten" in result.err) == (2, True)
+    assert written.read_bytes() == before
+
+
+def test_a_passphrase_guards_a_key(
+    run: Run, filled: Registry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("UVR_KEY_PASSPHRASE", "correct horse")
+    run("key", "generate", "alice")
+    run("key", "add", "alice", "alice.pem.pub")
+    rotate = ("key", "rotate", "--add", "alice", "--key", "alice.pem")
+    monkeypatch.setenv("UVR_KEY_PASSPHRASE", "wrong")
+    assert run(*rotate).code == 6
+    monkeypatch.delenv("UVR_KEY_PASSPHRASE")
+    assert (run(*rotate).code, "UVR_KEY_PASSPHRASE" in run(*rotate).err) == (2, True)
+    monkeypatch.setenv("UVR_KEY_PASSPHRASE", "correct horse")
+    assert run(*rotate).out == "Key list 1: 1 of 1 key must sign\n"
+
+
+def test_a_private_key_is_not_taken_for_a_public_one(run: Run, key: Path):
+    result = run("key", "add", "bob", key)
+    assert (result.code, len(result.err.splitlines())) == (6, 1)
+
+
+def test_a_schema_of_another_program_has_its_exit_code(run: Run, filled: Registry, home: Path):
+    with sqlite3.connect(home / "registry.db") as database:
+        database.execute("UPDATE uvr_alembic_version SET version_num = '9999'")
+    database.close()
+    result = run("concepts")
+    assert (result.code, len(result.err.splitlines())) == (7, 1)
+    assert "9999" in result.err
+
+
+def test_a_registry_that_another_process_writes_to_has_its_exit_code(
+    run: Run, filled: Registry, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("registry.db.SQLITE_PRAGMAS", ("PRAGMA busy_timeout = 10",))
+    database = sqlite3.connect(home / "registry.db", isolation_level=None)
+    database.execute("BEGIN IMMEDIATE")
+    result = run("submit", "pistol")
+    database.close()
+    assert (result.code, result.err.count("\n")) == (8, 1)
+    assert run("submit", "pistol").code == 0
+
+
+def test_an_index_below_its_gate_has_its_exit_code(
+    run: Run, filled: Registry, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("registry.build.GATE", 1.01)
+    result = run("index", "--kind", "fp16")
+    assert (result.code, result.out, len(result.err.splitlines())) == (9, "", 1)
+
+
+def test_every_choice_offered_is_the_librarys():
+    assert cli.MODES == models_module.MODES
+    assert cli.ROLES == actors.ROLES
+    assert cli.INDEX_KINDS == kinds.KINDS
+
+
+def test_every_command_is_in_one_section_of_the_help(run: Run):
+    named = [name for names in cli.SECTIONS.values() for name in names]
+    assert sorted(named) == sorted(cli.cli.commands)
+    shown = run("--help").out
+    assert all(f"\n  {name} " in shown for name in named)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_the_shells_script(run: Run, shell: str):
+    assert "_UVR_REGISTRY_COMPLETE" in run("completion", shell).out
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("uvr-registry show p", ["plain,pistol"]),
+        ("uvr-registry --home no-such show p", []),
+        ("uvr-registry release p", ["plain,policy"]),
+        ("uvr-registry channel m", ["plain,move"]),
+    ],
+)
+def test_the_shell_completes_what_the_registry_holds(
+    run: Run, filled: Registry, monkeypatch: pytest.MonkeyPatch, words: str, found: list[str]
+):
+    run("release", "policy")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    monkeypatch.setenv("_UVR_REGISTRY_COMPLETE", "bash_complete")
+    assert run().out.split() == found
+
+
+def test_a_reader_that_has_read_enough_is_no_error(filled: Registry):
+    command = [sys.executable, "-c", "import cli; cli.main(['audit', 'export'])"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path(cli.__file__).parent,
+    ) as process:  # fmt: skip
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert (process.returncode, errors) == (1, b"")
+
+
+# Operations
+
+
+def test_a_backup_becomes_the_same_registry_elsewhere(run: Run, filled: Registry, home: Path):
+    run("release", "policy", "--out", "before.uvr")
+    assert run("backup", "all.zip", "--json").json()["blobs"] == 2
+    there = ("--home", "elsewhere")
+    assert run(*there, "restore", "all.zip", "--yes").out == "Registry ready at elsewhere\n"
+    run(*there, "bundle", "export", "policy", "--out", "after.uvr")
+    assert Path("before.uvr").read_bytes() == Path("after.uvr").read_bytes()
+    assert run(*there, "audit", "log", "--limit", 1, "--json").json()[0]["actor"] == "tester"
+    assert run(*there, "restore", "all.zip", "--yes").code == 4
+    assert run("--home", "third", "restore", "no-such.zip", "--yes").code == 3
+
+
+def test_garbage_goes_after_its_grace_period(run: Run, filled: Registry):
+    filled.store.put(b"named by nothing")
+    assert run("gc", "--yes").out == "Deleted 0 blobs (0 bytes) and 0 unfinished files\n"
+    would = run("gc", "--grace", "0m", "--dry-run")
+    assert would.out == "Would delete 1 blob (16 bytes) and 0 unfinished files\n"
+    done = run("gc", "--grace", "0m", "--yes")
+    assert done.out == "Deleted 1 blob (16 bytes) and 0 unfinished files\n"
+    assert run("gc", "--grace", "soon", "--yes").code == 2
+
+
+def test_a_concepts_log_tells_its_versions_releases_and_channels(run: Run, filled: Registry):
+    run("release", "policy")
+    run("channel", "move", "prod", "policy")
+    told = [event["action"] for event in run("log", "pistol", "--json").json()]
+    assert told == ["concept.add", "version.add", "release.add", "channel.move"]
+    assert len(run("log", "pistol").out.splitlines()) == 5
+    assert run("log", "pistl").code == 3

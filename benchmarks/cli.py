@@ -1,0 +1,103 @@
+"""CPU seconds of commands, each in a fresh process: `python benchmarks/cli.py`.
+
+The registry is a temporary one with a concept in review and a release; the figures are medians of
+user and system time, of the process and what it started.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from concepts.anchors import AnchorSet, AnchorSpace, Scorer
+from concepts.definition import load_shipped
+from registry.registry import Registry
+
+COMMANDS = {  # and the target in CPU seconds
+    "--help": 0.15,
+    "release --help": 0.15,
+    "concepts": 0.8,
+    "show pistol": 0.8,
+    "releases": 0.8,
+    "submit pistol --dry-run": 0.8,
+    "release policy --dry-run": 0.8,
+    "audit verify": 0.8,
+    "live prod": 0.8,
+    "bundle verify policy.uvr": 0.8,
+    "index": 1.2,
+    "init": 1.2,
+}
+
+
+def fill(home: Path) -> None:
+    """Make a registry with a concept, a release and a channel."""
+    draw = np.random.default_rng(0)
+    registry = Registry.create(home, f"sqlite:///{home / 'registry.db'}")
+    registry.add_concept(load_shipped("pistol"), actor="bench")
+    space = AnchorSpace("testbed", "", "t2i", ("single_transformer_blocks.0",), 512, 0.9)
+    for count in (200, 400):
+        rows, images = draw.normal(size=(count, 512)), np.arange(count, dtype=np.int32)
+        anchors = AnchorSet(space, rows, images, rows + 1, images + count)
+        scorer = Scorer("whitened", np.ones((1, 512)), np.zeros(1), 2.0, 1.0)
+        registry.add_version("pistol", [(anchors, scorer)], actor="bench")
+        if count == 200:
+            registry.release("policy", actor="bench")
+    registry.channels.move("prod", "policy", actor="bench")
+
+
+def cpu_seconds(command: str, home: Path) -> float:
+    """User and system time of one run."""
+    environment = {**os.environ, "UVR_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(
+        [sys.executable, "-m", "cli", *command.split()], check=True, env=environment, cwd=home,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def measure(rounds: int) -> list[dict[str, Any]]:
+    """Median CPU seconds of each command."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        fill(home)
+        cpu_seconds("bundle export policy --out policy.uvr", home)
+        rows = []
+        for command, target in COMMANDS.items():
+            times = [cpu_seconds(command, home) for _ in range(rounds + 1)][1:]  # one warms up
+            rows.append(
+                {
+                    "command": command, "n": rounds, "cpu_s": statistics.median(times),
+                    "target_s": target,
+                }
+            )  # fmt: skip
+        return rows
+
+
+def main() -> None:
+    """Measure each command and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    options = parser.parse_args()
+    print(f"{'command':<26} {'n':>3} {'CPU s':>6} {'target':>6}")  # noqa: T201
+    rows = measure(options.rounds)
+    for row in rows:
+        print(  # noqa: T201
+            f"{row['command']:<26} {row['n']:>3} {row['cpu_s']:>6.3f} {row['target_s']:>6.2f}"
+        )
+    if options.json:
+        options.json.write_text(json.dumps({"benchmark": "cli", "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
