@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -298,7 +299,7 @@ def _load_blobs(
         raise VerificationError("The backup is corrupt: its blobs are not those that rows name.")
     for done, digest in enumerate(held, 1):
         with _open(archive, f"blobs/{digest}") as file:
-            store.write(digest, iter(lambda file=file: file.read(CHUNK), b""))
+            store.write(digest, iter(partial(file.read, CHUNK), b""))
         if progress:
             progress(done, len(held))
 

@@ -8,7 +8,8 @@ row has any more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,11 +40,15 @@ def check_chain(opened: Session) -> Head:
     Raises:
         VerificationError: Names the first event that is wrong, and what was done to it.
     """
-    head = Head()
-    for row in _rows(opened):
-        if (row.number, row.prev_digest) != (head.number + 1, head.digest) or not _fits(row):
-            raise VerificationError(f"The audit trail is broken: {_diagnose(opened, head, row)}.")
-        head = Head(row.number, row.digest, row.at)
+    head, wrong = Head(), None
+    with closing(_rows(opened)) as rows:
+        for row in rows:
+            if (row.number, row.prev_digest) != (head.number + 1, head.digest) or not _fits(row):
+                wrong = row
+                break
+            head = Head(row.number, row.digest, row.at)
+    if wrong is not None:
+        raise VerificationError(f"The audit trail is broken: {_diagnose(opened, head, wrong)}.")
     return head
 
 
@@ -52,9 +57,11 @@ def event_digest(opened: Session, number: int) -> str | None:
     return opened.scalar(select(AuditEventRow.digest).where(AuditEventRow.number == number))
 
 
-def _rows(opened: Session, start: int = 0) -> Iterator[Row[Any]]:
+def _rows(opened: Session, start: int = 0) -> Generator[Row[Any], None, None]:
     query = select(*COLUMNS).where(AuditEventRow.number >= start).order_by(AuditEventRow.number)
-    yield from opened.execute(query.execution_options(yield_per=BATCH))
+    # Closed on an error too: PostgreSQL keeps a cursor open for it.
+    with opened.execute(query.execution_options(yield_per=BATCH)) as found:
+        yield from found
 
 
 def _fits(row: Row[Any], number: int | None = None) -> bool:
@@ -62,7 +69,7 @@ def _fits(row: Row[Any], number: int | None = None) -> bool:
     covered = {name: getattr(row, name) for name in COVERED}
     if number is not None:
         covered["number"] = number
-    return json_digest(covered) == row.digest
+    return bool(json_digest(covered) == row.digest)
 
 
 def _diagnose(opened: Session, good: Head, row: Row[Any]) -> str:

@@ -187,8 +187,8 @@ def _compare(
     old = read_anchor_set(registry.store, before.anchor_set) if before else None
     new = read_anchor_set(registry.store, after.anchor_set) if after else None
     return (
-        _row_change(old and old.anchors, new and new.anchors),
-        _row_change(old and old.counter_anchors, new and new.counter_anchors),
+        _row_change(old.anchors if old else None, new.anchors if new else None),
+        _row_change(old.counter_anchors if old else None, new.counter_anchors if new else None),
         _shift(old.anchors, new.anchors) if old and new else None,
     )
 

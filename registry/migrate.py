@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,11 +12,14 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from concepts.errors import SchemaError
+from migrations.triggers import Guard
 from registry.db import VERSION_TABLE, connect, database_url, default_home, transaction
 from registry.models import Base
+
+Step = Callable[[Config, str], None]
 
 
 def config() -> Config:
@@ -60,14 +64,30 @@ def default_engine() -> Engine:
     return connect(database_url(home))
 
 
-def _run(engine: Engine, step: object, revision: str) -> None:
-    made = config()
+def create_schema(connection: Connection) -> None:
+    """Make the newest schema within a transaction that is open already."""
+    _step(connection, command.upgrade, "head")
+
+
+def newest_guards() -> tuple[Guard, ...]:
+    """Return the rules that the newest schema's triggers stand for."""
+    script = ScriptDirectory.from_config(config()).get_revision("head")
+    guards: tuple[Guard, ...] = script.module.GUARDS
+    return guards
+
+
+def _run(engine: Engine, step: Step, revision: str) -> None:
     with transaction(engine, write=True) as connection:
-        made.attributes["connection"] = connection
-        try:
-            step(made, revision)  # type: ignore[operator]
-        except CommandError as error:
-            raise SchemaError(
-                f"The registry cannot be migrated: {error}. It may have been made by a newer "
-                "release of the program."
-            ) from error
+        _step(connection, step, revision)
+
+
+def _step(connection: Connection, step: Step, revision: str) -> None:
+    made = config()
+    made.attributes["connection"] = connection
+    try:
+        step(made, revision)
+    except CommandError as error:
+        raise SchemaError(
+            f"The registry cannot be migrated: {error}. It may have been made by a newer "
+            "release of the program."
+        ) from error

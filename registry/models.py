@@ -389,8 +389,9 @@ def _guard_version(_mapper: Mapper[Base], _connection: Connection, row: ConceptV
             f"Version {row.number} is {row.state}: its content is fixed. Make a new version."
         )
     move = inspect(row).attrs.state.history
-    if move.has_changes() and (move.deleted[0], move.added[0]) not in MOVES:
-        raise PolicyError(f"A version never goes from {move.deleted[0]} to {move.added[0]}.")
+    before, after = [*move.deleted, *move.added] if move.has_changes() else ("", "")
+    if before != after and (before, after) not in MOVES:
+        raise PolicyError(f"A version never goes from {before} to {after}.")
 
 
 def _changed(row: Base, names: object) -> bool:

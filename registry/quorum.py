@@ -10,18 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry.actors import policy_row
+from registry.info import ReviewInfo
 from registry.models import Actor, ChangeRequest, ConceptVersion, Review
-
-
-@dataclass(frozen=True)
-class ReviewInfo:
-    """One reviewer's decision, for the digest that was seen."""
-
-    reviewer: str
-    decision: str
-    break_glass: bool
-    reason: str
-    at: str
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ counted under the write lock.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -17,68 +16,30 @@ from sqlalchemy.orm import Session
 
 from concepts.anchors import AnchorSet, Scorer
 from concepts.definition import ConceptDefinition
-from concepts.errors import ConflictError, NotFoundError, PolicyError
-from registry import versions
+from concepts.errors import PolicyError
 from registry.actors import policy_row
-from registry.info import VersionInfo
-from registry.models import ChangeRequest, Concept, ConceptVersion, Review
-from registry.quorum import (
-    ReviewInfo,
-    authors_of,
-    open_request,
-    reviews_of,
-    valid_reviews,
+from registry.editing import NO_THRESHOLDS, edit_version
+from registry.info import RequestInfo, VersionInfo
+from registry.lifecycle import (
+    close,
+    decide,
+    find,
+    finish,
+    has_reviewed,
+    move,
+    open_for_review,
+    record,
+    refuse_own,
+    request_of,
+    require_reason,
 )
-from registry.reading import find_concept, require_digest, version_info
+from registry.models import ChangeRequest, Concept, ConceptVersion
+from registry.quorum import authors_of, open_request, reviews_of, valid_reviews
+from registry.reading import version_info
 from registry.work import Work
 
 if TYPE_CHECKING:
     from registry.registry import Registry
-
-_WHAT_TO_DO = {
-    "draft": "Submit it first: `uvr-registry submit`.",
-    "in_review": "Approve or reject it first.",
-    "approved": "Make a new version.",
-    "deprecated": "Make a new version.",
-    "revoked": "That is final: make a new version.",
-}
-
-
-@dataclass(frozen=True)
-class RequestInfo:
-    """A version put up for review.
-
-    Attributes:
-        id: Number of the request.
-        slug: The concept.
-        version: Number of the version.
-        content_digest: The content that it asks to approve.
-        state: "open", "approved", "rejected" or "withdrawn".
-        note: What the submitter said.
-        opened_at: When.
-        opened_by: By whom.
-        closed_at: When, None while it is open.
-        closed_by: By whom, None while it is open.
-        authors: Who wrote a part of the content.
-        approvals: Reviewers whose approvals count now; none once it is closed.
-        needed: How many approvals the policy asks for.
-        reviews: All decisions, oldest first.
-    """
-
-    id: int
-    slug: str
-    version: int
-    content_digest: str
-    state: str
-    note: str
-    opened_at: str
-    opened_by: str
-    closed_at: str | None
-    closed_by: str | None
-    authors: tuple[str, ...]
-    approvals: tuple[str, ...]
-    needed: int
-    reviews: tuple[ReviewInfo, ...]
 
 
 def approve_on_release(unit: Work, version: ConceptVersion) -> bool:
@@ -102,8 +63,8 @@ def approve_on_release(unit: Work, version: ConceptVersion) -> bool:
             f"Version {version.number} is {version.state}, and the policy asks for {needed} "
             "approvals. Submit it and have it approved first."
         )
-    request = open_request(unit.session, version) or _open(unit, version, "")
-    _close(unit, version, request, "approved")
+    request = open_request(unit.session, version) or open_for_review(unit, version, "")
+    close(unit, version, request, "approved")
     return True
 
 
@@ -132,12 +93,12 @@ class Reviews:
             ConflictError: If its content is not the expected one.
         """
         with self._registry.work(actor, "curator") as unit:
-            concept, version = _find(unit.session, slug, number, ("draft",), expect_digest)
-            request = _open(unit, version, note)
+            concept, version = find(unit.session, slug, number, ("draft",), expect_digest)
+            request = open_for_review(unit, version, note)
             approved = policy_row(unit.session).approvals == 0
             if approved:
-                _close(unit, version, request, "approved")
-            _record(unit, "submit", concept, version, note=note, approved=approved)
+                close(unit, version, request, "approved")
+            record(unit, "submit", concept, version, note=note, approved=approved)
             return version_info(unit.session, concept, version)
 
     def approve(
@@ -167,19 +128,19 @@ class Reviews:
             ConflictError: If its content is not the expected one, or the actor approved before.
         """
         if break_glass:
-            _require_reason(reason, "Breaking the glass")
+            require_reason(reason, "Breaking the glass")
         with self._registry.work(actor, "admin" if break_glass else "reviewer") as unit:
-            concept, version = _find(unit.session, slug, number, ("in_review",), expect_digest)
-            request = _request(unit.session, concept, version)
+            concept, version = find(unit.session, slug, number, ("in_review",), expect_digest)
+            request = request_of(unit.session, concept, version)
             needed = policy_row(unit.session).approvals
             if not break_glass:
-                _refuse_own(unit, concept, version)
-            _decide(unit, request, "approve", reason, break_glass=break_glass)
+                refuse_own(unit, concept, version)
+            decide(unit, request, "approve", reason, break_glass=break_glass)
             count = len(valid_reviews(unit.session, request, version))
             approved = break_glass or count >= needed
             if approved:
-                _close(unit, version, request, "approved")
-            _record(
+                close(unit, version, request, "approved")
+            record(
                 unit, "break_glass" if break_glass else "approve", concept, version,
                 reason=reason, approvals=count, needed=needed, approved=approved,
             )  # fmt: skip
@@ -200,15 +161,15 @@ class Reviews:
             NotFoundError, ConflictError: See ``approve``.
             PolicyError: If it is not in review, or there is no reason.
         """
-        _require_reason(reason, "A rejection")
+        require_reason(reason, "A rejection")
         with self._registry.work(actor, "reviewer") as unit:
-            concept, version = _find(unit.session, slug, number, ("in_review",), expect_digest)
-            request = _request(unit.session, concept, version)
+            concept, version = find(unit.session, slug, number, ("in_review",), expect_digest)
+            request = request_of(unit.session, concept, version)
             # Who approved first and then rejects has a review already; the event tells the rest.
-            if not _reviewed(unit.session, request, actor, break_glass=False):
-                _decide(unit, request, "reject", reason, break_glass=False)
-            _close(unit, version, request, "rejected")
-            _record(unit, "reject", concept, version, reason=reason)
+            if not has_reviewed(unit.session, request, actor, break_glass=False):
+                decide(unit, request, "reject", reason, break_glass=False)
+            close(unit, version, request, "rejected")
+            record(unit, "reject", concept, version, reason=reason)
             return version_info(unit.session, concept, version)
 
     def edit(
@@ -218,7 +179,7 @@ class Reviews:
         *,
         actor: str,
         definition: ConceptDefinition | None = None,
-        thresholds: Mapping[str, tuple[float, float]] = versions.NO_THRESHOLDS,
+        thresholds: Mapping[str, tuple[float, float]] = NO_THRESHOLDS,
         collections: Sequence[tuple[AnchorSet, Scorer]] = (),
         expect_digest: str | None = None,
     ) -> VersionInfo:
@@ -242,15 +203,15 @@ class Reviews:
         """
         with self._registry.work(actor, "curator") as unit:
             states = ("in_review", "draft")
-            concept, version = _find(unit.session, slug, number, states, expect_digest)
+            concept, version = find(unit.session, slug, number, states, expect_digest)
             if version.state == "in_review":
-                _close(unit, version, _request(unit.session, concept, version), "withdrawn")
+                close(unit, version, request_of(unit.session, concept, version), "withdrawn")
             before = version.content_digest
-            versions.edit_version(
+            edit_version(
                 unit, self._registry.store, concept, version,
                 definition=definition, thresholds=thresholds, collections=collections,
             )  # fmt: skip
-            _record(unit, "edit", concept, version, before=before)
+            record(unit, "edit", concept, version, before=before)
             return version_info(unit.session, concept, version)
 
     def deprecate(
@@ -264,9 +225,9 @@ class Reviews:
     ) -> VersionInfo:
         """Mark an approved version as one that new releases no longer take."""
         with self._registry.work(actor, "curator") as unit:
-            concept, version = _find(unit.session, slug, number, ("approved",), expect_digest)
-            _move(unit, version, "deprecated")
-            _record(unit, "deprecate", concept, version, reason=reason)
+            concept, version = find(unit.session, slug, number, ("approved",), expect_digest)
+            move(unit, version, "deprecated")
+            record(unit, "deprecate", concept, version, reason=reason)
             return version_info(unit.session, concept, version)
 
     def revoke(
@@ -284,15 +245,15 @@ class Reviews:
             NotFoundError, ConflictError: See ``approve``.
             PolicyError: If it is a draft or revoked already, or there is no reason.
         """
-        _require_reason(reason, "A revocation")
+        require_reason(reason, "A revocation")
         with self._registry.work(actor, "admin") as unit:
             states = ("in_review", "approved", "deprecated")
-            concept, version = _find(unit.session, slug, number, states, expect_digest)
+            concept, version = find(unit.session, slug, number, states, expect_digest)
             request = open_request(unit.session, version)
             if request is not None:
-                _finish(unit, request, "withdrawn")
-            _move(unit, version, "revoked")
-            _record(unit, "revoke", concept, version, reason=reason)
+                finish(unit, request, "withdrawn")
+            move(unit, version, "revoked")
+            record(unit, "revoke", concept, version, reason=reason)
             return version_info(unit.session, concept, version)
 
     def requests(self, state: str | None = "open") -> list[RequestInfo]:
@@ -308,110 +269,6 @@ class Reviews:
         with self._registry.read() as opened:
             needed = policy_row(opened).approvals
             return [_info(opened, *row, needed) for row in opened.execute(query)]
-
-
-def _find(
-    opened: Session, slug: str, number: int | None, states: Sequence[str], digest: str | None
-) -> tuple[Concept, ConceptVersion]:
-    """Return a version that is in one of some states, the newest such by default."""
-    concept = find_concept(opened, slug)
-    query = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
-    if number is not None:
-        query = query.where(ConceptVersion.number == number)
-    found = opened.scalars(query.order_by(ConceptVersion.number.desc())).all()
-    if not found:
-        which = "version" if number is None else f"version {number}"
-        raise NotFoundError(f"Concept '{slug}' has no {which} yet.")
-    version = next((row for row in found if row.state in states), None)
-    if version is None:
-        newest, wanted = found[0], " or ".join(states)
-        raise PolicyError(
-            f"Version {newest.number} of '{slug}' is {newest.state}, not {wanted}. "
-            f"{_WHAT_TO_DO[newest.state]}"
-        )
-    require_digest(f"Version {version.number} of '{slug}'", version.content_digest, digest)
-    return concept, version
-
-
-def _request(opened: Session, concept: Concept, version: ConceptVersion) -> ChangeRequest:
-    request = open_request(opened, version)
-    if request is None:
-        raise ConflictError(
-            f"Version {version.number} of '{concept.slug}' is in review without an open request. "
-            "Run `uvr-registry doctor`."
-        )
-    return request
-
-
-def _open(unit: Work, version: ConceptVersion, note: str) -> ChangeRequest:
-    request = ChangeRequest(
-        version_id=version.id, content_digest=version.content_digest, state="open", note=note,
-        opened_at=unit.at, opened_by=unit.actor,
-    )  # fmt: skip
-    unit.session.add(request)
-    _move(unit, version, "in_review")
-    return request
-
-
-def _close(unit: Work, version: ConceptVersion, request: ChangeRequest, state: str) -> None:
-    _finish(unit, request, state)
-    _move(unit, version, "approved" if state == "approved" else "draft")
-
-
-def _finish(unit: Work, request: ChangeRequest, state: str) -> None:
-    request.state, request.closed_at, request.closed_by = state, unit.at, unit.actor
-
-
-def _move(unit: Work, version: ConceptVersion, state: str) -> None:
-    # Flushed at once: the guards look at each step, and refuse a content change beside it.
-    version.state = state
-    unit.session.flush()
-
-
-def _decide(
-    unit: Work, request: ChangeRequest, decision: str, reason: str, *, break_glass: bool
-) -> None:
-    if _reviewed(unit.session, request, unit.actor, break_glass=break_glass):
-        raise ConflictError(f"'{unit.actor}' has approved this content already.")
-    unit.session.add(
-        Review(
-            change_request_id=request.id,
-            content_digest=request.content_digest,
-            reviewer=unit.actor,
-            decision=decision,
-            break_glass=break_glass,
-            reason=reason,
-            at=unit.at,
-        )
-    )
-    unit.session.flush()
-
-
-def _reviewed(opened: Session, request: ChangeRequest, name: str, *, break_glass: bool) -> bool:
-    query = select(Review).filter_by(
-        change_request_id=request.id, reviewer=name, break_glass=break_glass
-    )
-    return opened.scalars(query).first() is not None
-
-
-def _refuse_own(unit: Work, concept: Concept, version: ConceptVersion) -> None:
-    if unit.actor in authors_of(version) and not policy_row(unit.session).self_approval:
-        raise PolicyError(
-            f"'{unit.actor}' wrote a part of version {version.number} of '{concept.slug}', and "
-            "the policy asks for someone else's approval. Ask another reviewer."
-        )
-
-
-def _require_reason(reason: str, what: str) -> None:
-    if not reason.strip():
-        raise PolicyError(f"{what} needs a reason, which the audit trail keeps.")
-
-
-def _record(
-    unit: Work, action: str, concept: Concept, version: ConceptVersion, **details: object
-) -> None:
-    subject, digest = f"{concept.slug}@{version.number}", version.content_digest
-    unit.record(f"version.{action}", subject, content_digest=digest, **details)
 
 
 def _info(

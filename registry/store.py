@@ -12,7 +12,6 @@ from pathlib import Path
 from concepts.digest import is_digest, sha256
 from concepts.errors import UVRError, VerificationError
 
-
 CHUNK = 1 << 20
 TEMPORARY = ".tmp-"
 

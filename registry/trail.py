@@ -104,7 +104,8 @@ class Trail:
             VerificationError: Names the first event that was edited, removed, inserted, reordered,
                 truncated or rewritten, or says what is wrong with a checkpoint.
         """
-        given, signed = None, ()
+        given: Checkpoint | None = None
+        signed: tuple[str, ...] = ()
         if against is not None:
             given = read_checkpoint(_read(against))
             signed = given.require(keys) if keys is not None else ()

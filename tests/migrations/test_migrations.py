@@ -1,19 +1,36 @@
+import json
+
 import pytest
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
+from concepts.digest import json_digest
 from concepts.errors import PolicyError
 from migrations import triggers
-from migrations.versions.r0002_registry_in_full import GUARDS
+from migrations.versions import r0001_first, r0002_registry_in_full
 from registry import db, migrate
-from registry.chain import check_chain
-from registry.db import connect, database_url, session, transaction
-from registry.models import Base, ConceptVersion, Release
+from registry.db import connect, database_url, transaction
+from registry.models import (
+    APPEND_ONLY,
+    MOVES,
+    STATES,
+    Base,
+    ConceptVersion,
+    Release,
+    VersionAnchors,
+)
+from registry.registry import Registry
 
-TIMES = "'2025-01-01T00:00:00.000000Z', 'ann'"
-REFUSED = r"append-only|refuses this change"
-AT = "'2025-01-01T00:00:00.000000Z'"
-OLD_ROWS = [  # as schema 0001 held them
+AT = "2025-01-01T00:00:00.000000Z"
+TIMES = f"'{AT}', 'ann'"
+MADE = {"created_at": AT, "created_by": "ann"}
+EVENT = {
+    "number": 1, "at": AT, "actor": "ann", "action": "x", "subject": "s", "details": "{}",
+    "prev_digest": "0" * 64,
+}  # fmt: skip
+# A registry of schema 0001: version 1 was released, version 2 was not.
+OLD_ROWS = [
     f"INSERT INTO concept VALUES (1, 'a', 'A', 'object', '{{}}', 'd', {TIMES})",
     "INSERT INTO anchor_space VALUES (1, 'd', '{}', 'm', 't2i', 3)",
     f"INSERT INTO anchor_set VALUES (1, 1, 'd', 'b', 2, 2, {TIMES})",
@@ -23,54 +40,63 @@ OLD_ROWS = [  # as schema 0001 held them
     f"INSERT INTO bundle VALUES (1, 'a', {TIMES})",
     f"INSERT INTO release VALUES (1, 1, 1, 'l', 'd', {TIMES})",
     "INSERT INTO release_member VALUES (1, 1, 1, 'enforce')",
+    "INSERT INTO audit_event VALUES (1, '{at}', 'ann', 'x', 's', '{{}}', '{prev_digest}', "
+    "'{digest}')".format(**EVENT, digest=json_digest(EVENT)),
 ]
-
-
-def row(table, columns, values):
-    columns = columns.replace("BY", "created_at, created_by")
-    return f"INSERT INTO {table} ({columns}) VALUES ({values})"
-
-
-ROWS = [  # a row of every guarded table
-    row("concept", "id, slug, name, category, definition, definition_digest, BY",
-        f"1, 'a', 'A', 'object', '{{}}', 'd', {TIMES}"),
-    row("anchor_space", "id, digest, document, model, task, dim", "1, 'd', '{}', 'm', 't2i', 3"),
-    row("anchor_set", "id, space_id, digest, blob, anchors, counter_anchors, BY",
-        f"1, 1, 'd', 'b', 2, 2, {TIMES}"),
-    row("concept_version", "id, concept_id, number, state, definition, content_digest, BY",
-        f"1, 1, 1, 'draft', '{{}}', 'd', {TIMES}"),
-    row("version_anchors", "version_id, space_id, anchor_set_id, scorer, scorer_blob, "
-        "scorer_digest", "1, 1, 1, '{}', 'b', 'd'"),
-    row("source_ref", "id, anchor_set_id, sha256, origin, legal_basis, BY",
-        f"1, 1, 's', 'o', 'l', {TIMES}"),
-    row("change_request", "id, version_id, content_digest, state, note, opened_at, opened_by",
-        f"1, 1, 'd', 'open', '', {TIMES}"),
-    row("review", "id, change_request_id, content_digest, reviewer, decision, "
-        "break_glass, reason, at", f"1, 1, 'd', 'ann', 'approve', false, '', {AT}"),
-    row("bundle", "id, name, BY", f"1, 'a', {TIMES}"),
-    row("release", "id, bundle_id, sequence, lock_digest, bundle_digest, BY",
-        f"1, 1, 1, 'l', 'd', {TIMES}"),
-    row("release_member", "release_id, concept_id, version_id, mode, thresholds",
-        "1, 1, 1, 'enforce', '{}'"),
-    row("release_revocation", "release_id, content_digest", "1, 'd'"),
-    row("channel", "id, name, bundle_id, BY", f"1, 'prod', 1, {TIMES}"),
-    row("channel_move", 'id, channel_id, number, release_id, reason, at, "by"',
-        f"1, 1, 1, 1, '', {TIMES}"),
-    row("signing_key", "id, key_id, name, pem, BY", f"1, 'k', 'k', 'p', {TIMES}"),
-    row("key_list", "version, envelope, BY", f"1, '{{}}', {TIMES}"),
-    row("signature", 'release_id, key_id, value, at, "by"', f"1, 'k', 'v', {TIMES}"),
-    row("audit_event", "number, at, actor, action, subject, details, prev_digest, digest",
-        "1, 't', 'ann', 'x', 's', '{}', 'p', 'd'"),
-    row("audit_checkpoint", "id, event_number, event_digest, envelope, BY",
-        f"1, 1, 'd', '{{}}', {TIMES}"),
-]  # fmt: skip
-APPEND_ONLY = {
-    "anchor_space": "dim", "anchor_set": "anchors", "review": "reviewer", "bundle": "name",
-    "release": "sequence", "release_member": "mode", "release_revocation": "content_digest",
-    "channel": "name", "channel_move": "reason", "signing_key": "pem", "key_list": "envelope",
-    "signature": "value", "audit_event": "actor", "audit_checkpoint": "envelope",
+# One row of each guarded table of the present schema.
+ROWS = {
+    "concept": {
+        "id": 1, "slug": "a", "name": "A", "category": "object", "definition": "{}",
+        "definition_digest": "d", **MADE,
+    },
+    "anchor_space": {
+        "id": 1, "digest": "d", "document": "{}", "model": "m", "task": "t2i", "dim": 3,
+    },
+    "anchor_set": {
+        "id": 1, "space_id": 1, "digest": "d", "blob": "b", "anchors": 2, "counter_anchors": 2,
+        **MADE,
+    },
+    "source_ref": {
+        "id": 1, "anchor_set_id": 1, "sha256": "d", "origin": "o", "legal_basis": "l", **MADE,
+    },
+    "concept_version": {
+        "id": 1, "concept_id": 1, "number": 1, "state": "draft", "definition": "{}",
+        "content_digest": "d", **MADE,
+    },
+    "version_anchors": {
+        "version_id": 1, "space_id": 1, "anchor_set_id": 1, "scorer": "{}", "scorer_blob": "b",
+        "scorer_digest": "d",
+    },
+    "change_request": {
+        "id": 1, "version_id": 1, "content_digest": "d", "state": "open", "note": "",
+        "opened_at": AT, "opened_by": "ann",
+    },
+    "review": {
+        "id": 1, "change_request_id": 1, "content_digest": "d", "reviewer": "bob",
+        "decision": "approve", "break_glass": False, "reason": "", "at": AT,
+    },
+    "bundle": {"id": 1, "name": "a", **MADE},
+    "release": {
+        "id": 1, "bundle_id": 1, "sequence": 1, "lock_digest": "l", "bundle_digest": "d", **MADE,
+    },
+    "release_member": {
+        "release_id": 1, "concept_id": 1, "version_id": 1, "mode": "enforce", "thresholds": "{}",
+    },
+    "release_revocation": {"release_id": 1, "content_digest": "d"},
+    "channel": {"id": 1, "name": "prod", "bundle_id": 1, **MADE},
+    "channel_move": {
+        "id": 1, "channel_id": 1, "number": 1, "release_id": 1, "reason": "", "at": AT,
+        "by": "ann",
+    },
+    "signing_key": {"id": 1, "key_id": "k", "name": "key", "pem": "p", **MADE},
+    "key_list": {"version": 1, "envelope": "{}", **MADE},
+    "signature": {"release_id": 1, "key_id": "k", "value": "ab", "at": AT, "by": "ann"},
+    "audit_event": {**EVENT, "digest": json_digest(EVENT)},
+    "audit_checkpoint": {
+        "id": 1, "event_number": 1, "event_digest": "d", "envelope": "{}", **MADE,
+    },
 }  # fmt: skip
-GUARDED = {*APPEND_ONLY, "concept_version", "version_anchors", "change_request", "source_ref"}
+FIXED = sorted(table.__tablename__ for table in APPEND_ONLY)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -86,7 +112,17 @@ def engine(request, tmp_path, monkeypatch):
 def filled(engine):
     migrate.upgrade(engine)
     with transaction(engine, write=True) as connection:
-        for row in ROWS:
+        for name, row in ROWS.items():
+            connection.execute(Base.metadata.tables[name].insert().values(**row))
+    return engine
+
+
+@pytest.fixture
+def old(engine):
+    """A registry of schema 0001 that holds something."""
+    migrate.upgrade(engine, "0001")
+    with transaction(engine, write=True) as connection:
+        for row in OLD_ROWS:
             connection.execute(text(row))
     return engine
 
@@ -101,20 +137,39 @@ def schema(engine):
                 sorted(item["name"] for item in found.get_unique_constraints(name)),
                 sorted(item["name"] for item in found.get_foreign_keys(name)),
                 sorted(item["name"] for item in found.get_check_constraints(name)),
+                sorted(item["name"] for item in found.get_indexes(name)),
             )
             for name in found.get_table_names()
             if name != db.VERSION_TABLE
         }
 
 
-def trigger_names(engine):
+def content(engine):
+    """Every row of every table as a mapping, in an order that an update does not change."""
+    found = {}
+    with transaction(engine) as connection:
+        for name in set(inspect(connection).get_table_names()) - {db.VERSION_TABLE}:
+            rows = connection.execute(text(f"SELECT * FROM {name}")).mappings()
+            found[name] = sorted(
+                (dict(row) for row in rows), key=lambda row: repr([*row.values()][:2])
+            )
+    return found
+
+
+def installed(engine):
     with transaction(engine) as connection:
         return triggers.installed(connection)
 
 
-def refused(engine, statement, match=REFUSED):
-    with pytest.raises(IntegrityError, match=match), engine.connect() as connection:
-        connection.execute(text(statement))
+def refused(engine, statement, match, **values):
+    with pytest.raises(IntegrityError, match=match), engine.begin() as connection:
+        connection.execute(text(statement) if isinstance(statement, str) else statement, values)
+
+
+def run(engine, *statements):
+    with transaction(engine, write=True) as connection:
+        for statement in statements:
+            connection.execute(text(statement))
 
 
 def test_the_head_in_the_code_is_the_newest_script():
@@ -137,162 +192,233 @@ def test_migrated_and_created_schemas_have_the_same_names(engine):
 
 def test_down_to_base_leaves_nothing_and_up_again_agrees(engine):
     migrate.upgrade(engine)
-    names = trigger_names(engine)
+    names = installed(engine)
     migrate.downgrade(engine, "base")
     assert schema(engine) == {}
-    assert trigger_names(engine) == []
+    assert installed(engine) == []
     migrate.upgrade(engine)
-    assert (migrate.differences(engine), trigger_names(engine)) == ([], names)
+    assert (migrate.differences(engine), installed(engine)) == ([], names)
+
+
+def test_each_schema_has_the_triggers_of_its_guards(engine):
+    dialect = engine.dialect.name
+    migrate.upgrade(engine)
+    newest = triggers.names(r0002_registry_in_full.GUARDS, dialect)
+    assert installed(engine) == newest
+    migrate.downgrade(engine, "0001")
+    assert installed(engine) == triggers.names(r0001_first.GUARDS, dialect)
+    migrate.upgrade(engine)
+    assert installed(engine) == newest
+
+
+def test_the_database_guards_what_the_models_guard():
+    guards = r0002_registry_in_full.GUARDS
+    fixed = {
+        guard.table for guard in guards if guard == triggers.append_only(guard.table, *guard.keys)
+    }
+    assert fixed == set(FIXED)
+    others = {"concept_version", "version_anchors", "change_request", "source_ref"}
+    assert {guard.table for guard in guards} == fixed | others == set(ROWS) - {"concept"}
 
 
 def test_upgrading_twice_changes_nothing(filled):
+    before = content(filled)
     migrate.upgrade(filled)
-    with transaction(filled) as connection:
-        assert connection.execute(text("SELECT count(*) FROM audit_event")).scalar() == 1
+    assert content(filled) == before
 
 
-def test_every_guarded_table_has_its_triggers(engine):
+def test_an_old_registry_keeps_its_rows(old):
+    before = content(old)
+    migrate.upgrade(old)
+    after = content(old)
+    for name, rows in before.items():
+        kept = [{key: row[key] for key in rows[0]} for row in after[name]]
+        if name == "concept_version":
+            rows[0]["state"] = "approved"
+        if name == "audit_event":
+            kept = kept[: len(rows)]
+        assert kept == rows, name
+    assert [json.loads(row["authors"]) for row in after["concept_version"]] == [["ann"], ["ann"]]
+    assert after["concept"][0]["defined_by"] == "ann"
+    assert (after["release"][0]["format"], after["release"][0]["key_list"]) == (0, 0)
+    assert migrate.differences(old) == []
+
+
+def test_what_was_released_counts_as_approved_and_one_event_says_so(old, tmp_path):
+    migrate.upgrade(old)
+    registry = Registry(tmp_path, old)
+    assert [item.state for item in states(old)] == ["approved", "draft"]
+    event = registry.audit.events()[-1]
+    assert (event.number, event.action, event.subject) == (2, "schema.migrate", "0002")
+    assert event.details == {"approved_since_released": 1}
+    assert registry.audit.verify().events == 2
+    assert registry.actors.policy().approvals == 0
+
+
+def states(engine):
+    with transaction(engine) as connection:
+        return connection.execute(text("SELECT state FROM concept_version ORDER BY id")).all()
+
+
+def test_a_registry_without_releases_gets_no_event(engine):
+    migrate.upgrade(engine, "0001")
+    run(engine, *OLD_ROWS[:5], OLD_ROWS[-1])
     migrate.upgrade(engine)
-    assert {guard.table for guard in GUARDS} == GUARDED
-    assert trigger_names(engine) == triggers.names(GUARDS, engine.dialect.name)
+    assert [row["number"] for row in content(engine)["audit_event"]] == [1]
+    assert [item.state for item in states(engine)] == ["draft", "draft"]
 
 
-@pytest.mark.parametrize(("table", "column"), APPEND_ONLY.items(), ids=list(APPEND_ONLY))
-def test_rows_neither_change_nor_go(filled, table, column):
-    refused(filled, f"UPDATE {table} SET {column} = {column}", "append-only")
+def test_down_to_the_first_schema_and_up_again_keeps_what_both_know(filled):
+    before = content(filled)
+    migrate.downgrade(filled, "0001")
+    middle = content(filled)
+    assert set(middle) == {statement.split()[2] for statement in OLD_ROWS}
+    for name, rows in middle.items():
+        assert rows == [{key: row[key] for key in rows[0]} for row in before[name]], name
+    migrate.upgrade(filled)
+    assert migrate.differences(filled) == []
+
+
+@pytest.mark.parametrize("table", FIXED)
+def test_rows_neither_change_nor_go(filled, table):
+    for column in ROWS[table]:
+        refused(filled, f'UPDATE {table} SET "{column}" = "{column}"', "append-only")
     refused(filled, f"DELETE FROM {table}", "append-only")
     if filled.dialect.name == "postgresql":
-        refused(filled, f"TRUNCATE {table} CASCADE", REFUSED)
-
-
-def change(engine, statement):
-    with transaction(engine, write=True) as connection:
-        connection.execute(text(statement))
-
-
-def test_a_draft_may_change_and_nothing_else(filled):
-    change(filled, "UPDATE concept_version SET content_digest = 'new'")
-    change(filled, "UPDATE concept_version SET state = 'in_review'")
-    for statement in (
-        "UPDATE concept_version SET content_digest = 'other'",
-        "UPDATE concept_version SET state = 'draft', definition = '[]'",
-        "UPDATE concept_version SET number = 7",
-        "DELETE FROM version_anchors",
-        "INSERT INTO version_anchors VALUES (1, 2, 1, '{}', 'b', 'd')",
-        "DELETE FROM concept_version",
-    ):
-        refused(filled, statement)
-
-
-@pytest.mark.parametrize("jump", ["approved", "deprecated", "revoked"])
-def test_states_are_not_skipped(filled, jump):
-    refused(filled, f"UPDATE concept_version SET state = '{jump}'")
-    refused(
-        filled,
-        "INSERT INTO concept_version (id, concept_id, number, state, definition, content_digest, "
-        f"created_at, created_by) VALUES (9, 1, 9, '{jump}', '{{}}', 'z', {TIMES})",
-    )
-
-
-def test_a_revoked_version_stays_revoked(filled):
-    for state in ("in_review", "approved", "revoked"):
-        change(filled, f"UPDATE concept_version SET state = '{state}'")
-    for state in ("draft", "in_review", "approved", "deprecated"):
-        refused(filled, f"UPDATE concept_version SET state = '{state}'")
-
-
-def test_a_reference_may_be_forgotten_but_not_rewritten(filled):
-    refused(filled, "UPDATE source_ref SET origin = 'other'")
-    change(filled, "DELETE FROM source_ref")
-
-
-def test_a_closed_request_stays_closed(filled):
-    refused(filled, "UPDATE change_request SET content_digest = 'other'")
-    change(filled, "UPDATE change_request SET state = 'approved'")
-    refused(filled, "UPDATE change_request SET state = 'open'")
-
-
-def test_what_was_released_before_reviews_counts_as_approved(engine):
-    migrate.upgrade(engine, "0001")
-    for statement in OLD_ROWS:
-        change(engine, statement)
-    migrate.upgrade(engine)
-    with transaction(engine) as connection:
-        states = connection.execute(
-            text("SELECT state, authors FROM concept_version ORDER BY number")
-        ).all()
-        (event,) = connection.execute(text("SELECT action, details FROM audit_event")).all()
-        member = connection.execute(text("SELECT mode, thresholds FROM release_member")).one()
-    assert [tuple(row) for row in states] == [("approved", '["ann"]'), ("draft", '["ann"]')]
-    assert tuple(event) == ("schema.migrate", '{"approved_since_released":1}')
-    assert tuple(member) == ("enforce", "{}")
-    with session(engine) as opened:
-        check_chain(opened)
-
-
-def test_down_to_the_first_schema_and_up_keeps_the_rows(filled):
-    before = trigger_names(filled)
-    migrate.downgrade(filled, "0001")
-    refused(filled, "DELETE FROM release_member", "append-only")
-    migrate.upgrade(filled)
-    assert (migrate.differences(filled), trigger_names(filled)) == ([], before)
-    with transaction(filled) as connection:
-        assert connection.execute(text("SELECT count(*) FROM release_member")).scalar() == 1
+        refused(filled, f"TRUNCATE {table} CASCADE", "append-only")
 
 
 @pytest.mark.parametrize("recursive", ["ON", "OFF"])
-@pytest.mark.parametrize(
-    "row",
-    [r for r in ROWS if r.split()[2] in GUARDED],
-    ids=sorted(GUARDED, key=[r.split()[2] for r in ROWS].index),
-)
-def test_sqlite_rows_cannot_be_replaced(tmp_path, row, recursive):
+@pytest.mark.parametrize("table", [name for name in ROWS if name != "concept"])
+def test_sqlite_rows_cannot_be_replaced(tmp_path, table, recursive, monkeypatch):
+    # Another program has its own pragmas.
+    others = [item for item in db.SQLITE_PRAGMAS if "recursive_triggers" not in item]
+    pragmas = (*others, f"PRAGMA recursive_triggers = {recursive}")
     engine = connect(database_url(tmp_path))
     migrate.upgrade(engine)
     with transaction(engine, write=True) as connection:
-        for statement in ROWS:
-            connection.execute(text(statement))
-    replace = row.replace("INSERT", "INSERT OR REPLACE", 1)
-    # Another program has its own pragmas.
-    with engine.connect() as connection:
-        connection.rollback()
-        raw = connection.connection.cursor()
-        raw.execute(f"PRAGMA recursive_triggers = {recursive}")
-        with pytest.raises(Exception, match=REFUSED):
-            raw.execute(replace)
-        raw.close()
+        for name, row in ROWS.items():
+            connection.execute(Base.metadata.tables[name].insert().values(**row))
+    before = content(engine)
+    monkeypatch.setattr(db, "SQLITE_PRAGMAS", pragmas)
+    insert = Base.metadata.tables[table].insert().prefix_with("OR REPLACE")
+    refused(engine, insert.values(**ROWS[table]), "append-only|refuses this change")
+    assert content(engine) == before
 
 
-def edit_in_review(opened):
-    opened.get(ConceptVersion, 1).state = "in_review"
-    opened.flush()
-    opened.get(ConceptVersion, 1).content_digest = "other"
+def test_content_changes_only_while_a_version_is_a_draft(filled):
+    edit = "UPDATE concept_version SET {} = 'x'"
+    for column in ("definition", "content_digest", "authors"):
+        run(filled, edit.format(column))
+    run(filled, "UPDATE concept_version SET state = 'in_review'")
+    for column in ("definition", "content_digest", "authors"):
+        for also in ("", ", state = 'draft'"):
+            statement = f"UPDATE concept_version SET {column} = 'y'{also}"
+            refused(filled, statement, "refuses this change")
+    run(filled, "UPDATE concept_version SET state = 'draft'")
+    refused(
+        filled, "UPDATE concept_version SET definition = 'y', state = 'in_review'",
+        "refuses this change",
+    )  # fmt: skip
+    for column in ("id", "concept_id", "number"):
+        refused(filled, f"UPDATE concept_version SET {column} = 2", "refuses this change")
+    refused(filled, "DELETE FROM concept_version", "refuses this change")
 
 
-def skip_review(opened):
-    opened.get(ConceptVersion, 1).state = "approved"
+def test_anchors_of_a_version_come_and_go_only_while_it_is_a_draft(filled):
+    row = dict(ROWS["version_anchors"])
+    insert = Base.metadata.tables["version_anchors"].insert().values(**row)
+    refused(filled, "UPDATE version_anchors SET scorer = scorer", "refuses this change")
+    with transaction(filled, write=True) as connection:
+        connection.execute(text("DELETE FROM version_anchors"))
+        connection.execute(insert)
+    run(filled, "UPDATE concept_version SET state = 'in_review'")
+    refused(filled, "DELETE FROM version_anchors", "refuses this change")
+    other = (
+        Base.metadata.tables["anchor_space"]
+        .insert()
+        .values(**ROWS["anchor_space"] | {"id": 2, "digest": "e"})
+    )
+    with transaction(filled, write=True) as connection:
+        connection.execute(other)
+    refused(filled, insert.values(space_id=2), "refuses this change")
 
 
-def renumber(opened):
-    opened.get(Release, 1).sequence = 2
+@pytest.mark.parametrize("first", STATES)
+def test_a_version_goes_only_where_the_machine_says(filled, first):
+    way = {
+        "draft": (), "in_review": ("in_review",), "approved": ("in_review", "approved"),
+        "deprecated": ("in_review", "approved", "deprecated"), "revoked": ("in_review", "revoked"),
+    }  # fmt: skip
+    run(filled, *(f"UPDATE concept_version SET state = '{state}'" for state in way[first]))
+    for second in STATES:
+        statement = f"UPDATE concept_version SET state = '{second}'"
+        if first == second or (first, second) in MOVES:
+            with transaction(filled, write=True, keep=False) as connection:
+                connection.execute(text(statement))
+        else:
+            refused(filled, statement, "refuses this change")
 
 
-def delete(opened):
-    opened.delete(opened.get(Release, 1))
+def test_a_version_begins_as_a_draft_in_a_known_state(filled):
+    table = Base.metadata.tables["concept_version"]
+    new = ROWS["concept_version"] | {"id": 2, "number": 2, "content_digest": "e"}
+    for state in STATES[1:]:
+        insert = table.insert().values(**new | {"state": state})
+        refused(filled, insert, "refuses this change")
+    refused(filled, "UPDATE concept_version SET state = 'published'", "state|refuses this change")
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (edit_in_review, "is in_review: its content is fixed"),
-        (skip_review, "never goes from draft to approved"),
-        (renumber, "'release' never changes"),
-        (delete, "'release' never changes"),
-    ],
-)
-def test_the_orm_refuses_before_the_database(filled, change, message):
-    with pytest.raises(PolicyError, match=message), session(filled, write=True) as opened:
-        change(opened)
+def test_a_closed_request_stays_as_it_was(filled):
+    for column in ("version_id", "content_digest", "note", "opened_at", "opened_by"):
+        value = 2 if column == "version_id" else "'x'"
+        refused(filled, f"UPDATE change_request SET {column} = {value}", "refuses this change")
+    run(
+        filled,
+        f"UPDATE change_request SET state = 'rejected', closed_by = 'bob', closed_at = '{AT}'",
+    )
+    refused(filled, "UPDATE change_request SET state = 'open'", "refuses this change")
+    refused(filled, "UPDATE change_request SET closed_by = 'eve'", "refuses this change")
+    refused(filled, "DELETE FROM change_request", "refuses this change")
+
+
+def test_a_source_may_be_forgotten_and_not_rewritten(filled):
+    refused(filled, "UPDATE source_ref SET origin = 'x'", "refuses this change")
+    run(filled, "DELETE FROM source_ref")
+    assert content(filled)["source_ref"] == []
+
+
+def test_the_orm_refuses_before_the_database(filled):
+    with Session(filled) as opened:
+        version = opened.get(ConceptVersion, 1)
+        version.definition = "other"
+        opened.flush()
+        version.state = "in_review"
+        opened.flush()
+        version.content_digest = "other"
+        with pytest.raises(PolicyError, match="Version 1 is in_review: its content is fixed"):
+            opened.flush()
+    with Session(filled) as opened:
+        opened.get(ConceptVersion, 1).state = "approved"
+        with pytest.raises(PolicyError, match="never goes from draft to approved"):
+            opened.flush()
+    with Session(filled) as opened:
+        opened.get(ConceptVersion, 1).number = 7
+        with pytest.raises(PolicyError, match="number and origin of a version never change"):
+            opened.flush()
+    with Session(filled) as opened:
+        opened.get(VersionAnchors, (1, 1)).scorer = "other"
+        with pytest.raises(PolicyError, match="A row of 'version_anchors' never changes"):
+            opened.flush()
+    with Session(filled) as opened:
+        opened.get(Release, 1).sequence = 2
+        with pytest.raises(PolicyError, match="A row of 'release' never changes"):
+            opened.flush()
+    for table in (ConceptVersion, Release):
+        with Session(filled) as opened:
+            opened.delete(opened.get(table, 1))
+            with pytest.raises(PolicyError, match="never changes"):
+                opened.flush()
 
 
 def test_migrating_from_another_folder(engine, tmp_path, monkeypatch):
@@ -301,11 +427,13 @@ def test_migrating_from_another_folder(engine, tmp_path, monkeypatch):
     assert migrate.differences(engine) == []
 
 
-def test_a_failed_migration_leaves_the_old_schema(engine, monkeypatch):
-    def fail(_connection, _guards):
+def test_a_failed_migration_leaves_the_old_schema(old, monkeypatch):
+    before = schema(old), installed(old), content(old)
+
+    def fail(*_arguments):
         raise RuntimeError("power cut")
 
     monkeypatch.setattr(triggers, "create", fail)
     with pytest.raises(RuntimeError, match="power cut"):
-        migrate.upgrade(engine)
-    assert schema(engine) == {}
+        migrate.upgrade(old)
+    assert (schema(old), installed(old), content(old)) == before

@@ -46,7 +46,7 @@ def test_the_same_definition_or_another_category_is_a_conflict(registry, define)
         registry.add_concept(define(), actor="ann")
     with pytest.raises(ConflictError, match="category 'object', not 'nudity'"):
         registry.add_concept(define(category="nudity"), actor="ann")
-    assert len(registry.audit_events()) == 1
+    assert len(registry.audit.events()) == 1
 
 
 def test_a_changed_definition_waits_for_the_next_version(registry, define, collect):
@@ -62,10 +62,10 @@ def test_anchors_of_a_definition_that_changed_meanwhile_are_refused(registry, de
     registry.add_concept(define(), actor="ann")
     collected_with = registry.concept("pistol").definition.digest
     registry.add_concept(define(description="A handgun."), actor="bob")
-    before = files_below(registry.home / "blobs"), registry.audit_events()
+    before = files_below(registry.home / "blobs"), registry.audit.events()
     with pytest.raises(ConflictError, match="The definition of 'pistol' is not the one"):
         registry.add_version("pistol", [collect()], actor="ann", definition_digest=collected_with)
-    assert (files_below(registry.home / "blobs"), registry.audit_events()) == before
+    assert (files_below(registry.home / "blobs"), registry.audit.events()) == before
     current = registry.concept("pistol").definition.digest
     added = registry.add_version("pistol", [collect()], actor="ann", definition_digest=current)
     assert added.number == 1
@@ -126,7 +126,7 @@ def test_a_refused_version_leaves_nothing_behind(registry, define, collect, monk
     registry.add_concept(define(), actor="ann")
     registry.add_version("pistol", [collect(1)], actor="ann")
     before = files_below(registry.home / "blobs"), registry.concept("pistol")
-    monkeypatch.setattr("registry.versions.audit.record", _interrupt)
+    monkeypatch.setattr("registry.work.audit.record", _interrupt)
     with pytest.raises(KeyboardInterrupt):
         registry.add_version("pistol", [collect(2)], actor="ann")
     assert (files_below(registry.home / "blobs"), registry.concept("pistol")) == before
@@ -139,10 +139,10 @@ def _interrupt(*_args, **_details):
 def test_a_full_disk_leaves_nothing_behind(registry, define, collect, full_disk):
     registry.add_concept(define(), actor="ann")
     registry.add_version("pistol", [collect(1)], actor="ann")
-    before = files_below(registry.home / "blobs"), registry.audit_events()
+    before = files_below(registry.home / "blobs"), registry.audit.events()
     with full_disk(after=1), pytest.raises(UVRError, match="The disk is full"):
         registry.add_version("pistol", [collect(2)], actor="ann")
-    assert (files_below(registry.home / "blobs"), registry.audit_events()) == before
+    assert (files_below(registry.home / "blobs"), registry.audit.events()) == before
     assert registry.add_version("pistol", [collect(2)], actor="ann").number == 2
 
 
@@ -242,7 +242,7 @@ def test_each_change_is_one_event_in_the_chain(registry, define, collect):
     registry.add_concept(define(name="Gun"), actor="bob")
     info = registry.add_version("pistol", [collect()], actor="cem")
     registry.release("default", actor="dia")
-    events = registry.audit_events()
+    events = registry.audit.events()
     assert [(e.number, e.actor, e.action, e.subject) for e in events] == [
         (1, "ann", "concept.add", "pistol"),
         (2, "bob", "concept.define", "pistol"),
@@ -260,8 +260,8 @@ def test_a_changed_event_breaks_the_chain(tmp_path, define):
     with transaction(registry.engine, write=True) as connection:
         connection.execute(text("DROP TRIGGER uvr_audit_event_update"))
         connection.execute(text("UPDATE audit_event SET actor = 'eve' WHERE number = 1"))
-    with pytest.raises(VerificationError, match="broken at event 1"):
-        registry.audit_events()
+    with pytest.raises(VerificationError, match="event 1"):
+        registry.audit.verify()
 
 
 def test_damaged_blobs_are_noticed(registry, define, collect):
@@ -308,7 +308,7 @@ def test_another_schema_is_refused(tmp_path):
     registry = Registry.create(tmp_path)
     with transaction(registry.engine, write=True) as connection:
         connection.execute(text("UPDATE uvr_alembic_version SET version_num = '9999'"))
-    with pytest.raises(SchemaError, match="has schema 9999, this program works with 0001"):
+    with pytest.raises(SchemaError, match="has schema 9999, this program works with 0002"):
         Registry.open(tmp_path)
     with pytest.raises(SchemaError, match="cannot be migrated"):
         Registry.create(tmp_path)
@@ -342,7 +342,7 @@ def test_the_environment_names_the_database(tmp_path, monkeypatch, define):
 
 def test_a_held_write_lock_is_told(tmp_path, define, monkeypatch):
     registry = Registry.create(tmp_path)
-    quick = tuple(p.replace("10000", "50") for p in db.SQLITE_PRAGMAS)
+    quick = tuple(p.replace(str(db.BUSY_SECONDS * 1000), "50") for p in db.SQLITE_PRAGMAS)
     monkeypatch.setattr(db, "SQLITE_PRAGMAS", quick)
     with transaction(registry.engine, write=True):
         assert registry.concepts() == []  # Readers do not wait.
@@ -363,7 +363,7 @@ def test_parallel_writers_get_numbers_of_their_own(registry, define, collect):
     for thread in threads:
         thread.join()
     assert sorted(numbers) == [1, 2, 3, 4, 5, 6]
-    assert len(registry.audit_events()) == 7
+    assert len(registry.audit.events()) == 7
 
 
 def test_definitions_are_stored_whole(registry, define):
