@@ -260,7 +260,7 @@ class Scorer:
         Raises:
             ValueError, VerificationError: For anything else.
         """
-        tensors = read_tensors(payload)
+        tensors = read_tensors(payload, finite=False)  # The scorer refuses NaN and infinity.
         made = cls.from_tensors(scalars, tensors)
         for name, array in made.to_tensors().items():
             if array.dtype != tensors[name].dtype:
@@ -311,9 +311,11 @@ def _floats(name: str, value: Any, ndim: int) -> Floats:
 
 def _frozen(name: str, value: Any, ndim: int, dtype: type[np.floating[Any]]) -> NDArray[Any]:
     """Return a checked array that cannot be written; it is a copy unless nobody could before."""
-    with np.errstate(over="ignore"):  # An overflow becomes infinity and is refused below.
-        kept = isinstance(value, np.ndarray) and not value.flags.writeable
-        array = np.array(value, dtype=dtype, order="C", copy=None if kept else True)
+    array = value
+    if not isinstance(value, np.ndarray) or value.flags.writeable or value.dtype != dtype:
+        with np.errstate(over="ignore"):  # An overflow becomes infinity and is refused below.
+            array = np.array(value, dtype=dtype)
+    array = np.ascontiguousarray(array) if array.ndim else array
     if array.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} axes, not {array.ndim}")
     if not all_finite(array):

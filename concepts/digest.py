@@ -19,6 +19,7 @@ from concepts.errors import VerificationError
 # The dtypes this project stores, by safetensors' names for them, in the order of its files.
 DTYPES = {"I64": "int64", "F64": "float64", "F32": "float32", "I32": "int32", "F16": "float16"}
 _CODES = {name: code for code, name in DTYPES.items()}
+_LITTLE_ENDIAN = {code: np.dtype(name).newbyteorder("<") for code, name in DTYPES.items()}
 MAX_HEADER_BYTES = 1 << 20
 F16_EXPONENT = 0x7C00
 
@@ -165,8 +166,12 @@ def write_tensors(tensors: Tensors, metadata: Mapping[str, Any] | None = None) -
     return b"".join((header, *(arrays[name].data for name in spans)))
 
 
-def read_tensors(data: bytes | memoryview) -> dict[str, NDArray[Any]]:
+def read_tensors(data: bytes | memoryview, *, finite: bool = True) -> dict[str, NDArray[Any]]:
     """Decode safetensors strictly: only bytes that ``write_tensors`` would write are accepted.
+
+    Args:
+        data: The file.
+        finite: Refuse NaN and infinity; False leaves that to a caller who checks anyway.
 
     Returns:
         Arrays by name; they are views of the data where its alignment allows, and read-only.
@@ -181,7 +186,11 @@ def read_tensors(data: bytes | memoryview) -> dict[str, NDArray[Any]]:
         raise VerificationError(
             f"The tensor file is corrupt: it has {len(data)} bytes, its header tells of {total}."
         )
-    return {name: _view(data, name, *shapes[name], spans[name]) for name in sorted(spans)}
+    tensors = {name: _view(data, name, *shapes[name], spans[name]) for name in sorted(spans)}
+    for name, array in tensors.items():
+        if finite and not all_finite(array):
+            raise VerificationError(f"Tensor '{name}' holds NaN or infinity.")
+    return tensors
 
 
 @lru_cache(maxsize=8)  # The scorers of a bundle have the same few headers.
@@ -202,13 +211,14 @@ def _read_layout(header: bytes) -> tuple[Shapes, Spans]:
 def _view(
     data: bytes | memoryview, name: str, code: str, shape: tuple[int, ...], span: tuple[int, int]
 ) -> NDArray[Any]:
-    array = np.frombuffer(data[slice(*span)], np.dtype(DTYPES[code]).newbyteorder("<"))
+    array: NDArray[Any] = np.frombuffer(memoryview(data)[slice(*span)], _LITTLE_ENDIAN[code])
     try:
-        array = np.require(array.reshape(shape), requirements=["C", "A"])
+        array = array.reshape(shape)
     except ValueError as error:
         raise VerificationError(f"Tensor '{name}' has no such shape: {error}.") from error
-    if not all_finite(array):
-        raise VerificationError(f"Tensor '{name}' holds NaN or infinity.")
+    if not array.flags.aligned:
+        array = array.copy()
+    array.setflags(write=False)
     return array
 
 

@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from concepts.anchors import AnchorSpace, Scorer
+from concepts.archive import pack
 from concepts.bundle import (
     Bundle,
     BundleVariant,
@@ -356,6 +358,12 @@ def test_signatures_are_checked_before_anything_is_parsed():
         read_bundle(data, TRUSTED)
 
 
+def test_cryptography_is_imported_only_where_signatures_are_handled():
+    code = "import sys, concepts.bundle, concepts.summary; print('cryptography' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
+
+
 def test_old_and_foreign_bundles_are_refused():
     made = make_bundle(created=CREATED, expires=LATER, registry="0f" * 16).sign(OLD)
     data = write_bundle(made)
@@ -371,8 +379,7 @@ def test_old_and_foreign_bundles_are_refused():
 
 # As the README shows it: FILE is a bundle, KEY.pem a public key of its registry.
 VERIFY = r"""
-set -e
-python3 -m zipfile -e "$FILE" unpacked && cd unpacked
+set -e; python3 -m zipfile -e "$FILE" unpacked; cd unpacked
 field() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" manifest.dsse.json; }
 field payload | base64 -d > manifest.json
 id=$(openssl pkey -pubin -in "$KEY" -outform DER | openssl sha256 -r | cut -d' ' -f1)
@@ -382,12 +389,11 @@ printf 'DSSEv1 %d %s %d ' ${#type} "$type" $(wc -c < manifest.json) | cat - mani
 openssl pkeyutl -verify -pubin -inkey "$KEY" -rawin -in signed -sigfile signature
 for file in $(find anchors keys -type f 2> /dev/null); do  # each is in the manifest, by digest
   sha256=$(openssl sha256 -r "$file" | cut -d' ' -f1)
-  grep -q "\"$file\":{\"sha256\":\"$sha256\"" manifest.json
-done
+  grep -q "\"$file\":{\"sha256\":\"$sha256\"" manifest.json; done
 """
 
 
-@pytest.mark.parametrize("change", ["nothing", "another key", "another manifest"])
+@pytest.mark.parametrize("change", ["nothing", "another key", "another manifest", "a file"])
 def test_openssl_alone_verifies_a_bundle(tmp_path, change):
     if not shutil.which("openssl") and not os.environ.get("CI"):
         pytest.skip("openssl is not installed")
@@ -395,7 +401,12 @@ def test_openssl_alone_verifies_a_bundle(tmp_path, change):
     if change == "another manifest":
         made = make_bundle(created=CREATED, sequence=4).with_signatures(made.signatures)
     key = PrivateKey.generate() if change == "another key" else OLD
-    (tmp_path / "demo.uvr").write_bytes(write_bundle(made))
+    data = write_bundle(made)
+    if change == "a file":  # another scorer, whose checksum is right
+        names = [name for name in made.files if name.startswith("anchors/")]
+        files = {**made.files, names[0]: made.files[names[1]]}
+        data = pack({**files, ENVELOPE: made.envelope.to_bytes()})
+    (tmp_path / "demo.uvr").write_bytes(data)
     (tmp_path / "key.pem").write_text(key.public.pem())
     found = subprocess.run(
         ["sh", "-c", VERIFY], cwd=tmp_path, capture_output=True, text=True, check=False,

@@ -3,10 +3,15 @@ import struct
 
 import numpy as np
 import pytest
+import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from safetensors.numpy import load as load_safetensors
+from safetensors.numpy import save as save_safetensors
 
 from concepts.digest import (
+    all_finite,
     canonical_json,
     read_metadata,
     read_tensors,
@@ -26,6 +31,38 @@ TENSORS = {
 def test_json_is_canonical():
     value = {"b": (1, 2.0, 1e21), "a": np.float32(0.5), "é": np.int64(3)}
     assert canonical_json(value) == '{"a":0.5,"b":[1,2,1e+21],"é":3}'.encode()
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8")),
+    lambda item: (
+        st.lists(item) | st.dictionaries(st.text(st.characters(codec="utf-8")), item, max_size=5)
+    ),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(JSON)
+def test_json_is_that_of_the_reference_writer(value):
+    assert canonical_json(value) == rfc8785.dumps(value)
+
+
+@pytest.mark.parametrize("value", [2**53, -(2**53), float(2**53), "\ud800", {1: 2}, b"x"])
+def test_json_treats_unusual_values_like_the_reference_writer(value):
+    try:
+        expected = rfc8785.dumps(
+            {str(k): v for k, v in value.items()} if value == {1: 2} else value
+        )
+    except ValueError:
+        with pytest.raises(ValueError):  # noqa: PT011 (each value has its own message)
+            canonical_json(value)
+    else:
+        assert canonical_json(value) == expected
 
 
 def test_json_refuses_nan():
@@ -52,6 +89,70 @@ def test_tensors_round_trip_byte_equal():
     assert {name: array.tolist() for name, array in again.items()} == {
         name: array.tolist() for name, array in TENSORS.items()
     }
+
+
+ARRAYS = st.sampled_from(["<i8", "<f8", "<f4", "<i4", "<f2"]).flatmap(
+    lambda dtype: hnp.arrays(
+        np.dtype(dtype),
+        hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=4),
+        elements=st.integers(-1000, 1000),
+    )
+)
+NAMES = st.text(st.characters(codec="utf-8"), max_size=6)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(NAMES, ARRAYS, max_size=4), st.none() | st.dictionaries(NAMES, NAMES))
+def test_tensor_files_are_those_of_the_library(tensors, about):
+    data = write_tensors(tensors, about)
+    held = None if about is None else {"uvr": canonical_json(about).decode()}
+    assert data == save_safetensors(tensors, metadata=held)
+    for again in (read_tensors(data), load_safetensors(data)):
+        assert {name: (item.dtype, item.tolist()) for name, item in again.items()} == {
+            name: (item.dtype, item.tolist()) for name, item in tensors.items()
+        }
+
+
+def test_read_tensors_are_views_that_cannot_be_written():
+    data = write_tensors(TENSORS)
+    for array in read_tensors(data).values():
+        assert np.shares_memory(array, np.frombuffer(data, np.uint8))
+        assert not array.flags.writeable
+    unaligned = read_tensors(memoryview(b"x" + data)[1:])
+    assert {name: array.tolist() for name, array in unaligned.items()} == {
+        name: array.tolist() for name, array in TENSORS.items()
+    }
+    assert all(array.flags.aligned for array in unaligned.values())
+
+
+OTHER_HEADERS = {
+    "a space": '{ "x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
+    "a gap": '{"x":{"dtype":"F32","shape":[1],"data_offsets":[1,5]}}',
+    "another size": '{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}',
+    "a negative size": '{"x":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}',
+    "a huge shape": '{"x":{"dtype":"F32","shape":[0,1e99],"data_offsets":[0,0]}}',
+    "true as a size": '{"x":{"dtype":"F32","shape":[true],"data_offsets":[0,4]}}',
+    "another dtype": '{"x":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}',
+    "a list as a dtype": '{"x":{"dtype":["F32"],"shape":[1],"data_offsets":[0,4]}}',
+    "more keys": '{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"y":1}}',
+    "no shape": '{"x":{"dtype":"F32","data_offsets":[0,4]}}',
+    "a list": "[]",
+}
+
+
+@pytest.mark.parametrize("header", OTHER_HEADERS.values(), ids=list(OTHER_HEADERS))
+def test_other_headers_are_refused(header):
+    text = header.encode() + b" " * (-len(header) % 8)
+    with pytest.raises(VerificationError):
+        read_tensors(struct.pack("<Q", len(text)) + text + bytes(4))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_all_finite_sees_every_value_that_is_not(dtype):
+    assert all_finite(np.array([[0, -1], [60000, -60000]], dtype))
+    assert all_finite(np.zeros((0, 3), dtype))
+    for value in (np.nan, -np.nan, np.inf, -np.inf):
+        assert not all_finite(np.array([0, value, 1], dtype))
 
 
 def test_tensor_bytes_do_not_depend_on_order_or_layout():
