@@ -8,7 +8,7 @@ PRESET ?= cpu
 export HF_HUB_OFFLINE := 1
 export TRANSFORMERS_OFFLINE := 1
 
-.PHONY: demo test lint format bench train-testbed clean
+.PHONY: demo test lint format bench bench-registry train-testbed clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml constraints.txt
@@ -35,6 +35,14 @@ format: $(STAMP)
 bench: $(STAMP) demo ## measure erase rate, preservation and cost on the testbed
 	$(BIN)/python -m uvr.evaluation.quick $(ARGS)
 	$(BIN)/python benchmarks/overhead.py
+
+bench-registry: $(STAMP) ## measure the registry: commands, adding, bundles, search; draws growth.png
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python benchmarks/cli.py --json benchmarks/results/cli.json
+	$(BIN)/python benchmarks/add.py --json benchmarks/results/add.json
+	$(BIN)/python benchmarks/bundle.py --json benchmarks/results/bundle.json
+	$(BIN)/python benchmarks/index.py --json benchmarks/results/index.json
+	$(BIN)/python benchmarks/plot.py
 
 train-testbed: $(STAMP) ## train the miniature FLUX again (PRESET=cpu or gpu)
 	$(BIN)/python -m uvr.testbed.train --preset $(PRESET) $(ARGS)

@@ -1637,15 +1637,14 @@ def doctor(app: App, repair: bool, quick: bool) -> None:
     from registry import doctor as doctors
 
     registry = app.open()
-    repaired = doctors.repair(registry, app.actor) if repair else ()
+    repaired = doctors.repair(registry, app.actor).to_dict() if repair else {}
     found = doctors.diagnose(registry, quick=quick)
-    lines = [str(item) for item in repaired]
+    verb = "Would remove" if app.dry_run else "Removed"
+    lines = [f"{verb} {name}" for names in repaired.values() for name in names]
     for check in found.checks:
         lines.append(f"{'ok   ' if check.ok else 'WRONG'} {check.name}")
-        lines += [f"        {problem}" for problem in check.problems]
-    app.show(
-        {"repaired": list(repaired), "checks": [asdict(check) for check in found.checks]}, lines
-    )
+        lines += [f"        {line}" for line in (*check.problems, *check.notes)]
+    app.show({"repaired": repaired, **found.to_dict()}, lines)
     wrong = [check.name for check in found.checks if not check.ok]
     if wrong:
         raise VerificationError(f"The registry is not in order: {', '.join(wrong)}.")
