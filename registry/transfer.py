@@ -18,16 +18,22 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from concepts.anchors import AnchorSet, AnchorSpace, Scorer
+from concepts.anchors import AnchorSet, Scorer
 from concepts.archive import pack, unpack
 from concepts.definition import ConceptDefinition
 from concepts.digest import canonical_json, read_tensors, sha256, strict_json
 from concepts.errors import ConflictError, NotFoundError, UVRError, VerificationError
 from concepts.files import write_file
 from registry.actors import policy_row
-from registry.models import AnchorSetRow, AnchorSpaceRow, Concept, ConceptVersion, VersionAnchors
+from registry.models import Concept, ConceptVersion
 from registry.reading import find_concept, latest_version, stored_anchors
-from registry.versions import content_digest, refuse_other_category
+from registry.versions import (
+    add_collection,
+    content_digest,
+    insert_concept,
+    join_authors,
+    refuse_other_category,
+)
 from registry.work import Work
 
 if TYPE_CHECKING:
@@ -152,7 +158,7 @@ def import_concept(
         concept = unit.session.scalars(select(Concept).filter_by(slug=slug)).first()
         new = concept is None
         if concept is None:
-            concept = _add_concept(unit, found.definition)
+            concept = insert_concept(unit, found.definition)
         refuse_other_category(concept, found.definition)
         known = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
         numbers = {row.content_digest: row.number for row in unit.session.scalars(known)}
@@ -266,60 +272,16 @@ def _expect(item: Any, keys: set[str]) -> None:
         raise ValueError(f"a part of it lacks or adds keys to {sorted(keys)}")
 
 
-def _add_concept(unit: Work, definition: ConceptDefinition) -> Concept:
-    row = Concept(
-        slug=definition.slug, name=definition.name, category=definition.category,
-        definition=canonical_json(definition.to_dict()).decode(),
-        definition_digest=definition.digest, defined_by=unit.actor,
-        created_at=unit.at, created_by=unit.actor,
-    )  # fmt: skip
-    unit.session.add(row)
-    unit.session.flush()
-    return row
-
-
 def _add_version(unit: Work, concept: Concept, item: _Version) -> int:
     latest = latest_version(unit.session, concept)
     row = ConceptVersion(
         concept_id=concept.id, number=latest.number + 1 if latest else 1, state="draft",
         definition=item.definition, content_digest=item.content_digest,
-        authors=canonical_json([unit.actor]).decode(), created_at=unit.at, created_by=unit.actor,
+        authors=join_authors(unit.actor), created_at=unit.at, created_by=unit.actor,
     )  # fmt: skip
     unit.session.add(row)
     unit.session.flush()
     for entry in item.collections:
-        space = _space_row(unit.session, entry.anchors.space)
-        anchors = _anchor_set_row(unit, space, entry)
-        made = VersionAnchors(version_id=row.id, space_id=space.id, anchor_set_id=anchors.id)
-        made.scorer = canonical_json(entry.scorer.to_dict()).decode()
-        made.scorer_blob = unit.blobs.put(entry.scorer_blob)
-        made.scorer_digest = entry.scorer.digest
-        unit.session.add(made)
+        add_collection(unit, row, entry.anchors, entry.scorer)
     unit.session.flush()
     return row.number
-
-
-def _space_row(opened: Session, space: AnchorSpace) -> AnchorSpaceRow:
-    row = opened.scalars(select(AnchorSpaceRow).filter_by(digest=space.digest)).first()
-    if row is None:
-        row = AnchorSpaceRow(
-            digest=space.digest, document=canonical_json(space.to_dict()).decode(),
-            model=space.model, task=space.task, dim=space.dim,
-        )  # fmt: skip
-        opened.add(row)
-        opened.flush()
-    return row
-
-
-def _anchor_set_row(unit: Work, space: AnchorSpaceRow, entry: _Collection) -> AnchorSetRow:
-    blob = unit.blobs.put(entry.blob)
-    row = unit.session.scalars(select(AnchorSetRow).filter_by(blob=blob)).first()
-    if row is None:
-        row = AnchorSetRow(
-            space_id=space.id, digest=entry.anchors.digest, blob=blob,
-            anchors=len(entry.anchors.anchors), counter_anchors=len(entry.anchors.counter_anchors),
-            created_at=unit.at, created_by=unit.actor,
-        )  # fmt: skip
-        unit.session.add(row)
-        unit.session.flush()
-    return row

@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+from sqlalchemy import create_engine
 
 from concepts.anchors import AnchorSet, AnchorSpace, Scorer
 from concepts.definition import ConceptDefinition
@@ -27,6 +28,20 @@ def registry(request, tmp_path):
     if request.param == "postgresql":
         url = request.getfixturevalue("postgres_url")
     return Registry.create(tmp_path / "home", url)
+
+
+@pytest.fixture
+def second_postgres_url(postgres_url):
+    """Another PostgreSQL URL with a schema of its own."""
+    first = postgres_url.rpartition("search_path%3D")[2]
+    schema = f"{first}_2"
+    engine = create_engine(postgres_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
+    yield postgres_url.replace(first, schema)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE")
+    engine.dispose()
 
 
 @pytest.fixture
