@@ -122,7 +122,7 @@ def test_a_checkpoint_finds_a_trail_that_was_cut_or_rewritten(filled, tmp_path):
 
     put(filled, rows[:4])
     assert filled.audit.verify().events == 4  # Alone, a shorter chain is whole.
-    with pytest.raises(VerificationError, match="truncated: it ends with event 4.*covers event 6"):
+    with pytest.raises(VerificationError, match=r"truncated: it ends with event 4.*covers event 6"):
         filled.audit.verify(kept, keys)
 
     put(filled, rechained([*rows[:2], {**rows[2], "actor": "eve"}, *rows[3:6]]))
