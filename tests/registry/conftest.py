@@ -1,6 +1,12 @@
 import contextlib
 import errno
+import json
 import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +14,7 @@ from sqlalchemy import create_engine
 
 from concepts.anchors import AnchorSet, AnchorSpace, Scorer
 from concepts.definition import ConceptDefinition
+from concepts.ed25519 import PrivateKey
 from registry.registry import Registry
 
 SPACES = {
@@ -99,3 +106,119 @@ def full_disk(monkeypatch):
             yield
 
     return fill
+
+
+class Workers:
+    """Processes of `workers.py` that write to one registry, and what they reported."""
+
+    def __init__(self, process, folder):
+        self.process = process
+        self.folder = folder
+        self.count = 0
+
+    def start(self, seed, operations):
+        """Fork a process and return its id."""
+        self.count += 1
+        log = str(self.folder / f"{self.count}.log")
+        return self._ask(start=seed, log=log, operations=operations)
+
+    def wait_until_begun(self):
+        """Wait until each process is at its first operation: opening the database takes a while."""
+        deadline = time.monotonic() + 60
+        for log in self._files():
+            while not (log.exists() and log.stat().st_size):
+                assert time.monotonic() < deadline, f"{log} stays empty"
+                time.sleep(0.001)
+
+    def wait(self, worker):
+        """Return the exit code of a process, -9 if it was killed."""
+        return self._ask(wait=worker)
+
+    def logs(self):
+        """Return the lines of each process's log."""
+        return [
+            [json.loads(line) for line in file.read_text().splitlines()] for file in self._files()
+        ]
+
+    def _files(self):
+        return [self.folder / f"{number + 1}.log" for number in range(self.count)]
+
+    def assert_nothing_is_lost(self, registry):
+        """Check that what was reported has its event and rows, and nothing happened twice."""
+        lines = [line for log in self.logs() for line in log]
+        assert [line for line in lines if line[0] == "failed"] == []
+        events = [e for e in registry.audit.events() if e.actor.startswith("worker-")]
+        told = {(e.action, e.subject, item) for e in events for item in _items(e.details)}
+        done = [details for what, _, details in lines if what == "done" and details]
+        for details in done:
+            (item,) = _items({k: v for k, v in details.items() if k not in ("action", "subject")})
+            assert (details["action"], details["subject"], item) in told
+        begun = Counter(name for what, name, _ in lines if what == "begin")
+        happened = Counter(event.action for event in events)
+        reported = Counter(details["action"] for details in done)
+        # An operation that was cut short happened in full, or not at all.
+        for name, action in OPERATIONS.items():
+            assert reported[action] <= happened[action] <= begun[name], action
+        self._assert_rows(registry, events)
+
+    def _assert_rows(self, registry, events):
+        by_action = {action: [e for e in events if e.action == action] for action in ACTIONS}
+        versions = {
+            f"{concept.slug}@{version.number}"
+            for concept in registry.concepts()
+            for version in registry.concept(concept.slug).versions
+        }
+        added = [event.subject for event in by_action["version.add"]]
+        assert len(set(added)) == len(added)
+        assert set(added) <= versions
+        releases = {f"policy#{r.sequence}": r.bundle_digest for r in registry.releases("policy")}
+        assert [*releases] == [f"policy#{number + 1}" for number in range(len(releases))]
+        for event in by_action["release.add"]:
+            assert releases[event.subject] == event.details["bundle_digest"]
+        moves = {m.number: m.sequence for m in registry.channels.history("prod")}
+        assert [*moves] == [number + 1 for number in range(len(moves))]
+        for event in by_action["channel.move"]:
+            assert moves[event.details["number"]] == event.details["sequence"]
+
+    def _ask(self, **command):
+        self.process.stdin.write(json.dumps(command) + "\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+
+def _items(details):
+    return {(name, str(value)) for name, value in details.items()}
+
+
+OPERATIONS = {
+    "define": "concept.define", "collect": "version.add", "edit": "version.edit",
+    "submit": "version.submit", "approve": "version.approve", "release": "release.add",
+    "move": "channel.move",
+}  # fmt: skip
+ACTIONS = tuple(OPERATIONS.values())
+
+
+@pytest.fixture
+def workers(registry, define, collect, tmp_path):
+    """Start processes on the registry, which has a live release and asks for one approval."""
+    key = PrivateKey.generate()
+    (tmp_path / "key.pem").write_bytes(key.pem())
+    (tmp_path / "logs").mkdir()
+    registry.actors.set_policy(actor="ann", approvals=1)
+    registry.keys.add("ann", key.public, actor="ann")
+    registry.keys.rotate(actor="ann", signers=[key], add=["ann"])
+    for slug in ("bomb", "gun", "knife", "pistol"):
+        registry.add_concept(define(slug), actor="ann")
+    space = AnchorSpace("testbed", "r1", "t2i", ("blocks.0",), 64, 0.95)
+    registry.add_version("bomb", [collect(1, space=space)], actor="ann")
+    registry.review.submit("bomb", actor="ann")
+    registry.review.approve("bomb", actor="ann")
+    registry.release("policy", actor="ann", keys=[key])
+    registry.channels.move("prod", "policy", actor="ann")
+    url = registry.engine.url.render_as_string(hide_password=False)
+    program = Path(__file__).with_name("workers.py")
+    command = [sys.executable, program, registry.home, tmp_path / "key.pem", url]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        yield Workers(process, tmp_path / "logs")
+        process.stdin.close()

@@ -1,6 +1,5 @@
 """Processes killed at random moments leave a registry that is whole and lost nothing."""
 
-import json
 import os
 import random
 import secrets
@@ -18,7 +17,7 @@ from registry.gc import named_blobs
 SEED = int(os.environ.get("UVR_KILL_SEED") or secrets.randbelow(2**32))
 KILLS = {"sqlite": 240, "postgresql": 60}
 AT_ONCE = 2
-LONGEST = 0.25  # Seconds until a kill; an operation takes about a tenth of that.
+LONGEST = 0.2  # Seconds until a kill; an operation takes about a tenth of that.
 
 
 @pytest.mark.parametrize("seed", [pytest.param(SEED, id=f"seed-{SEED}")])
@@ -27,6 +26,7 @@ def test_a_process_killed_at_any_point_leaves_the_registry_consistent(registry, 
     chance = random.Random(seed)
     for turn in range(kills // AT_ONCE):
         started = [workers.start(seed=chance.getrandbits(32), operations=10_000) for _ in "ab"]
+        workers.wait_until_begun()
         begun = time.monotonic()
         for moment, worker in sorted((chance.uniform(0, LONGEST), w) for w in started):
             time.sleep(max(0.0, begun + moment - time.monotonic()))
@@ -41,10 +41,10 @@ def test_a_process_killed_at_any_point_leaves_the_registry_consistent(registry, 
     assert {check.name: check.problems for check in found.checks if not check.ok} == {}
     logs = workers.logs()
     assert len(logs) == kills
-    assert_nothing_is_lost(registry, logs)
+    workers.assert_nothing_is_lost(registry)
     # The test is worth nothing if the kills come between operations.
-    interrupted = Counter(log[-1][1] for log in logs if log and log[-1][0] == "begin")
-    assert sum(interrupted.values()) >= kills // 2, interrupted
+    interrupted = Counter(log[-1][1] for log in logs if log[-1][0] == "begin")
+    assert sum(interrupted.values()) >= kills * 3 // 4, interrupted
     assert {"collect", "approve", "release"} <= set(interrupted), interrupted
 
     repair(registry, "ann")
@@ -53,22 +53,3 @@ def test_a_process_killed_at_any_point_leaves_the_registry_consistent(registry, 
         assert set(registry.store.digests()) == named_blobs(opened)
     assert registry.store.temporaries() == []
     assert diagnose(registry).ok
-
-
-def assert_nothing_is_lost(registry, logs):
-    """Every operation that reported success has its event and its rows, and none happened twice."""
-    lines = [line for log in logs for line in log]
-    assert [line for line in lines if line[0] == "failed"] == []
-    events = Counter(json.dumps(told(event)) for event in registry.audit.events())
-    done = [details for what, _, details in lines if what == "done" and details]
-    for details in done:
-        assert any(is_told(details, event) for event in registry_events(registry, details)), details
-    # Each begun operation makes at most one event.
-    begun = Counter(name for what, name, _ in lines if what == "begin")
-    actions = Counter(event.action for event in registry.audit.events())
-    names = {"collect": "version.add", "approve": "version.approve", "submit": "version.submit",
-             "edit": "version.edit", "release": "release.add", "move": "channel.move"}  # fmt: skip
-    for name, action in names.items():
-        reported = sum(details["action"] == action for details in done)
-        assert reported <= actions[action] <= begun[name] + STARTED.get(action, 0)
-    assert max(events.values()) == 1

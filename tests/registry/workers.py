@@ -44,7 +44,7 @@ class Worker:
         slug, word = self.random.choice(SLUGS), self.random.getrandbits(64)
         made = ConceptDefinition(slug, slug, "object", f"A {slug} {word:x}.", (f"a {slug}",))
         self.registry.add_concept(made, actor=self.name)
-        return {"action": "concept.", "subject": slug, "definition_digest": made.digest}
+        return {"action": "concept.define", "subject": slug, "definition_digest": made.digest}
 
     def collect(self) -> dict[str, object]:
         slug = self.random.choice(SLUGS)
