@@ -8,7 +8,7 @@ PRESET ?= cpu
 export HF_HUB_OFFLINE := 1
 export TRANSFORMERS_OFFLINE := 1
 
-.PHONY: demo test lint format bench bench-registry train-testbed clean
+.PHONY: demo test lint format bench bench-engine bench-registry train-testbed clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml constraints.txt
@@ -32,7 +32,9 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) demo ## measure erase rate, preservation and cost on the testbed
+bench: bench-engine bench-registry ## measure everything
+
+bench-engine: $(STAMP) demo ## measure erase rate, preservation and cost on the testbed
 	$(BIN)/python -m uvr.evaluation.quick $(ARGS)
 	$(BIN)/python benchmarks/overhead.py
 

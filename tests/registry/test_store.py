@@ -54,3 +54,34 @@ def test_the_bytes_are_on_disk_before_the_name_is(store, monkeypatch):
 def test_other_names_are_no_digest(store, name):
     with pytest.raises(ValueError, match="is not a SHA-256"):
         store.path(name)
+
+
+def test_a_blob_is_written_and_read_in_parts(store):
+    digest = sha256(b"hello world")
+    store.write(digest, [b"hello", b" ", b"world"])
+    assert (store.get(digest), b"".join(store.read(digest))) == (b"hello world", b"hello world")
+    assert list(store.digests()) == [digest]
+
+
+def test_parts_of_another_digest_are_refused_and_leave_nothing(store, tmp_path):
+    with pytest.raises(VerificationError, match="is corrupt"):
+        store.write(sha256(b"hello"), [b"hul", b"lo"])
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    digest, _ = store.put(b"hello")
+    store.path(digest).write_bytes(b"hullo")
+    with pytest.raises(VerificationError, match="is corrupt"):
+        list(store.read(digest))
+    with pytest.raises(VerificationError, match="cannot be read"):
+        list(store.read(sha256(b"none")))
+
+
+def test_only_blobs_are_listed_and_unfinished_files_apart(store):
+    digest, _ = store.put(b"hello")
+    folder = store.path(digest).parent
+    left = folder / ".tmp-0011223344556677"
+    misplaced = folder / ("0" * 64)
+    assert digest[:2] != "00"
+    for path in (left, folder / "notes.txt", misplaced):
+        path.write_bytes(b"x")
+    assert list(store.digests()) == [digest]
+    assert store.temporaries() == [left]
