@@ -45,9 +45,13 @@ def find_concept(opened: Session, slug: str) -> Concept:
     return row
 
 
-def latest_version(opened: Session, concept: Concept) -> ConceptVersion | None:
-    """Return the newest version of a concept, None before anchors were collected."""
+def latest_version(
+    opened: Session, concept: Concept, *, revoked: bool = True
+) -> ConceptVersion | None:
+    """Return the newest version of a concept, None if it has none; maybe only of those in use."""
     query = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
+    if not revoked:
+        query = query.where(ConceptVersion.state != "revoked")
     return opened.scalars(query.order_by(ConceptVersion.number.desc())).first()
 
 

@@ -181,7 +181,8 @@ class Registry:
     ) -> VersionInfo:
         """Add the next version of a concept, with its current definition, as a draft.
 
-        Anchors that the latest version has of other models and tasks are carried over.
+        Anchors that the latest version, revoked ones aside, has of other models and tasks are
+        carried over.
 
         Args:
             slug: The concept.
@@ -240,7 +241,7 @@ class Registry:
         slug: str | None = None,
         version: int | None = None,
     ) -> list[list[SearchHit]]:
-        """Return the anchors of the latest versions nearest to each vector.
+        """Return the anchors nearest to each vector, of the latest versions that are not revoked.
 
         Args:
             space: The anchor space of the vectors, or its digest.

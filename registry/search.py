@@ -118,7 +118,7 @@ def search_concept(
 
 
 def latest_sets(opened: Session, space: AnchorSpaceRow) -> list[StoredSet]:
-    """Return the anchors that the latest versions have in a space, sorted by slug."""
+    """Return the anchors in a space of the latest versions that are not revoked, by slug."""
     return _sets(opened, space)
 
 
@@ -130,6 +130,7 @@ def _sets(
 ) -> list[StoredSet]:
     latest = (
         select(ConceptVersion.concept_id, func.max(ConceptVersion.number).label("number"))
+        .where(ConceptVersion.state != "revoked")
         .group_by(ConceptVersion.concept_id)
         .subquery()
     )

@@ -93,13 +93,15 @@ def add_version(
             "it changed meanwhile. Collect them again."
         )
     latest = latest_version(unit.session, concept)
-    kept = kept_anchors(unit.session, latest, collections) if latest else []
+    # What was revoked must not come back under another number.
+    base = latest_version(unit.session, concept, revoked=False)
+    kept = kept_anchors(unit.session, base, collections) if base else []
     digest = content_digest(
         concept.definition, [*map(new_content, collections), *(entry.content for entry in kept)]
     )
     refuse_duplicate(unit.session, concept, digest)
     # Whoever wrote what is carried over wrote a part of this version too.
-    earlier = authors_of(latest) if latest and kept else ()
+    earlier = authors_of(base) if base and kept else ()
     version = ConceptVersion(
         concept_id=concept.id,
         number=latest.number + 1 if latest else 1,

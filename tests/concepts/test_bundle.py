@@ -395,8 +395,8 @@ for file in $(find anchors keys -type f 2> /dev/null); do  # each is in the mani
 
 @pytest.mark.parametrize("change", ["nothing", "another key", "another manifest", "a file"])
 def test_openssl_alone_verifies_a_bundle(tmp_path, change):
-    if not shutil.which("openssl") and not os.environ.get("CI"):
-        pytest.skip("openssl is not installed")
+    if not shutil.which("openssl"):
+        pytest.fail("openssl is not installed: the README promises that it is enough")
     made = make_bundle(created=CREATED).sign(OLD, NEW)
     if change == "another manifest":
         made = make_bundle(created=CREATED, sequence=4).with_signatures(made.signatures)

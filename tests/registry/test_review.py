@@ -387,3 +387,19 @@ def test_the_log_follows_a_concept_into_releases_and_channels(registry, define, 
     ]
     with pytest.raises(NotFoundError, match="Did you mean 'pistol'"):
         log(registry, "pistl")
+
+
+def test_revoked_anchors_neither_come_back_nor_are_found(registry, define, collect):
+    registry.add_concept(define(), actor="ann")
+    good, bad = collect(1, "edit"), collect(2, "edit")
+    registry.add_version("pistol", [good], actor="ann")
+    registry.add_version("pistol", [bad], actor="ann")
+    registry.review.submit("pistol", 2, actor="ann")
+    registry.review.revoke("pistol", 2, actor="ann", reason="wrong pictures")
+    added = registry.add_version("pistol", [collect(3, "t2i")], actor="ann")
+    held = {space.space.task: space.anchor_set for space in added.spaces}
+    assert held["edit"] == good[0].digest
+    registry.review.submit("pistol", 3, actor="ann")
+    registry.review.revoke("pistol", 3, actor="ann", reason="wrong pictures")
+    (hits,) = registry.search(good[0].space, good[0].anchors[:1], 50)
+    assert {hit.version for hit in hits} == {1}

@@ -77,9 +77,9 @@ def test_the_trail_never_holds_hash_or_origin(filled):
         assert source.origin not in text
 
 
+# PostgreSQL overwrites when it vacuums.
+@pytest.mark.parametrize("registry", ["sqlite"], indirect=True)
 def test_what_is_forgotten_is_overwritten_in_the_file(filled):
-    if filled.engine.dialect.name != "sqlite":
-        pytest.skip("PostgreSQL overwrites when it vacuums")
     file = filled.home / "registry.db"
     assert FIRST.origin.encode() in file.read_bytes()
     filled.sources.forget(FIRST.sha256, actor="ann", reason="withdrawn")
