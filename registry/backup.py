@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from sqlalchemy import Connection, Table, func, select, text
+from sqlalchemy import Connection, Table, func, inspect, select, text
 from sqlalchemy.orm import Session
 
 from concepts.digest import canonical_json, is_digest, strict_json
@@ -27,7 +27,7 @@ from concepts.files import check_writable, sync
 from registry import audit
 from registry.actors import policy_row
 from registry.chain import Head, check_chain
-from registry.db import HEAD, connect, database_url, require_head, transaction
+from registry.db import HEAD, VERSION_TABLE, connect, database_url, transaction
 from registry.gc import named_blobs
 from registry.models import Base
 from registry.registry import Registry
@@ -130,13 +130,13 @@ def restore(
     with _reading(Path(path)) as archive:
         about = _about(archive)
         engine = connect(database_url(home, url))
-        _refuse_existing(engine, home)
         try:
             (home / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UVRError(f"Cannot make a registry at '{home}': {error.strerror}.") from error
         registry = Registry(home, engine)
         with transaction(engine, write=True) as connection:
+            _refuse_existing(connection, home)
             _load_tables(connection, archive, about["tables"])
             with Session(connection) as opened:
                 _load_blobs(opened, registry.store, archive, progress)
@@ -225,14 +225,10 @@ def _about(archive: zipfile.ZipFile) -> dict[str, Any]:
     return about
 
 
-def _refuse_existing(engine: Any, home: Path) -> None:
-    try:
-        require_head(engine, home)
-    except NotFoundError:
-        return
-    except SchemaError:
-        pass
-    raise ConflictError(f"There is a registry at '{home}' already. Restore to another place.")
+def _refuse_existing(connection: Connection, home: Path) -> None:
+    # Under the write lock: another process may be making one right now.
+    if inspect(connection).has_table(VERSION_TABLE):
+        raise ConflictError(f"There is a registry at '{home}' already. Restore to another place.")
 
 
 def _load_tables(connection: Connection, archive: zipfile.ZipFile, counts: Any) -> None:

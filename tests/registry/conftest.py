@@ -2,6 +2,7 @@ import contextlib
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -121,6 +122,22 @@ class Workers:
         self.count += 1
         log = str(self.folder / f"{self.count}.log")
         return self._ask(start=seed, log=log, operations=operations)
+
+    def job(self, job, home, url, file, kill=0.0):
+        """Do one job in a process of its own, killed after some seconds; return how long it took.
+
+        None if it was killed.
+        """
+        self.count += 1
+        log = self.folder / f"{self.count}.log"
+        code = self.wait(
+            self._ask(job=job, log=str(log), home=str(home), url=url, file=str(file), kill=kill)
+        )
+        lines = log.read_text().splitlines()
+        if code == -signal.SIGALRM:
+            return None
+        assert code == 0, lines
+        return json.loads(lines[-1])[2]["seconds"]
 
     def wait_until_begun(self):
         """Wait until each process is at its first operation: opening the database takes a while."""

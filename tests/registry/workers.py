@@ -3,6 +3,8 @@
 Usage: workers.py HOME KEY [URL]. Each line of standard input is a JSON command, answered by a line:
 
 - ``{"start": SEED, "log": FILE, "operations": N}`` forks a process and answers its id,
+- ``{"job": NAME, "log": FILE, "home": HOME, "url": URL, "file": FILE, "kill": SECONDS}`` forks one
+  that does a job, and that the system ends after that time, or never,
 - ``{"wait": PID}`` answers how it ended.
 
 Forking from a process that has imported everything takes milliseconds, so that hundreds can be
@@ -14,9 +16,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import sys
+import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +30,14 @@ from concepts.anchors import AnchorSet, AnchorSpace, Scorer
 from concepts.definition import ConceptDefinition
 from concepts.ed25519 import PrivateKey
 from concepts.errors import BusyError, UVRError
+from registry.backup import backup, restore
 from registry.gc import collect as collect_garbage
+from registry.indexes import build_indexes
 from registry.registry import Registry
+from registry.transfer import export_concept, import_concept
+
+# Imported on first use, half a second; here before the fork, so that no kill falls into it.
+__import__("registry.migrate")
 
 SLUGS = ("bomb", "gun", "knife", "pistol")
 SPACE = AnchorSpace("testbed", "r1", "t2i", ("blocks.0",), 64, 0.95)
@@ -116,15 +128,39 @@ def _tell(log: int, what: str, name: str, details: dict[str, object]) -> None:
     os.write(log, json.dumps([what, name, details]).encode() + b"\n")
 
 
-def start(home: Path, key: PrivateKey, url: str | None, command: dict[str, object]) -> int:
-    """Fork a worker and return its id."""
+# What one command does from beginning to end: home, database URL, file.
+JOBS: dict[str, Callable[[Path, str | None, Path], object]] = {
+    "create": lambda home, url, _: Registry.create(home, url),
+    "backup": lambda home, url, file: backup(Registry.open(home, url), file),
+    "restore": lambda home, url, file: restore(file, home, url),
+    "export": lambda home, url, file: export_concept(Registry.open(home, url), "bomb", file),
+    "import": lambda home, url, file: import_concept(Registry.open(home, url), file, actor="ann"),
+    "index": lambda home, url, _: build_indexes(Registry.open(home, url)),
+}
+
+
+def do(log: int, job: str, home: str, url: str | None, file: str, kill: float) -> None:
+    """Do a job, and tell how long it took."""
+    # Without a handler the alarm is as deadly as SIGKILL; it comes to the microsecond.
+    signal.setitimer(signal.ITIMER_REAL, kill)
+    begun = time.monotonic()
+    JOBS[job](Path(home), url, Path(file))
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    _tell(log, "done", job, {"seconds": time.monotonic() - begun})
+
+
+def start(home: Path, key: PrivateKey, url: str | None, command: dict[str, Any]) -> int:
+    """Fork a process that does what the command says; return its id."""
     child = os.fork()
     if child:
         return child
-    log = os.open(str(command["log"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    log = os.open(command.pop("log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        worker = Worker(Registry.open(home, url), key, int(str(command["start"])))
-        run(worker, log, int(str(command["operations"])))
+        if "job" in command:
+            do(log, **command)
+        else:
+            worker = Worker(Registry.open(home, url), key, int(command["start"]))
+            run(worker, log, int(command["operations"]))
     except BaseException:
         os.write(log, json.dumps(["failed", traceback.format_exc(), {}]).encode() + b"\n")
         os._exit(1)
@@ -136,10 +172,10 @@ def main(home: str, key_file: str, url: str | None = None) -> None:
     key = PrivateKey.from_pem(Path(key_file).read_bytes())
     for line in sys.stdin:
         command = json.loads(line)
-        if "start" in command:
-            answer = start(Path(home), key, url, command)
-        else:
+        if "wait" in command:
             answer = os.waitstatus_to_exitcode(os.waitpid(command["wait"], 0)[1])
+        else:
+            answer = start(Path(home), key, url, command)
         sys.stdout.write(f"{answer}\n")
         sys.stdout.flush()
 
