@@ -46,9 +46,12 @@ else:
     ParamType = click.ParamType
 
 STOPPED = 130
+LARGEST = 2**31 - 1  # that both databases' integers hold
 INDEX_KINDS = ("flat", "fp16", "rabitq", "ivf")
 MODES = ("enforce", "log", "shadow")
 ROLES = ("admin", "auditor", "curator", "publisher", "reviewer")
+# Control characters, bidirectional overrides, and halves of surrogate pairs.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 SECTIONS = {
     "Concepts": (
         "init", "add-concept", "concepts", "show", "collect-anchors", "edit-version", "diff",
@@ -99,7 +102,11 @@ class App:
 
     def show(self, data: Any, lines: Iterable[str]) -> None:
         """Print the result as JSON or as lines."""
-        click.echo(json.dumps(data, indent=2, default=str) if self.json else "\n".join(lines))
+        click.echo(
+            json.dumps(data, indent=2, default=str)
+            if self.json
+            else "\n".join(map(_printable, lines))
+        )
         if self.dry_run:
             click.echo("Dry run: nothing was changed.", err=True)
 
@@ -211,11 +218,23 @@ class Threshold(ParamType):
         return number
 
 
+class PathName(click.Path):
+    """A path; the empty one, such as an unset variable of a script, is a mistake."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check that it names something."""
+        if not os.fspath(value):
+            self.fail("the path is empty.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 SLUG = Named("slug", _slugs)
 VERSION = VersionName("slug", _slugs)
 BUNDLE = Named("bundle", lambda registry: {info.bundle for info in registry.releases()})
 CHANNEL = Named("channel", lambda registry: [info.name for info in registry.channels.list()])
-FILE = click.Path(dir_okay=False, path_type=Path)
+NUMBER = click.IntRange(1, LARGEST)
+PATH = PathName(path_type=Path)
+FILE = PathName(dir_okay=False, path_type=Path)
 
 
 def _shared(name: str, field: str, text: str) -> Callable[..., Any]:
@@ -235,7 +254,7 @@ version_argument = click.argument("version", type=VERSION, metavar="SLUG[@NUMBER
 expect_digest = click.option(
     "--expect-digest", metavar="SHA256", help="Refuse unless what is there now has this digest."
 )
-sequence_option = click.option("--sequence", type=click.IntRange(1), help="[default: the latest]")
+sequence_option = click.option("--sequence", type=NUMBER, help="[default: the latest]")
 key_option = click.option(
     "--key", "key_files", type=FILE, multiple=True, help="Private key that signs; repeat it."
 )
@@ -257,7 +276,7 @@ model_option = click.option(
     help="'testbed', a folder with a diffusers pipeline, or a repository of the hub.",
 )
 seed_option = click.option("--seed", type=int, default=0, show_default=True)
-steps_option = click.option("--steps", type=click.IntRange(1), help="Inference steps.")
+steps_option = click.option("--steps", type=NUMBER, help="Inference steps.")
 task_choice = click.Choice(["t2i", "edit"])
 
 
@@ -265,13 +284,13 @@ def _picture_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that `generate` and `edit` share."""
     options = (
         model_option,
-        click.option("--bundle", "bundle_file", type=Path, help="Regulate with this bundle."),
+        click.option("--bundle", "bundle_file", type=PATH, help="Regulate with this bundle."),
         keys_option,
-        click.option("--out", type=Path, default=Path("picture.png"), show_default=True),
+        click.option("--out", type=PATH, default=Path("picture.png"), show_default=True),
         click.option(
-            "--report", type=Path, help="Where the report goes.  [default: OUT with .json]"
+            "--report", type=PATH, help="Where the report goes.  [default: OUT with .json]"
         ),
-        click.option("--heat-map", type=Path, help="Also draw what matched, as a picture."),
+        click.option("--heat-map", type=PATH, help="Also draw what matched, as a picture."),
         seed_option,
         steps_option,
         click.option("--height", type=click.IntRange(16), help="In pixels."),
@@ -286,7 +305,7 @@ def _picture_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.version_option(package_name="uvr-registry")
 @click.option(
     "--home",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=PathName(file_okay=False, path_type=Path),
     help="Folder of the registry.  [default: UVR_HOME or ~/.local/share/uvr]",
 )
 @click.option("--actor", envvar="UVR_ACTOR", help="Who acts, for the audit.  [default: you]")
@@ -427,8 +446,8 @@ def show(app: App, version: tuple[str, int | None]) -> None:
     type=task_choice,
     help="Repeat it for both.  [default: both on the testbed, else the model's own]",
 )
-@click.option("--images", type=Path, help="Folder of NAME.png with NAME.mask.png.")
-@click.option("--benign", type=Path, help="Folder of pictures without the concept.")
+@click.option("--images", type=PATH, help="Folder of NAME.png with NAME.mask.png.")
+@click.option("--benign", type=PATH, help="Folder of pictures without the concept.")
 @click.option("--origin", help="Where the pictures of --images and --benign come from.")
 @click.option("--legal-basis", help="Why they may be used, such as a licence.")
 @click.option("--retain-until", type=Instant(), metavar="WHEN", help="When to forget them.")
@@ -548,8 +567,8 @@ def edit_version(
 
 @cli.command()
 @click.argument("slug", type=SLUG)
-@click.argument("before", type=click.IntRange(1))
-@click.argument("after", type=click.IntRange(1))
+@click.argument("before", type=NUMBER)
+@click.argument("after", type=NUMBER)
 @as_json
 @pass_app
 def diff(app: App, slug: str, before: int, after: int) -> None:
@@ -566,11 +585,11 @@ def diff(app: App, slug: str, before: int, after: int) -> None:
 
 
 @cli.command()
-@click.argument("picture", type=Path)
+@click.argument("picture", type=PATH)
 @model_option
 @click.option("--task", type=task_choice, help="[default: the model's own]")
 @click.option("--prompt", default="", help="The picture's caption, or an edit instruction.")
-@click.option("-k", "count", type=click.IntRange(1), default=10, show_default=True)
+@click.option("-k", "count", type=NUMBER, default=10, show_default=True)
 @seed_option
 @as_json
 @pass_app
@@ -604,7 +623,7 @@ def search(
 
 @cli.command()
 @version_argument
-@click.option("-k", "count", type=click.IntRange(1), default=4, show_default=True)
+@click.option("-k", "count", type=NUMBER, default=4, show_default=True)
 @seed_option
 @as_json
 @pass_app
@@ -635,7 +654,7 @@ def prototypes(app: App, version: tuple[str, int | None], count: int, seed: int)
 
 @cli.command()
 @click.argument("report", type=FILE)
-@click.option("-k", "count", type=click.IntRange(1), default=3, show_default=True)
+@click.option("-k", "count", type=NUMBER, default=3, show_default=True)
 @as_json
 @pass_app
 def attribute(app: App, report: Path, count: int) -> None:
@@ -896,7 +915,7 @@ def log(app: App, slug: str) -> None:
 @expires_option
 @click.option("--note", default="", help="Why, for the record.")
 @key_option
-@click.option("--out", type=Path, help="Also write the bundle to this file.")
+@click.option("--out", type=PATH, help="Also write the bundle to this file.")
 @expect_digest
 @dry_run
 @as_json
@@ -946,12 +965,12 @@ def release(
 
 @cli.command()
 @click.argument("bundle_name", metavar="BUNDLE", type=BUNDLE)
-@click.argument("sequence", type=click.IntRange(1))
+@click.argument("sequence", type=NUMBER)
 @reason_required
 @allow_shrink_option
 @expires_option
 @key_option
-@click.option("--out", type=Path, help="Also write the bundle to this file.")
+@click.option("--out", type=PATH, help="Also write the bundle to this file.")
 @expect_digest
 @dry_run
 @as_json
@@ -1004,7 +1023,7 @@ def releases(app: App, bundle_name: str | None) -> None:
 @click.argument("bundle_name", metavar="BUNDLE", type=BUNDLE)
 @sequence_option
 @key_option
-@click.option("--out", type=Path, help="Also write the signed bundle to this file.")
+@click.option("--out", type=PATH, help="Also write the signed bundle to this file.")
 @dry_run
 @as_json
 @pass_app
@@ -1119,7 +1138,7 @@ def bundle() -> None:
 
 
 @bundle.command("inspect")
-@click.argument("file", type=Path)
+@click.argument("file", type=PATH)
 @keys_option
 @as_json
 @pass_app
@@ -1138,7 +1157,7 @@ def bundle_inspect(app: App, file: Path, keys_file: Path | None) -> None:
 
 
 @bundle.command("verify")
-@click.argument("file", type=Path)
+@click.argument("file", type=PATH)
 @keys_option
 @click.option("--at", type=Instant(), metavar="WHEN", help="Valid then?  [default: now]")
 @click.option("--digest", metavar="SHA256", help="Also require this digest.")
@@ -1173,7 +1192,7 @@ def bundle_verify(
 @bundle.command("export")
 @click.argument("bundle_name", metavar="BUNDLE", type=BUNDLE)
 @sequence_option
-@click.option("--out", type=Path, required=True)
+@click.option("--out", type=PATH, required=True)
 @as_json
 @pass_app
 def bundle_export(app: App, bundle_name: str, sequence: int | None, out: Path) -> None:
@@ -1192,9 +1211,9 @@ def bundle_export(app: App, bundle_name: str, sequence: int | None, out: Path) -
 @click.argument("location")
 @keys_option
 @click.option("--unsigned", is_flag=True, help="Check no signatures: a place only you can write.")
-@click.option("--state", type=Path, required=True, help="Folder that remembers what was accepted.")
+@click.option("--state", type=PATH, required=True, help="Folder that remembers what was accepted.")
 @click.option("--name", help="The bundle expected.  [default: the first one seen]")
-@click.option("--out", type=Path, help="Also write the bundle to this file.")
+@click.option("--out", type=PATH, help="Also write the bundle to this file.")
 @as_json
 @pass_app
 def pull(
@@ -1249,7 +1268,7 @@ def generate(prompt: str, **options: Any) -> None:
 
 
 @cli.command()
-@click.argument("picture", type=Path)
+@click.argument("picture", type=PATH)
 @click.argument("instruction")
 @_picture_options
 def edit(picture: Path, instruction: str, **options: Any) -> None:
@@ -1265,7 +1284,7 @@ def edit(picture: Path, instruction: str, **options: Any) -> None:
 
 
 @cli.command()
-@click.option("--out", type=Path, default=Path("demo"), show_default=True)
+@click.option("--out", type=PATH, default=Path("demo"), show_default=True)
 @seed_option
 def demo(out: Path, seed: int) -> None:
     """Show everything on the testbed, in a temporary registry; writes OUT/sheet.png.
@@ -1376,12 +1395,16 @@ def policy_show(app: App) -> None:
 
 
 @policy.command("set")
-@click.option("--approvals", type=click.IntRange(0), help="That a version needs; 0 for one person.")
+@click.option(
+    "--approvals", type=click.IntRange(0, LARGEST), help="That a version needs; 0 for one person."
+)
 @click.option(
     "--self-approval/--no-self-approval", default=None, help="Whether an author's own counts."
 )
 @click.option(
-    "--signatures", type=click.IntRange(0), help="That a release needs before it goes live."
+    "--signatures",
+    type=click.IntRange(0, LARGEST),
+    help="That a release needs before it goes live.",
 )
 @click.option(
     "--max-shrink",
@@ -1467,7 +1490,7 @@ def key_add(app: App, name: str, file: Path) -> None:
 @click.option("--add", multiple=True, metavar="NAME", help="List this key; repeat it.")
 @click.option("--remove", multiple=True, metavar="NAME", help="Take it off; it may come back.")
 @click.option("--revoke", multiple=True, metavar="NAME", help="Never trust it again.")
-@click.option("--threshold", type=click.IntRange(1), help="How many keys must sign a bundle.")
+@click.option("--threshold", type=NUMBER, help="How many keys must sign a bundle.")
 @key_option
 @yes
 @dry_run
@@ -1535,7 +1558,7 @@ def audit() -> None:
 
 
 @audit.command("log")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--limit", type=NUMBER, default=20, show_default=True)
 @click.option("--subject", help="Only about this, as pistol, pistol@2 or policy#3.")
 @click.option("--since", type=Instant(), metavar="WHEN", help="Only from then on.")
 @as_json
@@ -2186,7 +2209,11 @@ def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; each error is one line on stderr and an exit code."""
     try:
-        code = cli.main(arguments, prog_name="uvr-registry", standalone_mode=False)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        for argument in given:  # databases and JSON hold UTF-8 alone
+            if not _is_utf8(argument):
+                raise click.UsageError(f"'{argument}' is not UTF-8 text.")
+        code = cli.main(given, prog_name="uvr-registry", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = error.exit_code
@@ -2209,14 +2236,27 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _usage(error: click.UsageError) -> str:
     if isinstance(error, click.NoSuchOption) and error.option_name in ("--home", "--actor"):
         return f"{error.option_name} goes before the command."
     return error.format_message()
 
 
+def _printable(text: str) -> str:
+    """Show what would move the cursor, or hide or reorder text, as an escape instead."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def _fail(message: str, code: int) -> int:
-    click.echo(f"Error: {message}", err=True)
+    click.echo(f"Error: {_printable(message)}", err=True)
     return code
 
 

@@ -13,10 +13,14 @@ class UVRError(Exception):
     exit_code: ClassVar[int] = 1
 
 
-class DefinitionError(UVRError):
-    """A concept definition is not valid: which file, line and field, and what is allowed."""
+class InputError(UVRError, ValueError):
+    """A value is not allowed: what was found, and what is expected."""
 
     exit_code: ClassVar[int] = 2
+
+
+class DefinitionError(InputError):
+    """A concept definition is not valid: which file, line and field, and what is allowed."""
 
 
 class NotFoundError(UVRError):

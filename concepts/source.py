@@ -25,6 +25,7 @@ from concepts.bundle import MAX_BYTES, Bundle, read_bundle
 from concepts.digest import sha256
 from concepts.errors import (
     ExpiredError,
+    InputError,
     NotFoundError,
     RollbackError,
     UVRError,
@@ -130,7 +131,9 @@ class BundleSource:
         if stale not in STALE_POLICIES:
             raise ValueError(f"stale is {stale!r}, allowed: {', '.join(STALE_POLICIES)}")
         if name is not None and not SLUG.fullmatch(name):
-            raise ValueError(f"{name!r} is not the name of a bundle")
+            raise InputError(
+                f"{name!r} is not the name of a bundle: lower-case words joined by hyphens."
+            )
         self._location = parse_location(location, max_bytes, timeout)
         self._state = TrustState(Path(state) / (name or location_key(self._location)))
         self._accepted = Accepted(name=name or "", keys=_key_list(keys))

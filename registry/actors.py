@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from concepts.errors import ConflictError, NotFoundError, PolicyError, did_you_mean
+from concepts.errors import ConflictError, InputError, NotFoundError, PolicyError, did_you_mean
 from registry.models import Actor, PolicyRow
 
 if TYPE_CHECKING:
     from registry.registry import Registry
 
 ROLES = ("admin", "auditor", "curator", "publisher", "reviewer")
+MAX_NAME = 128
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,8 @@ def _info(row: Actor) -> ActorInfo:
 
 
 def _name(name: str) -> str:
-    if not name.strip() or len(name) > 128:
-        raise ValueError("an actor's name has 1 to 128 characters")
+    if not name.strip() or len(name) > MAX_NAME:
+        raise InputError(f"An actor's name has 1 to {MAX_NAME} characters, not {len(name)}.")
     return name
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from concepts.errors import DefinitionError
+from concepts.errors import InputError
 from concepts.instant import now, parse_instant
 from registry.models import AnchorSetRow, VersionAnchors
 
@@ -58,7 +58,7 @@ def collect(
         dry_run: Only tell what would go.
 
     Raises:
-        DefinitionError: If the grace period cannot be read.
+        InputError: If the grace period cannot be read.
     """
     check_grace(grace)
     store = registry.store
@@ -89,14 +89,14 @@ def named_blobs(opened: Session) -> set[str]:
 
 
 def check_grace(grace: str) -> None:
-    """Refuse what is no length of time; DefinitionError says what is."""
+    """Refuse what is no length of time; InputError says what is."""
     try:
         parse_instant(grace)
         valid = grace.strip()[-1] in "dhm"  # An instant is none.
     except (ValueError, IndexError):
         valid = False
     if not valid:
-        raise DefinitionError(f"The grace period is '{grace}', a time such as 24h or 7d is meant.")
+        raise InputError(f"The grace period is '{grace}', a time such as 24h or 7d is meant.")
 
 
 def _is_old(path: Path, grace: str, present: str) -> bool:

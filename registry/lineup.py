@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from concepts.errors import (
     ConflictError,
-    DefinitionError,
+    InputError,
     NotFoundError,
     PolicyError,
     did_you_mean,
@@ -92,7 +92,7 @@ def change(opened: Session, chosen: Sequence[Chosen], changes: Changes, at: str)
 
     Raises:
         NotFoundError: For a concept that is not a member, a mode or a space that there is not.
-        DefinitionError: For a value that cannot be.
+        InputError: For a value that cannot be.
     """
     slugs = [item.concept.slug for item in chosen]
     for slug in {**changes.modes, **changes.thresholds, **changes.disabled}:
@@ -260,7 +260,7 @@ def _thresholds(opened: Session, item: Chosen, asked: Any) -> Mapping[str, float
     where = ", ".join(sorted({f"{space.model} {space.task}" for space in spaces}))
     if not isinstance(asked, Mapping):
         if len(spaces) != 1:
-            raise DefinitionError(
+            raise InputError(
                 f"'{item.concept.slug}' has anchors of {where}: give one threshold for each task."
             )
         asked = {spaces[0].digest: asked}
@@ -270,7 +270,7 @@ def _thresholds(opened: Session, item: Chosen, asked: Any) -> Mapping[str, float
         if not fits:
             raise NotFoundError(f"'{item.concept.slug}' has no anchors of '{name}', only {where}.")
         if len(fits) > 1:
-            raise DefinitionError(
+            raise InputError(
                 f"'{item.concept.slug}' has anchors of {where}: name a space by its digest."
             )
         found.pop(fits[0], None)
@@ -283,15 +283,15 @@ def _threshold(item: Chosen, value: object) -> float:
     try:
         return check_threshold(value)
     except ValueError as error:
-        raise DefinitionError(f"'{item.concept.slug}': {error}.") from error
+        raise InputError(f"'{item.concept.slug}': {error}.") from error
 
 
 def future(what: str, text: str, at: str) -> str:
-    """Return an instant that must lie ahead; DefinitionError otherwise."""
+    """Return an instant that must lie ahead; InputError otherwise."""
     try:
         instant = parse_instant(text, now=at)
     except ValueError as error:
-        raise DefinitionError(f"{what.capitalize()}: {error}.") from error
+        raise InputError(f"{what.capitalize()}: {error}.") from error
     if instant <= at:
-        raise DefinitionError(f"{what.capitalize()} {instant} lies in the past. Name a later time.")
+        raise InputError(f"{what.capitalize()} {instant} lies in the past. Name a later time.")
     return instant

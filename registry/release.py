@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from concepts.digest import canonical_json
 from concepts.errors import (
     ConflictError,
-    DefinitionError,
+    InputError,
     NotFoundError,
     PolicyError,
     did_you_mean,
@@ -296,7 +296,7 @@ def _bundle_row(unit: Work, name: str) -> BundleRow:
     try:
         check_name(name)
     except ValueError as error:
-        raise DefinitionError(
+        raise InputError(
             f"Bundle name '{name}' is not valid; allowed: lower-case words joined by hyphens."
         ) from error
     row = unit.session.scalars(select(BundleRow).filter_by(name=name)).first()

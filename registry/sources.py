@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from concepts.digest import is_digest
-from concepts.errors import NotFoundError, PolicyError
+from concepts.errors import InputError, NotFoundError, PolicyError
 from concepts.instant import is_instant
 from registry.models import AnchorSetRow, Concept, ConceptVersion, SourceRefRow, VersionAnchors
 from registry.reading import find_concept
@@ -46,7 +46,7 @@ class SourceRef:
         for name in ("origin", "legal_basis"):
             value = getattr(self, name)
             if not isinstance(value, str) or not value.strip():
-                raise ValueError(f"a source needs its {name}")
+                raise InputError(f"A source needs its {name.replace('_', ' ')}.")
         if self.retain_until is not None and not is_instant(self.retain_until):
             raise ValueError(
                 f"retain_until is {self.retain_until!r}, expected an instant such as "

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from concepts.errors import InputError
 from registry import actors, audit
 from registry.db import session
 from registry.store import BlobStore
@@ -70,7 +71,7 @@ def work(
         PolicyError: The registry has actors and this one is not active or lacks the role.
     """
     if not actor.strip():
-        raise ValueError("actor must name who makes the change")
+        raise InputError("The actor must be named: who makes the change?")
     blobs = NewBlobs(store)
     with session(engine, write=True, keep=not dry_run) as opened:
         try:

@@ -45,8 +45,11 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The registry's folder; its database is PostgreSQL where a test asks for that."""
     monkeypatch.delenv("UVR_DATABASE_URL", raising=False)
+    if getattr(request, "param", "sqlite") == "postgresql":
+        monkeypatch.setenv("UVR_DATABASE_URL", request.getfixturevalue("postgres_url"))
     monkeypatch.setenv("UVR_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("UVR_ACTOR", "tester")
     monkeypatch.chdir(tmp_path)
