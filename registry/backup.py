@@ -10,6 +10,7 @@ The file is a ZIP archive without compression, written and read as a stream:
 
 from __future__ import annotations
 
+import secrets
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,9 +30,11 @@ from registry.actors import policy_row
 from registry.chain import Head, check_chain
 from registry.db import HEAD, VERSION_TABLE, connect, database_url, transaction
 from registry.gc import named_blobs
+from registry.home import bind_home, make_home, require_home_of
 from registry.models import Base
 from registry.registry import Registry
 from registry.store import CHUNK, BlobStore
+from registry.work import NewBlobs, kept_blobs
 
 FORMAT = "uvr-backup/1"
 MAX_LINE = 64 << 20
@@ -52,6 +55,7 @@ class BackupInfo:
         blobs: Number of blobs.
         events: Number of the newest audit event.
         digest: That event's digest.
+        problems: What the doctor finds in it; a restored registry has the same.
     """
 
     path: str
@@ -61,6 +65,7 @@ class BackupInfo:
     blobs: int
     events: int
     digest: str
+    problems: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -70,6 +75,8 @@ class BackupInfo:
 def backup(registry: Registry, path: Path, progress: Progress | None = None) -> BackupInfo:
     """Write one snapshot of a registry to a file; each blob is verified on its way.
 
+    A registry that the doctor finds fault with is backed up all the same, and the file says so.
+
     Args:
         registry: Whose.
         path: The file; an older one is replaced once the new one is whole.
@@ -77,12 +84,14 @@ def backup(registry: Registry, path: Path, progress: Progress | None = None) -> 
 
     Raises:
         VerificationError: If the audit chain is broken, or a blob is damaged or missing.
+        ConflictError: If the file is a part of the registry itself.
         UVRError: If the file cannot be written.
     """
     path = Path(path)
+    _refuse_own_files(registry, path)
     with _writing(path) as archive, registry.read() as opened:
         blobs = sorted(named_blobs(opened))
-        info = _describe(opened, path, len(blobs))
+        info = _describe(opened, registry.store, path, len(blobs))
         about = {"format": FORMAT, **info.to_dict()}
         del about["path"]
         with _entry(archive, "backup.json") as entry:
@@ -108,7 +117,7 @@ def restore(
     actor: str = "uvr-registry",
     progress: Progress | None = None,
 ) -> Registry:
-    """Make a registry from a backup; it is there in full, verified, or not at all.
+    """Make a registry from a backup; it is there in full, verified, or there is none.
 
     It keeps its id, so that its releases give the same bundle files, and its audit trail goes on
     with an event that tells of the restoring.
@@ -122,40 +131,51 @@ def restore(
 
     Raises:
         NotFoundError: If there is no such backup.
-        ConflictError: If there is a registry already.
+        ConflictError: If there is a registry already, or the folder is another one's.
         SchemaError: If the backup is of another schema.
-        VerificationError: If anything in it is damaged or missing.
+        VerificationError: If anything in it is damaged or missing, beside what it says itself.
     """
     home = Path(home)
     with _reading(Path(path)) as archive:
         about = _about(archive)
+        require_home_of(home, about["registry"])
         engine = connect(database_url(home, url))
-        try:
-            (home / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UVRError(f"Cannot make a registry at '{home}': {error.strerror}.") from error
+        make_home(home)
         registry = Registry(home, engine)
         with transaction(engine, write=True) as connection:
             _refuse_existing(connection, home)
             _load_tables(connection, archive, about["tables"])
             with Session(connection) as opened:
-                _load_blobs(opened, registry.store, archive, progress)
-                _verify(opened, registry.store, about)
+                with kept_blobs(opened, registry.store) as blobs:
+                    _load_blobs(opened, blobs, archive, progress)
+                    _verify(opened, registry.store, about)
                 audit.record(
                     opened, "registry.restore", about["registry"], actor=actor,
                     at=audit.clock(opened), events=about["events"], digest=about["digest"],
                 )  # fmt: skip
+    bind_home(home, about["registry"])
     return registry
 
 
-def _describe(opened: Session, path: Path, blobs: int) -> BackupInfo:
+def _refuse_own_files(registry: Registry, path: Path) -> None:
+    """Refuse to write a backup over the registry that it is made of."""
+    place, home = path.resolve(), registry.home.resolve()
+    database = registry.engine.url.database if registry.engine.dialect.name == "sqlite" else None
+    files = {Path(f"{database}{end}").resolve() for end in ("", "-wal", "-shm", "-journal")}
+    inside = any(place.is_relative_to(home / folder) for folder in ("blobs", "index"))
+    if inside or (database and place in files):
+        raise ConflictError(f"'{path}' is a part of the registry. Back it up to another place.")
+
+
+def _describe(opened: Session, store: BlobStore, path: Path, blobs: int) -> BackupInfo:
     head = check_chain(opened)
     counts = {
         table.name: opened.execute(select(func.count()).select_from(table)).scalar_one()
         for table in Base.metadata.sorted_tables
     }
     registry_id = policy_row(opened).registry_id
-    return BackupInfo(str(path), registry_id, HEAD, counts, blobs, head.number, head.digest)
+    found = _problems(opened, store)
+    return BackupInfo(str(path), registry_id, HEAD, counts, blobs, head.number, head.digest, found)
 
 
 def _rows(opened: Session, table: Table) -> Iterator[dict[str, Any]]:
@@ -167,11 +187,12 @@ def _rows(opened: Session, table: Table) -> Iterator[dict[str, Any]]:
 @contextmanager
 def _writing(path: Path) -> Iterator[zipfile.ZipFile]:
     """Write an archive beside its place, and put it there once it is whole and on disk."""
-    partial = path.with_name(f".{path.name}.partial")
+    # Each writer has a name of its own: two that shared one would mix their bytes.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
         check_writable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        with zipfile.ZipFile(partial, "x", zipfile.ZIP_STORED) as archive:
             yield archive
         sync(partial)
         partial.replace(path)
@@ -214,7 +235,7 @@ def _about(archive: zipfile.ZipFile) -> dict[str, Any]:
         raise VerificationError("This is not a backup: it has no backup.json.")
     with archive.open("backup.json") as file:
         about = strict_json(file.read(MAX_ABOUT), "backup's description")
-    names = {"format", "registry", "schema", "tables", "blobs", "events", "digest"}
+    names = {"format", "registry", "schema", "tables", "blobs", "events", "digest", "problems"}
     if not isinstance(about, dict) or set(about) != names or about["format"] != FORMAT:
         raise VerificationError(f"This is not a backup of format '{FORMAT}'.")
     if about["schema"] != HEAD:
@@ -288,14 +309,14 @@ def _continue_numbers(connection: Connection) -> None:
 
 
 def _load_blobs(
-    opened: Session, store: BlobStore, archive: zipfile.ZipFile, progress: Progress | None
+    opened: Session, blobs: NewBlobs, archive: zipfile.ZipFile, progress: Progress | None
 ) -> None:
     held = [name.removeprefix("blobs/") for name in archive.namelist() if name[:6] == "blobs/"]
     if set(held) != named_blobs(opened) or not all(map(is_digest, held)):
         raise VerificationError("The backup is corrupt: its blobs are not those that rows name.")
     for done, digest in enumerate(held, 1):
         with _open(archive, f"blobs/{digest}") as file:
-            store.write(digest, iter(partial(file.read, CHUNK), b""))
+            blobs.write(digest, iter(partial(file.read, CHUNK), b""))
         if progress:
             progress(done, len(held))
 
@@ -308,14 +329,18 @@ def _open(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
 
 
 def _verify(opened: Session, store: BlobStore, about: dict[str, Any]) -> None:
-    from registry.doctor import check_content  # noqa: PLC0415 (its parts are needed here only)
-
     head = check_chain(opened)
     if head != Head(about["events"], about["digest"], head.at):
         raise VerificationError("The backup is corrupt: its audit trail does not end as it says.")
     if policy_row(opened).registry_id != about["registry"]:
         raise VerificationError("The backup is corrupt: it is of another registry than it says.")
-    problems = [line for check in check_content(opened, store) for line in check.problems]
+    problems = [found for found in _problems(opened, store) if found not in about["problems"]]
     if problems:
         more = f" ({len(problems) - 1} more)" if problems[1:] else ""
         raise VerificationError(f"The backup is corrupt: {problems[0]}{more}")
+
+
+def _problems(opened: Session, store: BlobStore) -> tuple[str, ...]:
+    from registry.doctor import check_content  # noqa: PLC0415 (its parts are needed here only)
+
+    return tuple(line for check in check_content(opened, store) for line in check.problems)

@@ -28,6 +28,7 @@ from registry.versions import (
     refuse_other_category,
     scoring_row,
     stored_scorer,
+    wrote_before,
 )
 from registry.work import Work
 
@@ -68,7 +69,10 @@ def edit_version(
     if definition is not None and concept.definition == version.definition:
         define(unit, concept, definition)
     version.definition, version.content_digest = text, digest
-    version.authors = join_authors(unit.actor, *authors_of(version))
+    version.authors = join_authors(
+        unit.actor, *authors_of(version),
+        *wrote_before(unit.session, [anchors.digest for anchors, _ in collections]),
+    )  # fmt: skip
     unit.session.flush()
     _replace_rows(unit, version, entries, edited, collections)
 
@@ -130,6 +134,8 @@ def _replace_rows(
         if scorer is not None:
             added.append(Scoring(entry.space.id, entry.anchor_set.id, *stored_scorer(unit, scorer)))
         if scorer is not None or entry.space.id not in kept:
+            # No row names it any more, but a reader of an older snapshot still does.
+            unit.blobs.store.touch(entry.row.scorer_blob)
             unit.session.delete(entry.row)
     # Else the ORM would make one update of a deletion and an insertion under the same key.
     unit.session.flush()

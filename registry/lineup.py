@@ -29,6 +29,7 @@ from registry.reading import find_concept, stored_anchors
 from registry.review import approve_on_release
 from registry.work import Work
 
+NEVER = "~"  # sorts after every instant
 UNAPPROVED = ("draft", "in_review")  # released only where the policy asks for no approvals
 
 
@@ -50,10 +51,9 @@ class Chosen:
             self.thresholds, self.disabled_until,
         )  # fmt: skip
 
-    def enforced_at(self, instant: str) -> bool:
-        """Whether the concept is regulated at an instant."""
-        disabled = self.disabled_until is not None and instant < self.disabled_until
-        return self.mode == "enforce" and not disabled
+    def enforced_from(self, at: str) -> str:
+        """The instant, from the present on, when the concept is regulated; ``NEVER``."""
+        return max(at, self.disabled_until or at) if self.mode == "enforce" else NEVER
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def approve(unit: Work, chosen: Sequence[Chosen]) -> list[str]:
 def check_shrink(
     before: Sequence[Chosen], after: Sequence[Chosen], at: str, max_share: float | None
 ) -> list[str]:
-    """Return the concepts that are no longer enforced.
+    """Return the concepts that are no longer enforced, or later than they would have been.
 
     Args:
         before: Members of the release before.
@@ -137,15 +137,17 @@ def check_shrink(
     Raises:
         PolicyError: If more than that would go, or all would.
     """
-    enforced = {item.concept.slug for item in before if item.enforced_at(at)}
-    left = {item.concept.slug for item in after if item.enforced_at(at)}
-    lost = sorted(enforced - left)
-    emptied = not after or (bool(enforced) and not left)
+    enforced, left = (
+        {item.concept.slug: item.enforced_from(at) for item in members if item.mode == "enforce"}
+        for members in (before, after)
+    )
+    lost = sorted(slug for slug, since in enforced.items() if left.get(slug, NEVER) > since)
+    emptied = not after or (at in enforced.values() and at not in left.values())
     if max_share is not None and (emptied or len(lost) > max_share * len(enforced)):
         raise PolicyError(
-            f"{len(lost)} of {len(enforced)} enforced concepts would no longer be enforced: "
-            f"{', '.join(lost) or 'nothing is left to release'}. Allow the release to shrink "
-            "(--allow-shrink) if that is what you want."
+            f"{len(lost)} of {len(enforced)} enforced concepts would no longer be enforced, or "
+            f"only later: {', '.join(lost) or 'nothing is left to release'}. Allow the release to "
+            "shrink (--allow-shrink) if that is what you want."
         )
     return lost
 

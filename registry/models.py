@@ -94,7 +94,7 @@ class Concept(Base):
     category: Mapped[str] = mapped_column(String(32))
     definition: Mapped[str] = mapped_column(Text)
     definition_digest: Mapped[str] = mapped_column(Digest)
-    defined_by: Mapped[str] = mapped_column(Text, server_default="")
+    defined_by: Mapped[str] = mapped_column(Text, server_default="[]")  # JSON, sorted
     created_at: Mapped[str] = mapped_column(Instant)
     created_by: Mapped[str] = mapped_column(Text)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -15,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from concepts.anchors import AnchorSet, AnchorSpace, Scorer
 from concepts.definition import ConceptDefinition
-from concepts.errors import NotFoundError, UVRError
+from concepts.errors import NotFoundError
 from registry import reading, release, versions
 from registry.actors import Actors
 from registry.channels import Channels
@@ -27,6 +26,7 @@ from registry.db import (
     require_head,
     session,
 )
+from registry.home import bind_home, make_home, registry_id, require_home_of
 from registry.info import (
     ConceptDetail,
     ConceptInfo,
@@ -92,20 +92,18 @@ class Registry:
 
         Raises:
             SchemaError: If the database was made by a newer program.
+            ConflictError: If the folder belongs to another registry.
             UVRError: If the folder or the database cannot be written.
         """
         # Alembic takes half a second to import, which only this command should pay for.
         from registry.migrate import upgrade  # noqa: PLC0415
 
         home = Path(home)
-        try:
-            (home / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            why = "the disk is full" if full else error.strerror
-            raise UVRError(f"Cannot make a registry at '{home}': {why}.") from error
+        make_home(home)
         engine = connect(database_url(home, url))
+        require_home_of(home, registry_id(engine))
         upgrade(engine)
+        bind_home(home, registry_id(engine) or "")
         return cls(home, engine)
 
     @classmethod
@@ -120,10 +118,12 @@ class Registry:
         Raises:
             NotFoundError: If there is none.
             SchemaError: If its schema is older or newer than this program's.
+            ConflictError: If the folder belongs to another registry.
         """
         home = Path(home)
         engine = connect(database_url(home, url))
         require_head(engine, home)
+        require_home_of(home, registry_id(engine))
         return cls(home, engine, dry_run=dry_run)
 
     def read(self) -> AbstractContextManager[Session]:

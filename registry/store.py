@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from concepts.digest import is_digest, sha256
 from concepts.errors import UVRError, VerificationError
+from concepts.files import sync
 
 CHUNK = 1 << 20
 TEMPORARY = ".tmp-"
@@ -42,7 +44,8 @@ class BlobStore:
         path = self.path(digest)
         # An existing blob is read, not trusted: a damaged one is replaced.
         if path.is_file() and sha256(path.read_bytes()) == digest:
-            os.utime(path)  # Garbage collection waits for a grace period from now.
+            self.touch(digest)
+            _sync_names(path)  # Whoever wrote it may have been killed before doing so.
             return digest, False
         new = not path.exists()
         try:
@@ -90,6 +93,11 @@ class BlobStore:
         except OSError as error:
             raise _write_error(error, self.path(digest)) from error
 
+    def touch(self, digest: str) -> None:
+        """Let garbage collection wait for a grace period from now."""
+        with contextlib.suppress(FileNotFoundError):  # The doctor tells of a missing one.
+            os.utime(self.path(digest))
+
     def discard(self, digest: str) -> None:
         """Delete a blob that no row names yet."""
         self.path(digest).unlink(missing_ok=True)
@@ -120,17 +128,13 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
     except BaseException:  # Ctrl-C too must leave no half-written file.
         temporary.unlink(missing_ok=True)
         raise
-    for folder in (path.parent, path.parent.parent):
-        _sync_folder(folder)
+    _sync_names(path)
 
 
-def _sync_folder(folder: Path) -> None:
+def _sync_names(path: Path) -> None:
     # A rename is durable once its folder is on disk.
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    for folder in (path.parent, path.parent.parent):
+        sync(folder)
 
 
 def _checked(digest: str, parts: Iterable[bytes]) -> Iterator[bytes]:

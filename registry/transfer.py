@@ -26,6 +26,7 @@ from concepts.errors import ConflictError, NotFoundError, UVRError, Verification
 from concepts.files import write_file
 from registry.actors import policy_row
 from registry.models import Concept, ConceptVersion
+from registry.quorum import authors_of
 from registry.reading import find_concept, latest_version, stored_anchors
 from registry.versions import (
     add_collection,
@@ -33,6 +34,7 @@ from registry.versions import (
     insert_concept,
     join_authors,
     refuse_other_category,
+    wrote_before,
 )
 from registry.work import Work
 
@@ -145,7 +147,7 @@ def import_concept(
     """Add a concept's versions from a file, as drafts with their content digests.
 
     A concept that exists keeps its own definition for its next version. The importing actor counts
-    as the author of what comes in.
+    as an author of what comes in, beside those who wrote it in this registry.
 
     Raises:
         NotFoundError: If there is no such file.
@@ -272,12 +274,22 @@ def _expect(item: Any, keys: set[str]) -> None:
         raise ValueError(f"a part of it lacks or adds keys to {sorted(keys)}")
 
 
+def _authors(unit: Work, concept: Concept, item: _Version) -> str:
+    """Return who wrote a version as far as this registry knows: words and anchors come back."""
+    same = select(ConceptVersion).filter_by(concept_id=concept.id, definition=item.definition)
+    known = {name for version in unit.session.scalars(same) for name in authors_of(version)}
+    if concept.definition == item.definition:
+        known |= set(json.loads(concept.defined_by))
+    sets = [entry.anchors.digest for entry in item.collections]
+    return join_authors(unit.actor, *known, *wrote_before(unit.session, sets))
+
+
 def _add_version(unit: Work, concept: Concept, item: _Version) -> int:
     latest = latest_version(unit.session, concept)
     row = ConceptVersion(
         concept_id=concept.id, number=latest.number + 1 if latest else 1, state="draft",
         definition=item.definition, content_digest=item.content_digest,
-        authors=join_authors(unit.actor), created_at=unit.at, created_by=unit.actor,
+        authors=_authors(unit, concept, item), created_at=unit.at, created_by=unit.actor,
     )  # fmt: skip
     unit.session.add(row)
     unit.session.flush()

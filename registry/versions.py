@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -92,31 +92,34 @@ def add_version(
             f"The definition of '{concept.slug}' is not the one its anchors were collected with; "
             "it changed meanwhile. Collect them again."
         )
-    latest = latest_version(unit.session, concept)
+    opened = unit.session
+    latest = latest_version(opened, concept)
     # What was revoked must not come back under another number.
-    base = latest_version(unit.session, concept, revoked=False)
-    kept = kept_anchors(unit.session, base, collections) if base else []
+    base = latest_version(opened, concept, revoked=False)
+    kept = kept_anchors(opened, base, collections) if base else []
     digest = content_digest(
         concept.definition, [*map(new_content, collections), *(entry.content for entry in kept)]
     )
-    refuse_duplicate(unit.session, concept, digest)
-    # Whoever wrote what is carried over wrote a part of this version too.
-    earlier = authors_of(base) if base and kept else ()
+    refuse_duplicate(opened, concept, digest)
+    used = [anchors.digest for anchors, _ in collections]
+    used += [entry.anchor_set.digest for entry in kept]
     version = ConceptVersion(
         concept_id=concept.id,
         number=latest.number + 1 if latest else 1,
         state="draft",
         definition=concept.definition,
         content_digest=digest,
-        authors=join_authors(unit.actor, concept.defined_by, *earlier),
+        authors=join_authors(
+            unit.actor, *json.loads(concept.defined_by), *wrote_before(opened, used)
+        ),
         created_at=unit.at,
         created_by=unit.actor,
     )
-    unit.session.add(version)
-    unit.session.flush()
+    opened.add(version)
+    opened.flush()
     sets = [add_collection(unit, version, *collection) for collection in collections]
     for entry in kept:
-        unit.session.add(scoring_row(version, entry.row))
+        opened.add(scoring_row(version, entry.row))
     add_sources(unit, sets, sources)
     unit.record("version.add", f"{concept.slug}@{version.number}", content_digest=digest)
     return version
@@ -140,11 +143,11 @@ def new_content(collection: Collection) -> dict[str, str]:
 
 
 def define(unit: Work, concept: Concept, definition: ConceptDefinition) -> None:
-    """Give a concept another definition, by the actor."""
+    """Give a concept another definition; whoever wrote earlier ones may have words in it still."""
     concept.name, concept.category = definition.name, definition.category
     concept.definition = definition_json(definition)
     concept.definition_digest = definition.digest
-    concept.defined_by = unit.actor
+    concept.defined_by = join_authors(unit.actor, *json.loads(concept.defined_by or "[]"))
 
 
 def definition_json(definition: ConceptDefinition) -> str:
@@ -155,6 +158,20 @@ def definition_json(definition: ConceptDefinition) -> str:
 def join_authors(*names: str) -> str:
     """Return authors as rows hold them: sorted, each once."""
     return canonical_json(sorted({name for name in names if name})).decode()
+
+
+def wrote_before(opened: Session, anchor_sets: Iterable[str]) -> set[str]:
+    """Return the authors of all versions that hold some anchor sets, named by digest.
+
+    Whoever collected anchors stays their author, whoever brings them in again.
+    """
+    query = (
+        select(ConceptVersion)
+        .join(VersionAnchors, VersionAnchors.version_id == ConceptVersion.id)
+        .join(AnchorSetRow, AnchorSetRow.id == VersionAnchors.anchor_set_id)
+        .where(AnchorSetRow.digest.in_(list(anchor_sets)))
+    )
+    return {name for version in opened.scalars(query) for name in authors_of(version)}
 
 
 def kept_anchors(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from concepts.errors import InputError
@@ -19,8 +20,8 @@ from registry.store import BlobStore
 class NewBlobs:
     """Blobs of one unit of work; on an error or in a dry run, the ones that were new are deleted.
 
-    Deleting is safe because the write lock is held: no other writer can have named them. A failing
-    commit leaves them to garbage collection for that reason.
+    Deleting is safe while the write lock is held: no other writer can have named them. Where it may
+    be gone, as after a failing commit or a lost connection, they are left to garbage collection.
     """
 
     def __init__(self, store: BlobStore) -> None:
@@ -34,8 +35,15 @@ class NewBlobs:
             self.new.append(digest)
         return digest
 
+    def write(self, digest: str, parts: Iterable[bytes]) -> None:
+        """Store a blob from its parts."""
+        new = digest not in self.store
+        self.store.write(digest, parts)
+        if new:
+            self.new.append(digest)
+
     def discard(self) -> None:
-        """Delete those that were not there before."""
+        """Delete those that were not there before; the caller holds the write lock."""
         for digest in self.new:
             self.store.discard(digest)
 
@@ -72,14 +80,35 @@ def work(
     """
     if not actor.strip():
         raise InputError("The actor must be named: who makes the change?")
+    with (
+        session(engine, write=True, keep=not dry_run) as opened,
+        kept_blobs(opened, store, dry_run=dry_run) as blobs,
+    ):
+        actors.require(opened, actor, role)
+        yield Work(opened, blobs, actor, audit.clock(opened))
+        opened.flush()
+
+
+@contextmanager
+def kept_blobs(opened: Session, store: BlobStore, *, dry_run: bool = False) -> Iterator[NewBlobs]:
+    """Give the blobs of a session that holds the write lock; on an error the new ones go."""
     blobs = NewBlobs(store)
-    with session(engine, write=True, keep=not dry_run) as opened:
-        try:
-            actors.require(opened, actor, role)
-            yield Work(opened, blobs, actor, audit.clock(opened))
-            opened.flush()
-        except BaseException:
+    try:
+        yield blobs
+    except BaseException:
+        if _holds_lock(opened):
             blobs.discard()
-            raise
-        if dry_run:
-            blobs.discard()
+        raise
+    if dry_run:
+        blobs.discard()
+
+
+def _holds_lock(opened: Session) -> bool:
+    """Whether the transaction is still open on the server: the lock ends with the connection."""
+    try:
+        opened.connection().exec_driver_sql("SELECT 1")
+    except DBAPIError as error:
+        return not error.connection_invalidated  # A failed transaction holds it until rolled back.
+    except SQLAlchemyError:
+        return False
+    return True

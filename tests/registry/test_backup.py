@@ -120,6 +120,41 @@ def test_a_backup_goes_only_where_no_registry_is(filled, tmp_path):
         restore(tmp_path / "none.zip", tmp_path / "other")
 
 
+@pytest.mark.parametrize("name", ["registry.db", "registry.db-wal", "blobs/all.zip", "index/a"])
+def test_a_backup_never_goes_over_the_registry(filled, name):
+    if filled.engine.dialect.name == "postgresql" and name.startswith("registry.db"):
+        name = "blobs/sha256/x"
+    before = contents(filled)
+    with pytest.raises(ConflictError, match="a part of the registry"):
+        backup(filled, filled.home / name)
+    assert contents(filled) == before
+
+
+def test_backups_to_one_file_at_once_do_not_mix(filled, tmp_path):
+    path = tmp_path / "all.zip"
+
+    def other(done, _):
+        if done == 1:  # While the first is half-way, another begins and ends.
+            backup(filled, path)
+
+    backup(filled, path, other)
+    assert diagnose(restore(path, tmp_path / "restored")).ok
+    assert [item.name for item in tmp_path.glob(".*")] == []
+
+
+def test_what_the_doctor_finds_is_backed_up_and_told(filled, tmp_path):
+    with transaction(filled.engine, write=True) as connection:
+        triggers.drop(connection)
+        connection.execute(text("UPDATE concept_version SET state = 'in_review' WHERE id = 2"))
+        triggers.create(connection, newest_guards())
+    found = [problem for check in diagnose(filled).checks for problem in check.problems]
+    assert found
+    assert list(backup(filled, tmp_path / "all.zip").problems) == found
+    restored = restore(tmp_path / "all.zip", tmp_path / "restored")
+    after = [problem for check in diagnose(restored).checks for problem in check.problems]
+    assert after == found
+
+
 def test_damage_to_a_backup_leaves_no_registry(filled, tmp_path):
     path = tmp_path / "all.zip"
     backup(filled, path)
@@ -134,6 +169,7 @@ def test_damage_to_a_backup_leaves_no_registry(filled, tmp_path):
         path.write_bytes(bytes(broken))
         with pytest.raises(VerificationError):
             restore(path, home)
+        assert list((home / "blobs").rglob("??/*")) == []
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(VerificationError, match="is corrupt"):
         restore(path, home)

@@ -2,7 +2,7 @@ import pytest
 
 from concepts.errors import (
     ConflictError,
-    DefinitionError,
+    InputError,
     NotFoundError,
     PolicyError,
     VerificationError,
@@ -114,7 +114,7 @@ def test_nothing_was_live_before_the_first_move(released):
     for read in (released.channels.live, released.channels.history):
         with pytest.raises(NotFoundError, match=r"No channel 'prd'\. Did you mean 'prod'"):
             read("prd")
-    with pytest.raises(DefinitionError, match="'yesterday' is not an instant"):
+    with pytest.raises(InputError, match="'yesterday' is not an instant"):
         released.channels.live("prod", "yesterday")
 
 
@@ -129,7 +129,7 @@ def test_a_channel_keeps_its_bundle_and_moves_only_elsewhere(released):
         released.channels.move("prod", "policy", 9, actor="bob")
     with pytest.raises(NotFoundError, match="Did you mean 'policy'"):
         released.channels.move("prod", "polic", actor="bob")
-    with pytest.raises(DefinitionError, match="lower-case words"):
+    with pytest.raises(InputError, match="lower-case words"):
         released.channels.move("Prod!", "policy", actor="bob")
     assert len(released.channels.history("prod")) == 1
 

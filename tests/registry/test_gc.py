@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from concepts.errors import DefinitionError, PolicyError
+from concepts.errors import InputError, PolicyError
 from registry.gc import collect as collect_garbage
 from registry.gc import named_blobs
 from registry.registry import Registry
@@ -38,6 +38,14 @@ def test_only_old_blobs_that_no_row_names_go(filled):
     assert (found.blobs, found.bytes, found.kept, found.temporaries) == ((old,), 3, 1, 0)
     assert blobs(filled) == kept | {young}
     assert [event.action for event in filled.audit.events()][-1] == "gc.collect"
+
+
+def test_what_an_edit_leaves_unnamed_has_its_grace_from_then_on(filled, collect):
+    for digest in blobs(filled):
+        os.utime(filled.store.path(digest), (0, 0))
+    filled.review.edit("pistol", actor="ann", collections=[collect(2)])
+    found = collect_garbage(filled, actor="ann")
+    assert (found.blobs, found.kept) == ((), 1)
 
 
 def test_nothing_to_collect_is_no_event(filled):
@@ -84,7 +92,7 @@ def test_a_blob_that_is_wanted_again_is_young_again(filled):
 
 @pytest.mark.parametrize("grace", ["", "soon", "2026-11-24", "-1h", "3"])
 def test_a_grace_period_is_a_length_of_time(filled, grace):
-    with pytest.raises(DefinitionError, match="such as 24h or 7d"):
+    with pytest.raises(InputError, match="such as 24h or 7d"):
         collect_garbage(filled, actor="ann", grace=grace)
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import text
 from concepts.bundle import lock_digest, locked_members, read_bundle, write_bundle
 from concepts.errors import (
     ConflictError,
-    DefinitionError,
+    InputError,
     MismatchError,
     NotFoundError,
     PolicyError,
@@ -213,7 +213,7 @@ def test_thresholds_go_by_task_or_space(fill, collect):
     assert info.members[0].thresholds == {spaces["t2i"]: 2.5, spaces["edit"]: 3.0}
     info = registry.release("policy", actor="bob", thresholds={"pistol": {"t2i": None}})
     assert info.members[0].thresholds == {spaces["edit"]: 3.0}
-    with pytest.raises(DefinitionError, match="give one threshold for each task"):
+    with pytest.raises(InputError, match="give one threshold for each task"):
         registry.release("policy", actor="bob", thresholds={"pistol": 2.5})
     with pytest.raises(NotFoundError, match="no anchors of 'video', only testbed edit, testbed"):
         registry.release("policy", actor="bob", thresholds={"pistol": {"video": 2.5}})
@@ -226,11 +226,11 @@ def test_thresholds_go_by_task_or_space(fill, collect):
         ({"thresholds": {"bomb": 2.0}}, NotFoundError, "'bomb' is not a member of this release"),
         ({"disabled": {"bomb": "5d"}}, NotFoundError, "'bomb' is not a member of this release"),
         ({"modes": {"pistol": "block"}}, NotFoundError, "Modes: enforce, log, shadow"),
-        ({"thresholds": {"pistol": float("nan")}}, DefinitionError, "must be finite"),
-        ({"thresholds": {"pistol": "2"}}, DefinitionError, "must be a number"),
-        ({"disabled": {"pistol": "soon"}}, DefinitionError, "'soon' is not an instant"),
-        ({"disabled": {"pistol": "2020-01-01"}}, DefinitionError, "lies in the past"),
-        ({"expires": "2020-01-01"}, DefinitionError, "Expires 2020-.* lies in the past"),
+        ({"thresholds": {"pistol": float("nan")}}, InputError, "must be finite"),
+        ({"thresholds": {"pistol": "2"}}, InputError, "must be a number"),
+        ({"disabled": {"pistol": "soon"}}, InputError, "'soon' is not an instant"),
+        ({"disabled": {"pistol": "2020-01-01"}}, InputError, "lies in the past"),
+        ({"expires": "2020-01-01"}, InputError, "Expires 2020-.* lies in the past"),
     ],
 )
 def test_wrong_changes_are_refused_and_leave_nothing(fill, changes, error, message):
@@ -258,7 +258,26 @@ def test_a_release_that_enforces_less_is_refused_unless_asked_for(fill, smaller)
     info = registry.release("policy", actor="bob", allow_shrink=True, **smaller)
     assert info.sequence == 2
     assert registry.audit.events()[-1].details["no_longer_enforced"] == ["pistol"]
-    assert registry.release("policy", ["bomb", "knife"], actor="bob").sequence == 3
+    paused = "disabled" in smaller  # It would be enforced again.
+    again = registry.release("policy", ["bomb", "knife"], actor="bob", allow_shrink=paused)
+    assert again.sequence == 3
+
+
+@pytest.mark.parametrize(
+    "smaller",
+    [
+        {"members": ["bomb", "knife"]},
+        {"modes": {"pistol": "log"}},
+        {"disabled": {"pistol": "3650d"}},
+    ],
+)
+def test_a_paused_concept_counts_as_enforced_from_its_time_on(fill, smaller):
+    registry = fill("bomb", "knife", "pistol")
+    registry.release("policy", actor="bob")
+    registry.release("policy", actor="bob", disabled={"pistol": "1d"}, allow_shrink=True)
+    with pytest.raises(PolicyError, match=r"1 of 3 enforced concepts .* only later: pistol"):
+        registry.release("policy", actor="bob", **smaller)
+    assert registry.release("policy", actor="bob", disabled={"pistol": "1h"}).sequence == 3
 
 
 def test_the_policy_says_how_much_a_release_may_shrink(fill):

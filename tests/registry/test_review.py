@@ -7,6 +7,7 @@ from registry.history import log
 from registry.reading import find_concept, find_version
 from registry.registry import Registry
 from registry.review import approve_on_release
+from registry.transfer import export_concept, import_concept
 
 
 @pytest.fixture
@@ -93,6 +94,24 @@ def test_who_wrote_the_definition_or_carried_anchors_is_an_author(team, define, 
     team.add_concept(define(description="A handgun."), actor="root")
     made = team.add_version("pistol", [collect(1, "edit")], actor="eve")
     assert made.authors == ("ann", "eve", "root")
+
+
+def test_an_author_stays_one_whoever_brings_the_work_in_again(team, define, collect, tmp_path):
+    team.actors.set_policy(actor="root", approvals=1)
+    team.actors.set("eve", actor="root", roles=["curator"])
+    team.add_concept(define(near_misses=("a toy pistol", "a drill")), actor="eve")
+    made = team.add_version("pistol", [collect(2)], actor="eve")
+    assert made.authors == ("ann", "eve")  # Most of the words are ann's.
+    export_concept(team, "pistol", tmp_path / "pistol.uvrc")
+    for number in (1, 2):  # The file's versions are new again.
+        team.review.edit("pistol", number, actor="root", thresholds={"t2i": (9, 1)})
+    assert import_concept(team, tmp_path / "pistol.uvrc", actor="eve").added == (3, 4)
+    assert [version(team, number).authors for number in (3, 4)] == [
+        ("ann", "eve", "root"), ("ann", "eve", "root"),
+    ]  # fmt: skip
+    team.review.submit("pistol", 3, actor="eve")
+    with pytest.raises(PolicyError, match="wrote a part"):
+        team.review.approve("pistol", 3, actor="ann")
 
 
 def test_an_approval_taken_back_by_a_policy_change_does_not_count(team):

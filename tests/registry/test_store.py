@@ -50,6 +50,15 @@ def test_the_bytes_are_on_disk_before_the_name_is(store, monkeypatch):
     assert events == ["sync", "rename", "sync", "sync"]
 
 
+def test_a_name_that_was_there_before_is_on_disk_too(store, monkeypatch):
+    store.put(b"hello")
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+    store.put(b"hello")
+    folder = store.path(sha256(b"hello")).parent
+    assert synced == [folder.stat().st_ino, folder.parent.stat().st_ino]
+
+
 @pytest.mark.parametrize("name", ["../../etc/passwd", "", "A" * 64])
 def test_other_names_are_no_digest(store, name):
     with pytest.raises(ValueError, match="is not a SHA-256"):
