@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import getpass
 import json
+import logging
 import os
 import re
 import sys
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from concepts.bundle import Bundle
     from concepts.definition import ConceptDefinition
     from concepts.keys import KeyList, PrivateKey
+    from registry.gaps import Gap
     from registry.info import ReleaseInfo, VersionInfo
     from registry.registry import Registry
     from registry.sources import SourceRef
@@ -46,12 +48,14 @@ else:
     ParamType = click.ParamType
 
 STOPPED = 130
+OVERLAP = 0.05  # the share of near anchors from which two concepts are worth a word
 LARGEST = 2**31 - 1  # that both databases' integers hold
 INDEX_KINDS = ("flat", "fp16", "rabitq", "ivf")
 MODES = ("enforce", "log", "shadow")
 ROLES = ("admin", "auditor", "curator", "publisher", "reviewer")
 # Control characters, bidirectional overrides, and halves of surrogate pairs.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_DIGEST = re.compile("[0-9a-f]{64}")
 SECTIONS = {
     "Concepts": (
         "init", "add-concept", "concepts", "show", "collect-anchors", "edit-version", "diff",
@@ -110,12 +114,21 @@ class App:
         if self.dry_run:
             click.echo("Dry run: nothing was changed.", err=True)
 
-    def confirm(self, question: str) -> None:
-        """Ask before what cannot be undone; without a terminal only ``--yes`` will do."""
+    def warn(self, text: str) -> None:
+        """Say what went well, and may still not be what was meant."""
+        click.echo(f"Warning: {_printable(text)}", err=True)
+
+    def hint(self, text: str) -> None:
+        """Say what usually comes next, to a person."""
+        if sys.stderr.isatty() and not self.json:
+            click.echo(_printable(text), err=True)
+
+    def confirm(self, question: str, instead: str = "--yes") -> None:
+        """Ask before what cannot be undone; without a terminal an option must answer."""
         if self.yes or self.dry_run:
             return
         if not sys.stdin.isatty():
-            raise click.UsageError(f"{question} There is no terminal to ask on: give --yes.")
+            raise click.UsageError(f"{question} There is no terminal to ask on: give {instead}.")
         click.confirm(question, abort=True, err=True)
 
 
@@ -233,6 +246,7 @@ VERSION = VersionName("slug", _slugs)
 BUNDLE = Named("bundle", lambda registry: {info.bundle for info in registry.releases()})
 CHANNEL = Named("channel", lambda registry: [info.name for info in registry.channels.list()])
 NUMBER = click.IntRange(1, LARGEST)
+SIDE = click.IntRange(16, 8192)
 PATH = PathName(path_type=Path)
 FILE = PathName(dir_okay=False, path_type=Path)
 
@@ -275,8 +289,10 @@ model_option = click.option(
     show_default=True,
     help="'testbed', a folder with a diffusers pipeline, or a repository of the hub.",
 )
-seed_option = click.option("--seed", type=int, default=0, show_default=True)
-steps_option = click.option("--steps", type=NUMBER, help="Inference steps.")
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True
+)
+steps_option = click.option("--steps", type=click.IntRange(1, 1000), help="Inference steps.")
 task_choice = click.Choice(["t2i", "edit"])
 
 
@@ -293,8 +309,8 @@ def _picture_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--heat-map", type=PATH, help="Also draw what matched, as a picture."),
         seed_option,
         steps_option,
-        click.option("--height", type=click.IntRange(16), help="In pixels."),
-        click.option("--width", type=click.IntRange(16), help="In pixels."),
+        click.option("--height", type=SIDE, help="In pixels; a multiple of the model's patch."),
+        click.option("--width", type=SIDE, help="In pixels; a multiple of the model's patch."),
     )
     for option in reversed(options):
         command = option(command)
@@ -342,8 +358,8 @@ def init(app: App) -> None:
     from registry.registry import Registry
 
     home = app.folder()
-    Registry.create(home)
-    click.echo(f"Registry ready at {home}")
+    click.echo(_ready(home, Registry.create(home)))
+    app.hint("Next: uvr-registry add-concept; `concepts --shipped` lists those to begin with.")
 
 
 @cli.command("add-concept")
@@ -354,7 +370,9 @@ def init(app: App) -> None:
 @click.option("--description")
 @click.option("--scope", help="What is covered and what is not.")
 @click.option("--prompt", "prompts", multiple=True, help="Shows the concept; repeat it.")
-@click.option("--near-miss", "near_misses", multiple=True, help="Looks alike; repeat it.")
+@click.option(
+    "--near-miss", "near_misses", multiple=True, help="Looks alike, is allowed; repeat it."
+)
 @click.option("--benign", multiple=True, help="An ordinary prompt; repeat it.")
 @click.option("--edit", "edits", multiple=True, help="An edit instruction; repeat it.")
 @expect_digest
@@ -364,11 +382,14 @@ def init(app: App) -> None:
 def add_concept(app: App, /, source: str | None, expect_digest: str | None, **fields: Any) -> None:
     """Add a concept, or change the definition that its next version uses.
 
-    SOURCE is a YAML file or the name of a definition that ships with the project.
+    SOURCE is a YAML file or the name of a definition that ships with the project. A file has the
+    fields of the flags below; `show --shipped pistol` prints one to begin with. Required are slug,
+    name, category, description, prompts and near_misses.
 
     \b
     Examples:
-      uvr-registry add-concept pistol
+      uvr-registry add-concept testbed-pistol
+      uvr-registry show --shipped pistol > my-character.yaml
       uvr-registry add-concept my-character.yaml
       uvr-registry add-concept --slug red-kite --name "Red kite" --category object \\
         --description "A red kite" --prompt "a red kite" --near-miss "a blue kite"
@@ -377,9 +398,15 @@ def add_concept(app: App, /, source: str | None, expect_digest: str | None, **fi
     if (source is None) == (not given):
         raise click.UsageError("Give a YAML file or a shipped name, or flags such as --slug.")
     definition = _read_definition(source) if source else _definition_from_flags(given)
-    info = app.open().add_concept(definition, actor=app.actor, expect_digest=expect_digest)
-    data = {**asdict(info), "definition_digest": definition.digest}
-    app.show(data, [f"Added {info.slug} ({info.category}): {info.name}"])
+    registry = app.open()
+    created = definition.slug not in {known.slug for known in registry.concepts()}
+    info = registry.add_concept(definition, actor=app.actor, expect_digest=expect_digest)
+    data = {**asdict(info), "definition_digest": definition.digest, "created": created}
+    verb = "Added" if created else "Changed"
+    app.show(data, [f"{verb} {info.slug} ({info.category}): {info.name}"])
+    if not created and info.latest_version:
+        app.hint(f"Version {info.latest_version} keeps the definition that it was made with.")
+    app.hint(f"Next: uvr-registry collect-anchors {info.slug}")
 
 
 @cli.command("concepts")
@@ -407,17 +434,26 @@ def list_concepts(app: App, shipped: bool) -> None:
 
 @cli.command()
 @version_argument
+@click.option("--yaml", "as_yaml", is_flag=True, help="Print the definition, as a file has it.")
+@click.option("--shipped", is_flag=True, help="Print a definition that ships with the project.")
 @as_json
 @pass_app
-def show(app: App, version: tuple[str, int | None]) -> None:
+def show(app: App, version: tuple[str, int | None], as_yaml: bool, shipped: bool) -> None:
     """Show a concept's definition and versions, or one version's scoring.
 
     \b
     Examples:
       uvr-registry show testbed-pistol --json
       uvr-registry show testbed-pistol@2
+      uvr-registry show --shipped pistol > my-character.yaml
     """
     slug, number = version
+    if shipped or as_yaml:
+        if number is not None:
+            raise click.UsageError("--yaml and --shipped print a concept's definition: no @NUMBER.")
+        text = _read_definition(slug) if shipped else app.open().concept(slug).definition
+        app.show(text.to_dict(), _yaml(text).splitlines())
+        return
     detail = app.open().concept(slug)
     if number is not None:
         found = next((item for item in detail.versions if item.number == number), None)
@@ -476,8 +512,9 @@ def collect_anchors(
     """Collect a concept's anchors and make a version of it, a draft.
 
     Without --images, the model draws the definition's prompts (text-to-image); for editing, the
-    testbed brings labelled scenes of its own. Stopping half-way leaves the registry as it was; a
-    concept whose version is refused does not hold up the others. Pictures are never stored: with
+    testbed brings labelled scenes of its own concepts, named testbed-...; it draws nothing else.
+    Stopping half-way leaves the registry as it was; a concept that cannot be collected does not
+    hold up the others. Pictures are never stored: with
     --origin and --legal-basis their hashes are, until `sources forget`.
 
     \b
@@ -493,23 +530,34 @@ def collect_anchors(
     registry = app.open()
     definitions = {slug: registry.concept(slug).definition for slug in slugs}
     collections: dict[str, list[Any]] = {slug: [] for slug in definitions}
+    failed: dict[str, UVRError] = {}
     for task in tasks or (("edit", "t2i") if model == TESTBED else (None,)):
         pipe, profile = load_pipeline(model, task)
         for slug, definition in definitions.items():
-            with _progress(f"{slug} {profile.task}") as progress:
-                asked = _with_prototypes(definition, prototypes)
-                found = collect(pipe, profile, asked, Source(**source), progress)
-            collections[slug].append(found)
+            if tasks and slug in failed:
+                continue
+            try:
+                with _progress(f"{slug} {profile.task}") as progress:
+                    asked = _with_prototypes(definition, prototypes)
+                    found = collect(pipe, profile, asked, Source(**source), progress)
+                collections[slug].append(found)
+            except UVRError as error:  # collecting takes long: the others' anchors are kept
+                failed[slug] = error
     versions: dict[str, VersionInfo] = {}
     refused: list[UVRError] = []
     for slug, collected in collections.items():
-        digest = definitions[slug].digest
+        digest, problem = definitions[slug].digest, failed.get(slug)
+        if problem is not None and (tasks or not collected):
+            refused.append(problem)
+            continue
+        if problem is not None:  # no task was asked for: what can be collected is
+            app.warn(str(problem))
         try:
-            _warn_of_overlaps(registry, slug, collected)
+            _warn_of_overlaps(app, registry, slug, collected)
             versions[slug] = registry.add_version(
                 slug, collected, actor=app.actor, definition_digest=digest, sources=sources
             )
-        except UVRError as error:  # collecting takes long: the other concepts' anchors are kept
+        except UVRError as error:
             refused.append(error)
     if versions:
         lines = [
@@ -518,6 +566,7 @@ def collect_anchors(
             for slug, version in versions.items()
         ]
         app.show({slug: _version_json(version) for slug, version in versions.items()}, lines)
+        app.hint(f"Next: uvr-registry submit {next(iter(versions))}, or release at once.")
     if refused:
         raise type(refused[0])(" ".join(map(str, refused)))
 
@@ -555,7 +604,9 @@ def edit_version(
     """
     if definition is None and not thresholds:
         raise click.UsageError("Nothing to change: give --definition or --threshold.")
-    changed = app.open().review.edit(
+    registry = app.open()
+    reviewed = {item.version for item in registry.review.requests() if item.slug == version[0]}
+    changed = registry.review.edit(
         *version,
         actor=app.actor,
         definition=None if definition is None else _read_definition(definition),
@@ -563,6 +614,8 @@ def edit_version(
         expect_digest=expect_digest,
     )
     app.show(_version_json(changed), _version_lines(changed))
+    if changed.number in reviewed:
+        app.warn("it was in review: approvals given so far no longer count. Submit it again.")
 
 
 @cli.command()
@@ -734,17 +787,20 @@ def submit(app: App, version: tuple[str, int | None], note: str, expect_digest: 
     Example:
       uvr-registry submit testbed-pistol --note "more drawings from the side"
     """
-    registry = app.open()
-    _show_version(
-        app,
-        registry.review.submit(*version, actor=app.actor, note=note, expect_digest=expect_digest),
-    )
+    review = app.open().review
+    done = review.submit(*version, actor=app.actor, note=note, expect_digest=expect_digest)
+    _show_version(app, done)
+    if done.state == "in_review":
+        name = _version_name(done.slug, done.number)
+        digest = done.content_digest
+        app.hint(f"Next, a reviewer: uvr-registry approve {name} --expect-digest {digest}")
 
 
 @cli.command()
 @version_argument
 @reason_option
 @click.option("--break-glass", is_flag=True, help="Approve alone, now; an admin, with --reason.")
+@yes
 @expect_digest
 @dry_run
 @as_json
@@ -756,16 +812,22 @@ def approve(
     break_glass: bool,
     expect_digest: str | None,
 ) -> None:
-    """Approve a version in review; --expect-digest approves only what you looked at.
+    """Approve a version in review: the content that you looked at, named by its digest.
+
+    `reviews` and `show` give the digest. Without --expect-digest this shows what is in review now
+    and asks; --yes approves whatever that is.
 
     \b
     Examples:
-      uvr-registry --actor bob approve testbed-pistol@2
-      uvr-registry approve testbed-pistol --break-glass --reason "incident 12"
+      uvr-registry --actor bob approve testbed-pistol@2 --expect-digest 3e9a...
+      uvr-registry approve testbed-pistol --break-glass --reason "incident 12" --yes
     """
     if break_glass and not reason:
         raise click.UsageError("--break-glass needs --reason.")
-    done = app.open().review.approve(
+    registry = app.open()
+    if expect_digest is None:
+        version, expect_digest = _asked_for_review(app, registry, *version)
+    done = registry.review.approve(
         *version,
         actor=app.actor,
         reason=reason,
@@ -835,9 +897,17 @@ def revoke(
       uvr-registry revoke testbed-pistol@1 --reason "fires on half of all hands" --yes
     """
     app.confirm(f"Revoke {_version_name(*version)} for good?")
-    review = app.open().review
+    registry = app.open()
+    review = registry.review
     done = review.revoke(*version, actor=app.actor, reason=reason, expect_digest=expect_digest)
     _show_version(app, done)
+    for channel in registry.channels.list():
+        held = registry.channels.live(channel.name).release.members
+        if (done.slug, done.number) in {(item.slug, item.version) for item in held}:
+            app.warn(
+                f"it is still live in channel '{channel.name}', in release {channel.sequence} of "
+                f"'{channel.bundle}'. Release again, then move the channel."
+            )
 
 
 @cli.command()
@@ -960,7 +1030,16 @@ def release(
         keys=_private_keys(key_files),
         **options,
     )
-    _show_release(app, info, "Released", _write_release(app, registry, info, out))
+    written = _write_release(app, registry, info, out)
+    left_out = [] if app.dry_run else registry.gaps(info.bundle, info.sequence)
+    _show_release(app, info, "Released", written, left_out)
+    for gap in left_out:
+        if not (members and gap.why == "not asked for"):
+            app.warn(f"{gap.slug} is not banned everywhere by this release: {gap.why}.")
+    signed, needed = len(info.signatures), registry.actors.policy().signatures
+    if signed < needed:
+        name = f"{info.bundle} --sequence {info.sequence}"
+        app.hint(f"{signed} of {needed} signatures so far: uvr-registry sign {name} --key FILE")
 
 
 @cli.command()
@@ -1072,10 +1151,18 @@ def channel_move(
     Example:
       uvr-registry channel move prod policy --sequence 3 --reason "week 48"
     """
-    info = app.open().channels.move(
+    channels = app.open().channels
+    before = {item.name: item.sequence for item in channels.list()}.get(name, 0)
+    info = channels.move(
         name, bundle_name, sequence, actor=app.actor, reason=reason, expect_digest=expect_digest
     )
     app.show(asdict(info), [f"{info.name} is at {info.bundle} release {info.sequence}"])
+    if info.sequence < before:
+        app.warn(
+            f"engines that took release {before} refuse release {info.sequence}, as it is older. "
+            f"`uvr-registry rollback {info.bundle} {info.sequence}` gives them its members again."
+        )
+    app.hint(f"Next: uvr-registry bundle export --channel {info.name} --out {info.name}.uvr")
 
 
 @channel.command("list")
@@ -1149,10 +1236,9 @@ def bundle_inspect(app: App, file: Path, keys_file: Path | None) -> None:
     Example:
       uvr-registry bundle inspect policy.uvr --json
     """
-    from concepts.bundle import read_bundle
     from concepts.summary import bundle_summary
 
-    summary = bundle_summary(read_bundle(file, _key_list(keys_file)))
+    summary = bundle_summary(_read_bundle(file, _key_list(keys_file)))
     app.show(summary, _bundle_lines(summary))
 
 
@@ -1175,10 +1261,8 @@ def bundle_verify(
       uvr-registry bundle verify policy.uvr --keys keys.json
       uvr-registry bundle verify policy.uvr --keys keys.json --at 2026-12-24
     """
-    from concepts.bundle import read_bundle
-
     keys = _key_list(keys_file)
-    found = read_bundle(file, keys, at=at or now())
+    found = _read_bundle(file, keys, at or now())
     if digest not in (None, found.digest):
         raise VerificationError(f"The digest of '{file}' is {found.digest}, expected {digest}.")
     signed = found.envelope.signed_by(found.key_list_after(keys)) if keys else []
@@ -1190,19 +1274,29 @@ def bundle_verify(
 
 
 @bundle.command("export")
-@click.argument("bundle_name", metavar="BUNDLE", type=BUNDLE)
+@click.argument("bundle_name", metavar="[BUNDLE]", type=BUNDLE, required=False)
 @sequence_option
+@click.option("--channel", "channel_name", type=CHANNEL, help="The release live there now.")
 @click.option("--out", type=PATH, required=True)
 @as_json
 @pass_app
-def bundle_export(app: App, bundle_name: str, sequence: int | None, out: Path) -> None:
+def bundle_export(
+    app: App, bundle_name: str | None, sequence: int | None, channel_name: str | None, out: Path
+) -> None:
     """Write a release's bundle to a file; the same release always gives the same bytes.
 
     \b
-    Example:
+    Examples:
       uvr-registry bundle export policy --sequence 1 --out policy-1.uvr
+      uvr-registry bundle export --channel prod --out /srv/bundles/prod.uvr
     """
-    found = app.open().bundle(bundle_name, sequence)
+    if (bundle_name is None) == (channel_name is None) or (channel_name and sequence):
+        raise click.UsageError("Give BUNDLE, perhaps with --sequence, or else --channel.")
+    registry = app.open()
+    if channel_name is not None:
+        now_live = registry.channels.live(channel_name)
+        bundle_name, sequence = now_live.bundle, now_live.sequence
+    found = registry.bundle(str(bundle_name), sequence)
     data = {"file": str(out), "sequence": found.sequence, "digest": found.digest}
     app.show(data, [_write_bundle(found, out)])
 
@@ -1240,13 +1334,21 @@ def pull(
         check_writable(out)
     from concepts.source import BundleSource
 
+    logging.getLogger("uvr.source").disabled = True  # What it says is this command's error.
     keys = _key_list(keys_file)
-    with BundleSource(location, keys=keys, state=state, name=name, poll_seconds=0) as source:
-        if source.status().last_error:
-            source.refresh()  # the last known good was loaded: raise what is wrong with the new
-        found, status = source.current, source.status().to_dict()
+    with BundleSource(
+        location, keys=keys, state=state, name=name, poll_seconds=0, stale="fail_closed"
+    ) as source:
+        status = source.status()
+        if status.last_error:  # The last known good was loaded: say what is wrong with the new.
+            try:
+                source.refresh()
+            except UVRError as error:
+                kept = f"Release {status.sequence} of '{status.bundle}', accepted earlier, stays."
+                raise type(error)(f"{error} {kept}") from error
+        found, status = source.current, source.status()
     lines = [f"{found.name} release {found.sequence} {found.digest}"]
-    app.show(status, lines + ([_write_bundle(found, out)] if out is not None else []))
+    app.show(status.to_dict(), lines + ([_write_bundle(found, out)] if out is not None else []))
 
 
 # Pictures
@@ -1665,7 +1767,8 @@ def doctor(app: App, repair: bool, quick: bool) -> None:
     verb = "Would remove" if app.dry_run else "Removed"
     lines = [f"{verb} {name}" for names in repaired.values() for name in names]
     for check in found.checks:
-        lines.append(f"{'ok   ' if check.ok else 'WRONG'} {check.name}")
+        state = "WRONG" if not check.ok else "note" if check.notes else "ok"
+        lines.append(f"{state:5} {check.name}")
         lines += [f"        {line}" for line in (*check.problems, *check.notes)]
     app.show({"repaired": repaired, **found.to_dict()}, lines)
     wrong = [check.name for check in found.checks if not check.ok]
@@ -1687,10 +1790,11 @@ def gc(app: App, grace: str) -> None:
       uvr-registry gc --dry-run
       uvr-registry gc --grace 7d --yes
     """
-    app.confirm("Delete what no version names?")
     from registry.gc import collect
 
-    found = collect(app.open(), actor=app.actor, grace=grace)
+    registry = app.open()
+    app.confirm("Delete what no version names?")
+    found = collect(registry, actor=app.actor, grace=grace)
     what = f"{_count(len(found.blobs), 'blob')} ({found.bytes:,} bytes)"
     verb = "Would delete" if app.dry_run else "Deleted"
     lines = [f"{verb} {what} and {_count(found.temporaries, 'unfinished file')}"]
@@ -1715,7 +1819,10 @@ def backup(app: App, file: Path) -> None:
     with _progress("Back up") as progress:
         info = write_backup(registry, file, progress)
     what = f"{_count(info.blobs, 'blob')}, {_count(info.events, 'event')}"
-    app.show(asdict(info), [f"Wrote {file} ({what})"])
+    app.show(info.to_dict(), [f"Wrote {file} ({what})"])
+    if info.problems:
+        count = _count(len(info.problems), "problem")
+        app.warn(f"the registry has {count}, and so will what is restored: see `doctor`.")
 
 
 @cli.command()
@@ -1730,12 +1837,14 @@ def restore(app: App, file: Path) -> None:
       uvr-registry --home /srv/uvr restore registry.zip --yes
     """
     home = app.folder()
+    if not file.exists():
+        raise NotFoundError(f"No backup at '{file}'.")
     app.confirm(f"Restore '{file}' into '{home}'?")
     from registry.backup import restore as read_backup
 
     with _progress("Restore") as progress:
-        read_backup(file, home, actor=app.actor, progress=progress)
-    click.echo(f"Registry ready at {home}")
+        made = read_backup(file, home, actor=app.actor, progress=progress)
+    click.echo(_ready(home, made))
 
 
 @cli.command("export-concept")
@@ -1829,15 +1938,20 @@ def _draw(
     """Call a pipeline, regulated if there is a bundle, and write picture and report."""
     if bundle_file is None and (report or heat_map or keys_file):
         raise click.UsageError("--report, --heat-map and --keys need --bundle.")
-    from concepts.bundle import read_bundle
-
+    report = report or (out.with_suffix(".json") if bundle_file else None)
+    places = [path for path in (out, report, heat_map) if path is not None]
+    if len({path.absolute() for path in places}) < len(places):
+        raise click.UsageError("--out, --report and --heat-map name one file twice.")
+    for path in places:
+        check_writable(path)
     released = None
     if bundle_file is not None:  # before the slow imports
-        released = read_bundle(bundle_file, _key_list(keys_file), at=now())
+        released = _read_bundle(bundle_file, _key_list(keys_file), now())
     from uvr.drawing import draw
     from uvr.pipelines import load_pipeline
 
     pipe, profile = load_pipeline(model, task)
+    _check_sides(pipe, height, width)
     given = {"num_inference_steps": steps, "height": height, "width": width}
     request |= {name: value for name, value in given.items() if value is not None}
     with _progress("Drawing") as progress:
@@ -1846,10 +1960,22 @@ def _draw(
     click.echo(f"Wrote {out}")
     if found is None:
         return
-    write_file(report or out.with_suffix(".json"), found.to_json().encode())
+    if report is not None:
+        write_file(report, found.to_json().encode())
+        click.echo(f"Wrote {report}")
     if heat_map is not None:
         _save_picture(found.overlay(image, 0), heat_map)
+        click.echo(f"Wrote {heat_map}")
     click.echo("\n".join(_outcome(found.images[0] if found.images else [])))
+    for note in found.notes:
+        click.echo(f"Warning: {_printable(note)}", err=True)
+
+
+def _check_sides(pipe: Any, height: int | None, width: int | None) -> None:
+    """Refuse sizes that the model would quietly change."""
+    for name, side in (("--height", height), ("--width", width)):
+        if side is not None and side % (patch := 2 * int(pipe.vae_scale_factor)):
+            raise click.UsageError(f"{name} is {side}, a multiple of {patch} is expected.")
 
 
 def _outcome(findings: Sequence[ConceptFinding]) -> list[str]:
@@ -1864,6 +1990,18 @@ def _outcome(findings: Sequence[ConceptFinding]) -> list[str]:
 
 
 # Reading what commands are given
+
+
+def _read_bundle(file: Path, keys: KeyList | None, at: str | None = None) -> Bundle:
+    """Read and check a bundle; what is wrong with it names the file."""
+    from concepts.bundle import read_bundle
+
+    if file.is_dir():
+        raise click.UsageError(f"'{file}' is a folder, a bundle file is expected.")
+    try:
+        return read_bundle(file, keys, at=at)
+    except VerificationError as error:
+        raise type(error)(f"'{file}': {error}") from error
 
 
 def _read_file(path: Path, what: str) -> bytes:
@@ -1946,7 +2084,15 @@ def _key_list(path: Path | None) -> KeyList | None:
         return None
     from concepts.keys import KeyList
 
-    return KeyList.from_bytes(_read_file(path, "key list"))
+    data = _read_file(path, "key list")
+    if b"-----BEGIN" in data:
+        raise VerificationError(
+            f"'{path}' is a key; the key list of `uvr-registry key export` is expected."
+        )
+    try:
+        return KeyList.from_bytes(data)
+    except VerificationError as error:
+        raise VerificationError(f"'{path}': {error}") from error
 
 
 def _private_keys(paths: Iterable[Path]) -> list[PrivateKey]:
@@ -2004,6 +2150,24 @@ def _fired_features(report: Path) -> tuple[str, list[dict[str, Any]]]:
         raise click.UsageError(f"'{report}' is not a report of this program.") from error
 
 
+def _asked_for_review(
+    app: App, registry: Registry, slug: str, number: int | None
+) -> tuple[tuple[str, int | None], str | None]:
+    """Show a request for review and ask; return the version and the digest that was shown."""
+    found = [item for item in registry.review.requests() if item.slug == slug]
+    found = [item for item in found if number in (None, item.version)]
+    if not found:
+        return (slug, number), None  # The library says what is wrong.
+    item = max(found, key=lambda request: request.version)
+    what = f"{_version_name(slug, item.version)} by {', '.join(item.authors)}"
+    note = f', "{item.note}"' if item.note else ""
+    question = f"Approve {what}{note}, content {item.content_digest}?"
+    app.confirm(
+        _printable(question), "--expect-digest with the digest that you looked at, or --yes"
+    )
+    return (slug, item.version), item.content_digest
+
+
 def _version(registry: Registry, slug: str, number: int | None) -> VersionInfo:
     versions = registry.concept(slug).versions
     found = [item for item in versions if number in (None, item.number)]
@@ -2042,14 +2206,16 @@ def _version_lines(version: VersionInfo) -> list[str]:
     ]
 
 
-def _show_release(app: App, info: ReleaseInfo, verb: str, written: list[str]) -> None:
+def _show_release(
+    app: App, info: ReleaseInfo, verb: str, written: list[str], left_out: Sequence[Gap] = ()
+) -> None:
     target = info.rollback_of if info.rollback_of and verb != "Signed" else info.sequence
     again = f", as release {info.sequence}" if target != info.sequence else ""
     lines = [
         f"{verb} {info.bundle} {target}{again} with {_count(len(info.members), 'concept')}",
         *([f"Signed by {', '.join(info.signatures)}"] if info.signatures else []),
     ]
-    app.show(asdict(info), [*lines, *written])
+    app.show({**asdict(info), "left_out": list(map(asdict, left_out))}, [*lines, *written])
 
 
 def _member_table(info: ReleaseInfo) -> list[str]:
@@ -2066,9 +2232,22 @@ def _show_fields(app: App, fields: Mapping[str, Any]) -> None:
 
 def _show_events(app: App, events: Sequence[Any]) -> None:
     rows = [asdict(event) for event in events]
-    told = [{**row, "details": json.dumps(row["details"], sort_keys=True)[:80]} for row in rows]
+    told = [{**row, "details": _details(row["details"])} for row in rows]
     columns = ("number", "at", "actor", "action", "subject", "details")
     app.show(rows, _table(columns, told, "No events."))
+
+
+def _details(details: Mapping[str, Any]) -> str:
+    """What an event tells, the reasons first, digests shortened; JSON has all of it."""
+    first = ("reason", "note")
+    told = []
+    for name in sorted(details, key=lambda name: (name not in first, name)):
+        value = details[name]
+        if value in (None, "", [], False):
+            continue
+        text = json.dumps(value) if isinstance(value, dict) else _cell(value)
+        told.append(f"{name}: {_DIGEST.sub(lambda found: found[0][:12], text)}")
+    return "; ".join(told)
 
 
 def _source_json(item: Any) -> dict[str, Any]:
@@ -2115,14 +2294,14 @@ def _bundle_lines(summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _warn_of_overlaps(registry: Registry, slug: str, collected: Sequence[Any]) -> None:
-    """Say on stderr which other concepts have these anchors already, or nearly."""
+def _warn_of_overlaps(app: App, registry: Registry, slug: str, collected: Sequence[Any]) -> None:
+    """Say which other concepts have a good part of these anchors already, or nearly."""
     for item in registry.overlaps(slug, collected):
-        click.echo(
-            f"Warning: {item.share:.0%} of these anchors of {slug} lie within 0.05 of "
-            f"{item.slug} version {item.version}.",
-            err=True,
-        )
+        if item.share >= OVERLAP:
+            app.warn(
+                f"{item.share:.0%} of these anchors of {slug} lie within 0.05 of {item.slug} "
+                f"version {item.version}: do both ban the same?"
+            )
 
 
 def _write_release(app: App, registry: Registry, info: ReleaseInfo, out: Path | None) -> list[str]:
@@ -2153,6 +2332,21 @@ def _save_picture(image: Image.Image, path: Path) -> None:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     write_file(path, buffer.getvalue())
+
+
+def _ready(home: Path, registry: Registry) -> str:
+    where = registry.engine.url.render_as_string(hide_password=True)
+    inside = registry.engine.dialect.name == "sqlite" and str(home) in where
+    return f"Registry ready at {home}" + ("" if inside else f", database {where}")
+
+
+def _yaml(definition: ConceptDefinition) -> str:
+    import yaml
+
+    given = {name: value for name, value in definition.to_dict().items() if value}
+    if "parameters" in given:  # whatever order they were written in
+        given["parameters"] = dict(sorted(given["parameters"].items()))
+    return yaml.safe_dump(given, sort_keys=False, allow_unicode=True, width=100).rstrip("\n")
 
 
 def _first_of_each(rows: Iterable[dict[str, Any]], *columns: str) -> list[dict[str, Any]]:

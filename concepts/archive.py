@@ -73,6 +73,9 @@ def unpack(data: bytes, last: str, others: re.Pattern[str]) -> dict[str, Entry]:
     Raises:
         VerificationError: For anything that ``pack`` would not write.
     """
+    if data[:4] != _LOCAL_MARK:
+        what = f"begins with {data[:8]!r}" if data else "is empty"
+        raise VerificationError(f"it is no file of this program: it {what}.")
     view = memoryview(data)
     found: list[tuple[str, Entry]] = []
     offset = 0

@@ -58,9 +58,9 @@ def check(data: object) -> None:
         if key not in known:
             hint = did_you_mean(str(key), known)
             raise FieldError((str(key),), f"unknown; allowed: {', '.join(known)}.{hint}")
-    for name in REQUIRED:
-        if name not in data:
-            raise FieldError((), f"the field '{name}' is missing")
+    missing = [name for name in REQUIRED if name not in data]
+    if missing:
+        raise FieldError((), f"missing: {', '.join(missing)}")
     for name in TEXTS:
         if name in data:
             _check_text((name,), data[name], empty=name == "scope")

@@ -21,7 +21,7 @@ from registry.models import (
     ReleaseMember,
     ReleaseRevocation,
 )
-from registry.reading import read_definition, read_scorer, read_space, stored_anchors
+from registry.reading import read_definition, read_scorer, read_space, stored_anchors_of
 from registry.signing import key_chain, signatures_of
 from registry.store import BlobStore
 
@@ -110,9 +110,10 @@ def _variants(
 ) -> tuple[BundleVariant, ...]:
     spaces: dict[str, AnchorSpace] = {}
     members: dict[str, list[Member]] = {}
+    anchors = stored_anchors_of(opened, [item.version for item in chosen])
     for item in chosen:
         definition = read_definition(item.version.definition)
-        for entry in stored_anchors(opened, item.version):
+        for entry in anchors[item.version.id]:
             digest = entry.space.digest
             spaces[digest] = read_space(entry.space)
             member = Member(

@@ -143,7 +143,7 @@ def restore(
         make_home(home)
         registry = Registry(home, engine)
         with transaction(engine, write=True) as connection:
-            _refuse_existing(connection, home)
+            _refuse_existing(connection)
             _load_tables(connection, archive, about["tables"])
             with Session(connection) as opened:
                 with kept_blobs(opened, registry.store) as blobs:
@@ -246,10 +246,11 @@ def _about(archive: zipfile.ZipFile) -> dict[str, Any]:
     return about
 
 
-def _refuse_existing(connection: Connection, home: Path) -> None:
+def _refuse_existing(connection: Connection) -> None:
     # Under the write lock: another process may be making one right now.
     if inspect(connection).has_table(VERSION_TABLE):
-        raise ConflictError(f"There is a registry at '{home}' already. Restore to another place.")
+        where = connection.engine.url.render_as_string(hide_password=True)
+        raise ConflictError(f"There is a registry in {where} already. Restore to another place.")
 
 
 def _load_tables(connection: Connection, archive: zipfile.ZipFile, counts: Any) -> None:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from concepts.anchors import Scorer
 from concepts.definition import ConceptDefinition
-from concepts.errors import ConflictError, NotFoundError
+from concepts.errors import ConflictError, InputError, NotFoundError
 from registry.models import Concept, ConceptVersion
 from registry.quorum import authors_of
 from registry.reading import StoredAnchors, read_scorer, stored_anchors
@@ -113,9 +113,12 @@ def _edited_scorers(
             raise ValueError(f"the thresholds of '{name}' are those of its new scorer")
         if entry.space.digest in found:
             raise ValueError(f"'{name}' names a space that has its thresholds already")
-        found[entry.space.digest] = replace(
-            read_scorer(store, entry.row), seed_threshold=seed, grow_threshold=grow
-        )
+        scorer = read_scorer(store, entry.row)
+        try:
+            edited = replace(scorer, seed_threshold=seed, grow_threshold=grow)
+        except ValueError as error:
+            raise InputError(f"Thresholds {seed:g} and {grow:g} of '{name}': {error}.") from error
+        found[entry.space.digest] = edited
     return found
 
 

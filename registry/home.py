@@ -51,10 +51,10 @@ def require_home_of(home: Path, registry_id: str | None) -> None:
     """
     owner = _owner(home)
     if owner not in (None, registry_id):
+        other = "has none" if registry_id is None else f"is that of {registry_id}"
         raise ConflictError(
-            f"The folder '{home}' belongs to registry {owner}, and the database "
-            f"{'has none' if registry_id is None else f'is that of {registry_id}'}. Each registry "
-            "needs a folder of its own: --home, or UVR_HOME."
+            f"The folder '{home}' belongs to registry {owner}, and the database {other}. Name that "
+            "registry's database with UVR_DATABASE_URL, or another folder with --home."
         )
 
 

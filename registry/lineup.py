@@ -77,9 +77,7 @@ def choose(
     """
     open_states = UNAPPROVED if policy_row(opened).approvals == 0 else ()
     if members is None:
-        concepts = opened.scalars(select(Concept)).all()
-        found = [(concept, _newest(opened, concept, open_states)) for concept in concepts]
-        versions = [(concept, version) for concept, version in found if version is not None]
+        versions = _newest_of_all(opened, open_states)
     else:
         versions = _named(opened, members, open_states)
     old = {chosen.concept.id: chosen for chosen in before}
@@ -143,13 +141,20 @@ def check_shrink(
     )
     lost = sorted(slug for slug, since in enforced.items() if left.get(slug, NEVER) > since)
     emptied = not after or (at in enforced.values() and at not in left.values())
+    told = ", ".join(_lost(slug, before) for slug in lost)
     if max_share is not None and (emptied or len(lost) > max_share * len(enforced)):
         raise PolicyError(
             f"{len(lost)} of {len(enforced)} enforced concepts would no longer be enforced, or "
-            f"only later: {', '.join(lost) or 'nothing is left to release'}. Allow the release to "
+            f"only later: {told or 'nothing is left to release'}. Allow the release to "
             "shrink (--allow-shrink) if that is what you want."
         )
     return lost
+
+
+def _lost(slug: str, before: Sequence[Chosen]) -> str:
+    version = next(item.version for item in before if item.concept.slug == slug)
+    usable = version.state == "approved"
+    return slug if usable else f"{slug} (version {version.number} is {version.state})"
 
 
 def _named(
@@ -195,6 +200,19 @@ def _newest(
     return opened.scalars(query.order_by(ConceptVersion.number.desc())).first()
 
 
+def _newest_of_all(
+    opened: Session, open_states: tuple[str, ...]
+) -> list[tuple[Concept, ConceptVersion]]:
+    query = (
+        select(Concept, ConceptVersion)
+        .join(ConceptVersion, ConceptVersion.concept_id == Concept.id)
+        .where(ConceptVersion.state.in_(("approved", *open_states)))
+        .order_by(ConceptVersion.number)
+    )
+    newest = {concept.id: (concept, version) for concept, version in opened.execute(query)}
+    return list(newest.values())
+
+
 def _nothing_of(opened: Session, concepts: Sequence[Concept]) -> PolicyError:
     """Say why none of some concepts has a version that may be released."""
     newest = {
@@ -205,15 +223,13 @@ def _nothing_of(opened: Session, concepts: Sequence[Concept]) -> PolicyError:
         ).first()
         for concept in sorted(concepts, key=lambda concept: concept.slug)
     }
+    by_slug = {concept.slug: concept for concept in concepts}
+    why = [_refused(by_slug[slug], version) for slug, version in newest.items() if version]
     without = [slug for slug, version in newest.items() if version is None]
     if without:
-        return PolicyError(
-            f"No anchors yet for {', '.join(without)}. Run `uvr-registry collect-anchors` first."
-        )
-    by_slug = {concept.slug: concept for concept in concepts}
-    return PolicyError(
-        " ".join(_refused(by_slug[slug], version) for slug, version in newest.items() if version)
-    )
+        names = ", ".join(without)
+        why.append(f"No anchors yet for {names}. Run `uvr-registry collect-anchors` first.")
+    return PolicyError(" ".join(why))
 
 
 def _refused(concept: Concept, version: ConceptVersion) -> str:

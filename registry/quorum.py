@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -66,15 +66,37 @@ def approval_of(opened: Session, version: ConceptVersion) -> Approval | None:
 
     None for one that never was, or that was released before there were reviews.
     """
-    request = _approved_request(opened, version)
-    if request is None:
-        return None
-    reviews = _approvals(opened, request)
-    by = tuple(sorted({review.reviewer for review in reviews}))
-    how = "break_glass" if any(review.break_glass for review in reviews) else "review"
-    if not reviews:
-        by, how = (str(request.closed_by),), "policy"
-    return Approval(str(request.closed_at), by, how)
+    return approvals_of(opened, [version]).get(version.id)
+
+
+def approvals_of(opened: Session, versions: Sequence[ConceptVersion]) -> dict[int, Approval]:
+    """Return how versions were approved, by their id; those that never were are left out."""
+    # A draft has none that counts: approvals of earlier content are stale.
+    wanted = [version.id for version in versions if version.state != "draft"]
+    requests: dict[int, ChangeRequest] = {}
+    reviews: dict[int, list[Review]] = {}
+    for ids in batches(wanted):
+        query = select(ChangeRequest).where(
+            ChangeRequest.version_id.in_(ids), ChangeRequest.state == "approved"
+        )
+        newest = {row.version_id: row for row in opened.scalars(query.order_by(ChangeRequest.id))}
+        requests |= newest
+        given = select(Review).where(
+            Review.change_request_id.in_([row.id for row in newest.values()]),
+            Review.decision == "approve",
+        )
+        for review in opened.scalars(given):
+            reviews.setdefault(review.change_request_id, []).append(review)
+    return {
+        version_id: _approval(request, reviews.get(request.id, []))
+        for version_id, request in requests.items()
+    }
+
+
+def batches(ids: Sequence[int], size: int = 500) -> Iterator[Sequence[int]]:
+    """Yield ids in parts that one query may name."""
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]
 
 
 def authors_of(version: ConceptVersion) -> tuple[str, ...]:
@@ -89,6 +111,14 @@ def reviews_of(opened: Session, request: ChangeRequest) -> list[ReviewInfo]:
         ReviewInfo(row.reviewer, row.decision, row.break_glass, row.reason, row.at)
         for row in opened.scalars(query)
     ]
+
+
+def _approval(request: ChangeRequest, reviews: Sequence[Review]) -> Approval:
+    by = tuple(sorted({review.reviewer for review in reviews}))
+    how = "break_glass" if any(review.break_glass for review in reviews) else "review"
+    if not reviews:
+        by, how = (str(request.closed_by),), "policy"
+    return Approval(str(request.closed_at), by, how)
 
 
 def _approvals(opened: Session, request: ChangeRequest) -> Sequence[Review]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
@@ -10,11 +11,17 @@ from sqlalchemy.orm import Session
 
 from concepts.anchors import AnchorSet, AnchorSpace, Scorer
 from concepts.definition import ConceptDefinition
-from concepts.digest import read_tensors
-from concepts.errors import ConflictError, NotFoundError, VerificationError, did_you_mean
+from concepts.digest import is_digest, read_tensors
+from concepts.errors import (
+    ConflictError,
+    InputError,
+    NotFoundError,
+    VerificationError,
+    did_you_mean,
+)
 from registry.info import ConceptDetail, ConceptInfo, VersionInfo, VersionSpace
 from registry.models import AnchorSetRow, AnchorSpaceRow, Concept, ConceptVersion, VersionAnchors
-from registry.quorum import authors_of, count_approvals
+from registry.quorum import authors_of, batches, count_approvals
 from registry.store import BlobStore
 
 
@@ -68,7 +75,12 @@ def find_version(opened: Session, concept: Concept, number: int | None = None) -
 
 
 def require_digest(what: str, found: str, expected: str | None) -> None:
-    """Compare before a change: ConflictError if a thing no longer has the digest expected."""
+    """Compare before a change: ConflictError if a thing no longer has the digest expected.
+
+    A part of a digest will not do: two contents that agree in it are soon made.
+    """
+    if expected not in (None, "none") and not is_digest(expected):
+        raise InputError(f"'{expected}' is not a SHA-256: 64 lower-case hex digits are expected.")
     if expected is not None and found != expected:
         raise ConflictError(
             f"{what} has digest {found}, expected {expected}. It changed meanwhile: look at it "
@@ -78,14 +90,25 @@ def require_digest(what: str, found: str, expected: str | None) -> None:
 
 def stored_anchors(opened: Session, version: ConceptVersion) -> list[StoredAnchors]:
     """Return a version's anchors by space, sorted by task, model and digest."""
-    query = (
-        select(VersionAnchors, AnchorSetRow, AnchorSpaceRow)
-        .join(AnchorSetRow, AnchorSetRow.id == VersionAnchors.anchor_set_id)
-        .join(AnchorSpaceRow, AnchorSpaceRow.id == VersionAnchors.space_id)
-        .where(VersionAnchors.version_id == version.id)
-        .order_by(AnchorSpaceRow.task.desc(), AnchorSpaceRow.model, AnchorSpaceRow.digest)
-    )
-    return [StoredAnchors(*row) for row in opened.execute(query)]
+    return stored_anchors_of(opened, [version])[version.id]
+
+
+def stored_anchors_of(
+    opened: Session, versions: Sequence[ConceptVersion]
+) -> dict[int, list[StoredAnchors]]:
+    """Return the anchors of versions by their id, each as ``stored_anchors`` does."""
+    found: dict[int, list[StoredAnchors]] = {version.id: [] for version in versions}
+    for ids in batches(list(found)):
+        query = (
+            select(VersionAnchors, AnchorSetRow, AnchorSpaceRow)
+            .join(AnchorSetRow, AnchorSetRow.id == VersionAnchors.anchor_set_id)
+            .join(AnchorSpaceRow, AnchorSpaceRow.id == VersionAnchors.space_id)
+            .where(VersionAnchors.version_id.in_(ids))
+            .order_by(AnchorSpaceRow.task.desc(), AnchorSpaceRow.model, AnchorSpaceRow.digest)
+        )
+        for row in opened.execute(query):
+            found[row[0].version_id].append(StoredAnchors(*row))
+    return found
 
 
 def read_definition(text: str) -> ConceptDefinition:

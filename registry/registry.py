@@ -26,6 +26,8 @@ from registry.db import (
     require_head,
     session,
 )
+from registry.gaps import Gap
+from registry.gaps import gaps as find_gaps
 from registry.home import bind_home, make_home, registry_id, require_home_of
 from registry.info import (
     ConceptDetail,
@@ -357,6 +359,15 @@ class Registry:
         """Return all releases, or those of one bundle, by bundle and sequence."""
         with self.read() as opened:
             return release.list_releases(opened, bundle_name)
+
+    def gaps(self, bundle_name: str, sequence: int | None = None) -> list[Gap]:
+        """Return what a release, the newest by default, leaves uncovered.
+
+        Raises:
+            NotFoundError: If there is no such bundle or release.
+        """
+        with self.read() as opened:
+            return find_gaps(opened, release.find_release(opened, bundle_name, sequence)[1])
 
     def bundle(self, bundle_name: str, sequence: int | None = None) -> Bundle:
         """Return a release's bundle, the newest by default, with its signatures.

@@ -35,7 +35,7 @@ from registry.models import (
     ReleaseMember,
     ReleaseRevocation,
 )
-from registry.quorum import Approval, approval_of
+from registry.quorum import Approval, approvals_of
 from registry.reading import require_digest
 from registry.signing import add_signatures, newest_list, signatures_of
 from registry.store import BlobStore
@@ -165,6 +165,9 @@ def _info(
     opened: Session, bundle: BundleRow, release: Release, known: dict[int, Approval | None]
 ) -> ReleaseInfo:
     members = released_members(opened, release)
+    new = [item.version for item in members if item.version.id not in known]
+    known |= dict.fromkeys((version.id for version in new), None)
+    known |= approvals_of(opened, new)
     return ReleaseInfo(
         bundle=bundle.name,
         sequence=release.sequence,
@@ -172,7 +175,7 @@ def _info(
         bundle_digest=release.bundle_digest,
         created_at=release.created_at,
         created_by=release.created_by,
-        members=tuple(_member(opened, chosen, known) for chosen in members),
+        members=tuple(_member(chosen, known[chosen.version.id]) for chosen in members),
         previous_digest=release.previous_digest,
         expires_at=release.expires_at,
         rollback_of=release.rollback_of,
@@ -183,11 +186,8 @@ def _info(
     )
 
 
-def _member(opened: Session, chosen: Chosen, known: dict[int, Approval | None]) -> ReleasedMember:
+def _member(chosen: Chosen, approval: Approval | None) -> ReleasedMember:
     version = chosen.version
-    if version.id not in known:
-        known[version.id] = approval_of(opened, version)
-    approval = known[version.id]
     return ReleasedMember(
         slug=chosen.concept.slug,
         version=version.number,

@@ -62,7 +62,7 @@ def test_dict_round_trips():
             "scope, prompts, near_misses, paraphrases, benign, edits, parameters. "
             "Did you mean 'near_misses'?",
         ),
-        ("name: Water pistol\n", "", "x.yaml:1: document: the field 'name' is missing"),
+        ("name: Water pistol\n", "", "x.yaml:1: document: missing: name"),
         (
             '"a green water pistol"', "yes",
             "x.yaml:7: field 'prompts[2]': found true/false, expected text (put it in quotes)",

@@ -10,16 +10,16 @@ from registry.registry import Registry
 
 def test_two_registries_never_share_a_folder(registry, define, tmp_path):
     other = f"sqlite:///{tmp_path / 'other.db'}"
-    with pytest.raises(ConflictError, match="folder of its own"):
+    with pytest.raises(ConflictError, match="belongs to registry"):
         Registry.create(registry.home, other)
     with pytest.raises(NotFoundError):
         Registry.open(registry.home, other)
     second = Registry.create(tmp_path / "second", other)
-    with pytest.raises(ConflictError, match="folder of its own"):
+    with pytest.raises(ConflictError, match="belongs to registry"):
         Registry.open(registry.home, other)
     backup(second, tmp_path / "second.zip")
     third = f"sqlite:///{tmp_path / 'third.db'}"
-    with pytest.raises(ConflictError, match="folder of its own"):
+    with pytest.raises(ConflictError, match="belongs to registry"):
         restore(tmp_path / "second.zip", registry.home, third)
 
 
