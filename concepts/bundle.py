@@ -6,7 +6,8 @@ scorer, ``keys/<version>.json`` for each signed key list that leads to the prese
 
 1. refuses a file above the size cap,
 2. checks the archive's headers and names and reads the envelope,
-3. follows the chain of key lists from the trusted one and checks the signatures,
+3. follows the chain of key lists from the trusted one and checks the signatures (a host keeps
+   that list even if it refuses the rest, see ``followed_keys``),
 4. reads the manifest strictly: its form, then sequence and expiry,
 5. checks the file list, each file's digest, then its tensors,
 6. writes the manifest again and compares, so that nothing else can hide in the file.
@@ -49,7 +50,7 @@ if TYPE_CHECKING:  # It brings cryptography, which only signatures need.
 
 __all__ = [
     "FORMAT", "MAX_BYTES", "MODES", "Bundle", "BundleVariant", "LockedMember", "Member",
-    "lock_digest", "locked_members", "read_bundle", "write_bundle",
+    "followed_keys", "lock_digest", "locked_members", "read_bundle", "write_bundle",
 ]  # fmt: skip
 
 ENVELOPE = "manifest.dsse.json"
@@ -92,16 +93,13 @@ def read_bundle(
         VerificationError: For everything else that is wrong with it.
     """
     data = source if isinstance(source, bytes) else _read_file(Path(source), max_bytes)
-    if len(data) > max_bytes:
-        raise VerificationError(f"The bundle has {len(data)} bytes, allowed: {max_bytes}.")
+    entries = _unpack(data, max_bytes)
     with _refusing("corrupt"):
-        entries = unpack(data, ENVELOPE, _FILE)
         envelope = _read_entry(entries, ENVELOPE, BUNDLE_TYPE)
-        chain = [name for name in entries if name.startswith("keys/")]
-        key_lists = tuple(_read_entry(entries, name, KEYS_TYPE) for name in chain)
+        key_lists = _read_chain(entries)
     if keys is not None:
         with _refusing("not to be trusted"):
-            _check_signatures(envelope, key_lists, keys)
+            require(envelope, _follow(keys, key_lists))
     with _refusing("corrupt"):
         manifest = strict_json(envelope.payload, "manifest")
         header = read_header(manifest)
@@ -123,12 +121,41 @@ def read_bundle(
     return bundle
 
 
-def _check_signatures(envelope: Envelope, key_lists: tuple[Envelope, ...], keys: KeyList) -> None:
-    if key_lists:
-        from concepts.keys import follow  # noqa: PLC0415 (cryptography, only where it is needed)
+def followed_keys(data: bytes, keys: KeyList, *, max_bytes: int = MAX_BYTES) -> KeyList:
+    """Return the key list that a bundle's chain leads to, whatever the rest of the bundle is.
 
-        keys = follow(keys, key_lists)
-    require(envelope, keys)
+    The chain is signed for itself, so that a revocation counts once it was delivered, even in a
+    bundle that is refused.
+
+    Raises:
+        SignatureError: If a list of the chain is not signed by enough keys.
+        VerificationError: If the file or the chain is corrupt.
+    """
+    entries = _unpack(data, max_bytes)
+    with _refusing("corrupt"):
+        key_lists = _read_chain(entries)
+    with _refusing("not to be trusted"):
+        return _follow(keys, key_lists)
+
+
+def _follow(keys: KeyList, key_lists: tuple[Envelope, ...]) -> KeyList:
+    if not key_lists:
+        return keys
+    from concepts.keys import follow  # noqa: PLC0415 (cryptography, only where it is needed)
+
+    return follow(keys, key_lists)
+
+
+def _unpack(data: bytes, max_bytes: int) -> dict[str, Entry]:
+    if len(data) > max_bytes:
+        raise VerificationError(f"The bundle has {len(data)} bytes, allowed: {max_bytes}.")
+    with _refusing("corrupt"):
+        return unpack(data, ENVELOPE, _FILE)
+
+
+def _read_chain(entries: Mapping[str, Entry]) -> tuple[Envelope, ...]:
+    chain = [name for name in entries if name.startswith("keys/")]
+    return tuple(_read_entry(entries, name, KEYS_TYPE) for name in chain)
 
 
 def _check_release(bundle: Bundle, min_sequence: int, at: str | None, registry: str | None) -> None:

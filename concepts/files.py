@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 from pathlib import Path
 
 
@@ -25,6 +26,8 @@ def check_writable(path: Path) -> None:
 def write_file(path: Path, data: bytes, *, durable: bool = False) -> None:
     """Write bytes to a file through a partial file beside it; make its folder if needed.
 
+    A link is followed, and a device or pipe written into: neither is replaced by a file.
+
     Args:
         path: Where.
         data: What.
@@ -34,11 +37,19 @@ def write_file(path: Path, data: bytes, *, durable: bool = False) -> None:
         OSError: The disk is full or the place cannot be written; an older file stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    # A name of its own for each writer, and never through a link that somebody else put there.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
     try:
-        partial.write_bytes(data)
-        if durable:
-            sync(partial)
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(descriptor)
         partial.replace(path)
         if durable:
             sync(path.parent)

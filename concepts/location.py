@@ -2,7 +2,8 @@
 
 ``offers`` lists what a place offers now. A *validator* (an ETag, or what the file system says of a
 file) stands for the bytes behind it: as long as it stays the same, nothing is read again. Nothing
-that is read here is trusted, and never more than ``max_bytes`` of it is held.
+that is read here is trusted, and never more than ``max_bytes`` of it is held. A web server has
+``timeout`` seconds in all, redirects included, and one more for every ``SLOWEST`` bytes it sends.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.client
+import re
 import stat
 import time
 import urllib.error
@@ -22,13 +24,14 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import url2pathname
 
 from concepts.errors import NotFoundError, UVRError, VerificationError
+from concepts.opener import SLOWEST, Watchdog, opener
 
 CHUNK = 1 << 20
-SLOWEST = 16 << 10
-"""Bytes a second; an answer that comes more slowly than this is given up."""
 UNSETTLED = 2.0
 """Seconds in which a file can change again without its time stamp showing it."""
 MAX_ETAG = 512
+# The second form is a password with an unescaped slash: what follows the colon is no port.
+_USER = re.compile(r"://([^/?#]*|[^/?#@:]*:(?!\d*(?:[/?#]|$)).*)@", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Location:
     Attributes:
         text: Path or URL.
         max_bytes: A larger file is refused.
-        timeout: Seconds without a byte after which a server is given up.
+        timeout: Seconds after which a server that sends nothing is given up.
     """
 
     text: str
@@ -63,12 +66,8 @@ class Location:
     @property
     def shown(self) -> str:
         """The location without a password and without a query, which may hold a signature."""
-        if not self._scheme:
-            return self.text
-        parts = urlsplit(self.text)
-        host = parts.netloc.rpartition("@")[2]
-        query = "..." if parts.query else ""
-        return urlunsplit((parts.scheme, host, parts.path, query, ""))
+        bare, secrets = _take_secrets(self.text)
+        return bare + "?..." if secrets[-1] else bare
 
     def offers(self, validators: Mapping[str, str]) -> Iterator[Offer]:
         """List what is offered now; a folder's files from the last name to the first.
@@ -88,7 +87,8 @@ class Location:
 
     @property
     def _scheme(self) -> str:
-        return urlsplit(self.text).scheme.lower() if "://" in self.text else ""
+        scheme, found, _ = self.text.partition("://")
+        return scheme.lower() if found else ""
 
     def _from_disk(self, validators: Mapping[str, str]) -> Iterator[Offer]:
         path = self._path()
@@ -136,10 +136,19 @@ class Location:
             raise UVRError(f"'{path}' cannot be read: {error.strerror}.") from error
 
     def _from_http(self, etag: str) -> Offer:
-        request = self._request(etag)
+        with Watchdog(self.timeout) as watchdog:
+            try:
+                return self._ask(etag, watchdog)
+            except UVRError:
+                # What breaks when the watchdog ends a connection depends on where it hung.
+                if watchdog.barked:
+                    raise self._too_slow() from None
+                raise
+
+    def _ask(self, etag: str, watchdog: Watchdog) -> Offer:
         try:
-            with _opener().open(request, timeout=self.timeout) as response:
-                return self._answer(response)
+            with opener(watchdog).open(self._request(etag), timeout=self.timeout) as response:
+                return self._answer(response, watchdog)
         except urllib.error.HTTPError as error:
             error.close()
             if error.code == http.HTTPStatus.NOT_MODIFIED and etag:
@@ -148,7 +157,10 @@ class Location:
             raise kind(f"'{self.shown}' answered {error.code} ({error.reason}).") from None
         except urllib.error.URLError as error:
             raise UVRError(f"'{self.shown}' cannot be reached: {error.reason}.") from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (http.client.InvalidURL, ValueError):
+            # What it says may repeat a part of a password or of a signed query.
+            raise UVRError(f"'{self.shown}' is not a valid URL.") from None
+        except (OSError, http.client.HTTPException) as error:
             raise UVRError(f"'{self.shown}' cannot be read: {_why(error)}.") from None
 
     def _request(self, etag: str) -> urllib.request.Request:
@@ -165,22 +177,22 @@ class Location:
             request.add_unredirected_header("Authorization", f"Basic {token}")
         return request
 
-    def _answer(self, response: http.client.HTTPResponse) -> Offer:
-        """Read an answer while counting: a server may send more than it says, or trickle."""
+    def _answer(self, response: http.client.HTTPResponse, watchdog: Watchdog) -> Offer:
+        """Read an answer while counting: a server may send more than it says."""
         if (response.length or 0) > self.max_bytes:
             raise self._too_large()
-        parts, size, start = [], 0, time.monotonic()
+        read = bytearray()  # A list of parts is many times as large where each is a byte or two.
         while part := response.read1(CHUNK):
-            parts.append(part)
-            size += len(part)
-            if size > self.max_bytes:
+            read += part
+            watchdog.received = len(read)
+            if len(read) > self.max_bytes:
                 raise self._too_large()
-            if size < (time.monotonic() - start - self.timeout) * SLOWEST:
-                raise UVRError(f"'{self.shown}' sends less than {SLOWEST} bytes a second.")
+        if watchdog.barked:
+            raise self._too_slow()
         if response.length:
             raise UVRError(f"'{self.shown}' stopped {response.length} bytes before the end.")
         etag = response.headers.get("ETag", "")
-        data = b"".join(parts)
+        data = bytes(read)
         usable = len(etag) <= MAX_ETAG and etag.isascii() and etag.isprintable()
         return Offer("", etag if usable else "", lambda: data)
 
@@ -219,9 +231,10 @@ class Location:
         return Offer("", etag, lambda: data)
 
     def _redacted(self, error: Exception) -> str:
-        secret = urlsplit(self.text).netloc.rpartition("@")[0]
         text = f"{type(error).__name__}: {error}".replace(self.text, self.shown)
-        return text.replace(secret, "...") if secret else text
+        for secret in filter(None, _take_secrets(self.text)[1]):
+            text = text.replace(secret, "...")
+        return text
 
     def _capped(self, data: bytes) -> bytes:
         if len(data) > self.max_bytes:
@@ -230,6 +243,9 @@ class Location:
 
     def _too_large(self) -> VerificationError:
         return VerificationError(f"'{self.shown}' has more than {self.max_bytes} bytes.")
+
+    def _too_slow(self) -> UVRError:
+        return UVRError(f"'{self.shown}' timed out: it sends less than {SLOWEST} bytes a second.")
 
 
 def parse_location(location: str | Path, max_bytes: int, timeout: float = 30.0) -> Location:
@@ -241,38 +257,16 @@ def parse_location(location: str | Path, max_bytes: int, timeout: float = 30.0) 
 
 
 def location_key(location: Location) -> str:
-    """A short name for a location, the same on every start and without what it may hide."""
-    return hashlib.sha256(location.text.encode()).hexdigest()[:16]
+    """A short name for a location, the same whatever its password and its signed query are now."""
+    return hashlib.sha256(_take_secrets(location.text)[0].encode()).hexdigest()[:16]
 
 
-class _SameScheme(urllib.request.HTTPRedirectHandler):
-    """Follow redirects within a scheme, and from HTTP to HTTPS; never to files or down to HTTP."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        before, after = (urlsplit(url).scheme for url in (req.full_url, newurl))
-        if after != before and after != "https":
-            raise urllib.error.HTTPError(
-                req.full_url, code, f"a redirect from {before} to {after} is refused", headers, fp
-            )
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    """Only what HTTP needs: an opener by default also reads files, FTP and data URLs."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.UnknownHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        _SameScheme(),
-    ):
-        opener.add_handler(handler)
-    return opener
+def _take_secrets(text: str) -> tuple[str, list[str]]:
+    """Take the users with their passwords, and last the query, out of a location's text."""
+    if "://" not in text:
+        return text, [""]
+    bare, *query = re.split("[?#]", _USER.sub("://", text), maxsplit=1)
+    return bare, [*_USER.findall(text), "".join(query)]
 
 
 def _why(error: Exception) -> str:

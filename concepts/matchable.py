@@ -15,8 +15,10 @@ def check_matchable(bundle: Bundle) -> None:
     The last step of loading (a smoke query). The query ``s w_k / |w_k|`` is scaled so that row k
     alone puts it above the threshold, whatever the offset, since a whitened scorer is affine and
     its prototype of length one need not match. Scored in float32 as the engine does, it must match
-    by the maximum over all rows. Every scorer that can match at all passes; rows of zeros or
-    numbers that overflow do not. Swapped bytes are found before, by the digests.
+    by row k, which the maximum over all rows is never below; the other rows are left out, since
+    their number squared is more than a host may have memory for. Every scorer that can match at
+    all passes; rows of zeros or numbers that overflow do not. Swapped bytes are found before, by
+    the digests.
 
     Raises:
         MismatchError: A concept could never fire, or its scores are not finite.
@@ -40,6 +42,6 @@ def _matches_itself(member: Member) -> bool:
     sizes = np.maximum(0.0, (threshold - offset) / lengths)
     with np.errstate(over="ignore", invalid="ignore"):
         queries = (weights / lengths[:, None] * sizes[:, None]).astype(np.float32)
-        scores = (queries @ weights.T + offset).max(axis=1)
+        scores = np.einsum("kd,kd->k", queries, weights) + offset
     scale = max(1.0, abs(threshold), float(np.abs(offset).max()))
     return bool(np.isfinite(scores).all() and (scores >= threshold - 1e-3 * scale).all())

@@ -1,19 +1,19 @@
 """A source of bundles: polls a location, verifies what it offers, keeps the last known good.
 
 1. ``start`` verifies the last known good on disk again, in full, then asks the location.
-2. A poll reads what is on offer, verifies it before anything is parsed, refuses what is older than
-   anything accepted before, and records it on disk; then one reference is swapped, so that whoever
-   took ``current`` keeps theirs.
-3. A poll that fails changes nothing; the next ones come later and later.
-4. A bundle that has expired, or was not confirmed for ``max_age``, is stale: a warning, a degraded
+2. A poll goes on from what other workers have recorded in the meantime. It reads what is on offer
+   and keeps a newer key list that it brings, signed for itself, before all else.
+3. It verifies the bundle before anything is parsed, refuses what is older than anything accepted
+   before or does not fit this host, and records it on disk; then one reference is swapped, so that
+   whoever took ``current`` keeps theirs.
+4. A poll that fails leaves the bundle in use; the next ones come later and later.
+5. A bundle that has expired, or was not confirmed for ``max_age``, is stale: a warning, a degraded
    service, or an error, as the host chose.
 """
 
 from __future__ import annotations
 
 import logging
-import random
-import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from concepts.bundle import MAX_BYTES, Bundle, read_bundle
+from concepts.bundle import MAX_BYTES, Bundle, followed_keys, read_bundle
 from concepts.digest import sha256
 from concepts.errors import (
     ExpiredError,
@@ -36,12 +36,10 @@ from concepts.instant import now
 from concepts.keys import KeyList
 from concepts.location import Offer, location_key, parse_location
 from concepts.matchable import check_matchable
-from concepts.trust import Accepted, TrustState, two_releases
+from concepts.polling import Poller
+from concepts.trust import Accepted, TrustState
 
 STALE_POLICIES = ("warn", "degraded", "fail_closed")
-JITTER = 0.2
-MAX_BACKOFF = 10
-CLOSE_SECONDS = 2.0
 
 log = logging.getLogger("uvr.source")
 
@@ -83,10 +81,35 @@ class SourceStatus:
 
 
 @dataclass(frozen=True)
+class BundleInUse:
+    """A bundle and how it stands, read at once: no other release can come in between.
+
+    Attributes:
+        bundle: The bundle.
+        state: "ok", or "stale" or "degraded" when it is stale and served all the same.
+        stale: Why it is stale.
+    """
+
+    bundle: Bundle
+    state: str = "ok"
+    stale: str | None = None
+
+
+@dataclass(frozen=True)
 class _Held:
     bundle: Bundle
     file_digest: str
     loaded_at: str
+    keys: KeyList | None  # That were trusted when it was verified.
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the bytes behind a validator are: a bundle's digest, or why they are too old."""
+
+    validator: str
+    digest: str = ""
+    too_old: str = ""
 
 
 class BundleSource:
@@ -105,8 +128,10 @@ class BundleSource:
         stale: What a stale bundle means: "warn" serves it and logs, "degraded" serves it and says
             so in every report, "fail_closed" refuses it.
         require: Whether ``start`` raises without a valid bundle.
+        accept: Called with each verified bundle before it is taken into use; raises
+            VerificationError for one that does not fit this host, and the one in use stays.
         max_bytes: Larger files are refused unread.
-        timeout: Seconds without a byte after which a server is given up.
+        timeout: Seconds after which a server that sends nothing is given up.
         clock: Says what time it is.
 
     Raises:
@@ -124,6 +149,7 @@ class BundleSource:
         max_age: float | None = None,
         stale: str = "warn",
         require: bool = True,
+        accept: Callable[[Bundle], object] | None = None,
         max_bytes: int = MAX_BYTES,
         timeout: float = 30.0,
         clock: Callable[[], str] = now,
@@ -137,16 +163,14 @@ class BundleSource:
         self._location = parse_location(location, max_bytes, timeout)
         self._state = TrustState(Path(state) / (name or location_key(self._location)))
         self._accepted = Accepted(name=name or "", keys=_key_list(keys))
-        self._poll_seconds, self._max_age = poll_seconds, max_age
-        self._stale_policy, self._require = stale, require
+        self._stale_policy, self._max_age = stale, max_age
+        self._require, self._accept = require, accept
         self._clock = clock
         self._held: _Held | None = None
-        self._known: dict[str, tuple[str, str]] = {}  # validator and digest of each offer
+        self._known: dict[str, _Seen] = {}  # by the offer's name
         self._last_error: str | None = None
         self._logged: str | None = None
-        self._refreshing = threading.Lock()
-        self._closed = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._poller = Poller(self._poll, poll_seconds)
 
     def start(self) -> Self:
         """Load the last known good, ask the location, and begin to poll.
@@ -156,7 +180,7 @@ class BundleSource:
                 holds: the reason why the one on offer, or else the last known good, was refused.
             UVRError: There is no bundle, the location cannot be reached, and ``require`` holds.
         """
-        if self._thread is not None:
+        if self._poller.running:
             return self
         damage = self._recover()
         try:
@@ -167,18 +191,12 @@ class BundleSource:
                 raise error if verified or damage is None else damage from error
         if self._require:
             _ = self.current  # A stale bundle is no bundle where the host fails closed.
-        self._closed.clear()
-        if self._poll_seconds > 0:
-            self._thread = threading.Thread(target=self._poll, name="uvr-source", daemon=True)
-            self._thread.start()
+        self._poller.start()
         return self
 
     def close(self) -> None:
         """Stop polling; the current bundle stays usable."""
-        self._closed.set()
-        if self._thread is not None:
-            self._thread.join(CLOSE_SECONDS)
-            self._thread = None
+        self._poller.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -199,6 +217,10 @@ class BundleSource:
             NotFoundError: No bundle was loaded yet.
             ExpiredError: It is stale, and this host fails closed.
         """
+        return self.in_use().bundle
+
+    def in_use(self) -> BundleInUse:
+        """Return ``current`` together with how it stands; raises what ``current`` raises."""
         held = self._held
         if held is None:
             why = f": {self._last_error}" if self._last_error else "; call start() first"
@@ -210,7 +232,7 @@ class BundleSource:
                 f"Release {held.bundle.sequence} of '{held.bundle.name}' is stale: {stale}. "
                 f"Publish a release at '{self._location.shown}', or see why it cannot be reached."
             )
-        return held.bundle
+        return BundleInUse(held.bundle, self._state_word(held, stale), stale)
 
     def refresh(self) -> bool:
         """Poll once, in the caller's thread.
@@ -221,7 +243,7 @@ class BundleSource:
         Raises:
             UVRError: The poll failed; the bundle in use stays.
         """
-        with self._refreshing:
+        with self._poller.turn:
             try:
                 return self._check()
             except UVRError as error:
@@ -255,10 +277,18 @@ class BundleSource:
         return words[self._stale_policy] if stale else "ok"
 
     def _recover(self) -> UVRError | None:
-        """Take up the last known good; returns why there is none although there should be."""
+        """Go on from the record and the last known good on disk, where they are ahead.
+
+        Returns:
+            Why there is no last known good although there should be.
+        """
         stored = self._state.load()
         if stored is not None:
             self._accepted = stored.continued_by(self._accepted)
+            if self._accepted.keys != stored.keys:  # A newer list was given by hand.
+                self._state.trust(self._accepted)
+        if self._held is not None and self._held.bundle.digest == self._accepted.digest:
+            return None
         data = self._state.load_bundle()
         if data is None:
             return None
@@ -266,38 +296,44 @@ class BundleSource:
             # One that has expired since may be served still; the stale policy decides.
             bundle = self._verified(data, at=None)
         except VerificationError as error:
-            error = VerificationError(f"The last known good '{self._state.bundle}': {error}")
-            if stored is None:
+            error = type(error)(f"The last known good '{self._state.bundle}': {error}")
+            if not self._accepted.sequence:
                 raise error from None
             log.error("bundle source %s: %s", self._location.shown, error)
             return error
-        at = self._clock()
-        if (bundle.sequence, bundle.digest) != (self._accepted.sequence, self._accepted.digest):
+        at, accepted = self._clock(), self._accepted
+        if (bundle.digest, self._signers(bundle)) != (accepted.digest, accepted.signers):
             # Killed between the two writes: the bundle had been verified, the record is behind.
             # When it was confirmed is not known; the record's instant errs to the safe side.
-            self._accept(bundle, data, "", self._accepted.checked_at or at)
-        self._held = _Held(bundle, sha256(data), at)
+            self._record(bundle, data, "", accepted.checked_at or at)
+        self._use(bundle, sha256(data), at)
         if self._accepted.etag:
-            self._known = {"": (self._accepted.etag, bundle.digest)}
+            self._known = {"": _Seen(self._accepted.etag, bundle.digest)}
         return None
 
     def _check(self) -> bool:
-        at, before = self._clock(), self._held
-        known: dict[str, tuple[str, str]] = {}
+        before = self._held
+        self._recover()
+        at, keys = self._clock(), self._accepted.keys
+        if self._held is None or self._held.keys != keys:
+            self._known = {}  # By other keys everything is to be verified again.
+        known: dict[str, _Seen] = {}
         refused: list[UVRError] = []
         older: list[UVRError] = []
-        for offer in self._location.offers({name: v for name, (v, _) in self._known.items()}):
+        for offer in self._location.offers({name: s.validator for name, s in self._known.items()}):
             try:
-                known[offer.name] = (offer.validator, self._considered(offer, at))
+                known[offer.name] = _Seen(offer.validator, self._considered(offer, at))
             except RollbackError as error:
                 # Older releases may lie beside the newest; there is no need to read them again.
-                known[offer.name] = (offer.validator, "")
+                known[offer.name] = _Seen(offer.validator, too_old=str(error))
                 older.append(error)
             except UVRError as error:
                 refused.append(error)
-        self._known = known
+        # What was too old may be new by a key list that came in this poll.
+        self._known = known if self._accepted.keys == keys else {}
         held = self._held
-        if held is None or held.bundle.digest not in {digest for _, digest in known.values()}:
+        offered = {seen.digest for seen in known.values()}
+        if held is None or not {held.bundle.digest, self._accepted.digest} <= offered:
             raise next(iter(refused + older), None) or self._withdrawn()
         self._accepted = replace(self._accepted, checked_at=at)
         self._state.checked(self._accepted)
@@ -308,50 +344,76 @@ class BundleSource:
 
     def _considered(self, offer: Offer, at: str) -> str:
         """Take an offer into use if it is valid and not older; returns its bundle's digest."""
-        if offer.read is None:
-            return self._known[offer.name][1]
-        data = offer.read()
         held = self._held
-        file_digest = sha256(data)
-        if held is not None and file_digest == held.file_digest:
+        if offer.read is None:
+            seen = self._known[offer.name]
+            if seen.too_old:
+                raise RollbackError(seen.too_old)
+            # By a key list that came in this poll, it is to be verified again: in the next one.
+            return seen.digest if held is not None and held.keys == self._accepted.keys else ""
+        data = offer.read()
+        found = (sha256(data), self._accepted.digest, self._accepted.keys)
+        if held is not None and found == (held.file_digest, held.bundle.digest, held.keys):
             return held.bundle.digest
         bundle = self._verified(data, at)
-        self._accept(bundle, data, offer.validator if not offer.name else "", at)
-        self._held = _Held(bundle, file_digest, at)
-        log.info(
-            "bundle source %s: release %d of %s is in use (%s)",
-            self._location.shown, bundle.sequence, bundle.name, bundle.digest,
-        )  # fmt: skip
+        self._record(bundle, data, offer.validator if not offer.name else "", at)
+        self._use(bundle, found[0], at)
         return bundle.digest
 
     def _verified(self, data: bytes, at: str | None) -> Bundle:
+        self._follow(data)
         accepted = self._accepted
         bundle = read_bundle(
             data,
             accepted.keys,
             max_bytes=self._location.max_bytes,
-            min_sequence=accepted.sequence,
+            min_sequence=accepted.floor,
             at=at,
             registry=accepted.registry or None,
         )
-        if accepted.name not in ("", bundle.name):
-            raise VerificationError(
-                f"The bundle is named '{bundle.name}', '{accepted.name}' is expected: releases of "
-                "different bundles are numbered apart and cannot follow each other."
-            )
-        if bundle.sequence == accepted.sequence and bundle.digest != accepted.digest:
-            raise two_releases(bundle.sequence, accepted.digest, bundle.digest)
+        accepted.check_offered(bundle.name, bundle.sequence, bundle.digest)
+        if self._accept is not None:
+            self._accept(bundle)
         check_matchable(bundle)
         return bundle
 
-    def _accept(self, bundle: Bundle, data: bytes, etag: str, at: str) -> None:
+    def _follow(self, data: bytes) -> None:
+        """Trust the newer key list that a bundle brings, even if the bundle is refused then."""
         keys = self._accepted.keys
-        newest = None if keys is None else bundle.key_list_after(keys)
+        if keys is None:
+            return
+        newest = followed_keys(data, keys, max_bytes=self._location.max_bytes)
+        if newest != keys:
+            followed = replace(self._accepted, keys=newest)
+            self._state.trust(followed)
+            self._accepted = followed
+            shown = self._location.shown
+            log.info("bundle source %s: key list %d is trusted now", shown, newest.version)
+
+    def _use(self, bundle: Bundle, file_digest: str, at: str) -> None:
+        self._held = _Held(bundle, file_digest, at, self._accepted.keys)
+        log.info(
+            "bundle source %s: release %d of %s is in use (%s)",
+            self._location.shown, bundle.sequence, bundle.name, bundle.digest,
+        )  # fmt: skip
+
+    def _record(self, bundle: Bundle, data: bytes, etag: str, at: str) -> None:
         accepted = Accepted(
-            bundle.name, bundle.registry, bundle.sequence, bundle.digest, newest, etag, at
+            name=bundle.name,
+            registry=bundle.registry,
+            sequence=bundle.sequence,
+            digest=bundle.digest,
+            keys=self._accepted.keys,
+            signers=self._signers(bundle),
+            etag=etag,
+            checked_at=at,
         )
         self._state.accept(accepted, data)
         self._accepted = accepted
+
+    def _signers(self, bundle: Bundle) -> tuple[str, ...]:
+        keys = self._accepted.keys
+        return () if keys is None else tuple(bundle.envelope.signed_by(keys))
 
     def _withdrawn(self) -> UVRError:
         return NotFoundError(
@@ -363,8 +425,10 @@ class BundleSource:
         if expires is not None and at >= expires:
             return f"it expired at {expires}"
         checked = self._accepted.checked_at
-        if self._max_age is None or _seconds(at) - _seconds(checked) <= self._max_age:
+        if self._max_age is None or abs(_seconds(at) - _seconds(checked)) <= self._max_age:
             return None
+        if checked > at:  # A clock was wrong, then or now.
+            return f"it was last confirmed at {checked}, which is in the future"
         return f"it was last confirmed at {checked}, more than {self._max_age:g} seconds ago"
 
     def _log_staleness(self, stale: str | None) -> None:
@@ -372,26 +436,17 @@ class BundleSource:
             log.warning("bundle source %s: the bundle is stale: %s", self._location.shown, stale)
         self._logged = stale
 
-    def _poll(self) -> None:
-        failures = 0
-        while not self._closed.wait(pause(self._poll_seconds, failures)):
-            try:
-                self.refresh()
-                failures = 0
-            except UVRError:  # It is logged and in the status.
-                failures += 1
-            # A thread that ended would never see another release, and nobody would know.
-            except Exception as error:
-                failures += 1
-                self._last_error = f"{type(error).__name__}: {error}"
-                log.exception("bundle source %s", self._location.shown)
-
-
-def pause(poll_seconds: float, failures: int) -> float:
-    """Seconds to the next poll: doubled with each failure in a row, and never in step."""
-    factor = min(2.0 ** min(failures, 10), MAX_BACKOFF)
-    spread = random.uniform(1 - JITTER, 1 + JITTER)
-    return min(factor * spread, MAX_BACKOFF) * poll_seconds
+    def _poll(self) -> bool:
+        try:
+            self.refresh()
+        except UVRError:  # It is logged and in the status.
+            return False
+        # A thread that ended would never see another release, and nobody would know.
+        except Exception as error:
+            self._last_error = f"{type(error).__name__}: {error}"
+            log.exception("bundle source %s", self._location.shown)
+            return False
+        return True
 
 
 def _key_list(keys: KeyList | Path | None) -> KeyList | None:

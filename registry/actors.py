@@ -53,9 +53,9 @@ class Policy:
 
     def __post_init__(self) -> None:
         if self.approvals < 0 or self.signatures < 0:
-            raise ValueError("approvals and signatures must be 0 or more")
+            raise InputError("Approvals and signatures must be 0 or more.")
         if not 0.0 <= self.max_shrink <= 1.0:
-            raise ValueError(f"max_shrink must lie in 0..1, not {self.max_shrink}")
+            raise InputError(f"The share max_shrink must lie in 0..1, not {self.max_shrink}.")
 
 
 def require(opened: Session, name: str, role: str) -> None:

@@ -187,6 +187,9 @@ def _rows(opened: Session, table: Table) -> Iterator[dict[str, Any]]:
 @contextmanager
 def _writing(path: Path) -> Iterator[zipfile.ZipFile]:
     """Write an archive beside its place, and put it there once it is whole and on disk."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise UVRError(f"'{path}' is no file: a backup is put in its place in one step.")
     # Each writer has a name of its own: two that shared one would mix their bytes.
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:

@@ -262,11 +262,12 @@ def _check(unit: Work, bundle: BundleRow, release: Release, found: Bundle) -> No
     if release.expires_at is not None and unit.at >= release.expires_at:
         raise PolicyError(f"{what} expired at {release.expires_at}. Release again.")
     needed = policy_row(unit.session).signatures
-    signed = signed_by(unit.session, found)
+    signed = signed_by(unit.session, release, found)
     if len(signed) < needed:
         raise PolicyError(
             f"{what} is signed by {len(signed)} of the {needed} listed keys that the policy asks "
-            f"for. Sign it: `uvr-registry sign {bundle.name} --sequence {release.sequence}`."
+            f"for. Sign it: `uvr-registry sign {bundle.name} --sequence {release.sequence}`, or "
+            "release again if it was made before they were listed."
         )
 
 

@@ -158,7 +158,8 @@ class Keys:
 
         Raises:
             NotFoundError: If there is no such bundle or release.
-            PolicyError: If a key is not in the current key list.
+            PolicyError: If a key is not in the current key list, or was not listed yet when the
+                release was made.
             ConflictError: If a key signed the release before.
             VerificationError: If the release's stored bytes are damaged.
         """

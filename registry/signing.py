@@ -62,14 +62,18 @@ def signatures_of(opened: Session, release: Release) -> tuple[Signature, ...]:
     return tuple(Signature(row.key_id, bytes.fromhex(row.value)) for row in rows)
 
 
-def signed_by(opened: Session, bundle: Bundle) -> list[str]:
-    """Return the ids of the keys listed now whose signatures a bundle has.
+def signed_by(opened: Session, release: Release, bundle: Bundle) -> list[str]:
+    """Return the ids of the keys whose signatures engines count, whichever list they trust.
+
+    Those are keys listed now and in the newest list that the release carries.
 
     Raises:
         SignatureError: If a listed key's signature does not fit.
     """
-    keys = current_keys(opened)
-    return bundle.envelope.signed_by(keys) if keys is not None else []
+    current, own = current_keys(opened), _own_keys(opened, release)
+    if current is None or own is None:
+        return []
+    return [key_id for key_id in bundle.envelope.signed_by(current) if own.find(key_id)]
 
 
 def add_signatures(
@@ -78,12 +82,12 @@ def add_signatures(
     """Sign a release's bundle and store the signatures, each checked before; return the key ids.
 
     Raises:
-        PolicyError: If a key is not in the current key list.
+        PolicyError: If a key is not in the current key list, or not in the release's own.
         ConflictError: If a key signed the release before.
     """
     if not keys:
         return []
-    current = _require_listed(unit.session, keys)
+    current = _require_listed(unit.session, release, keys)
     by_id = {key.public.key_id: key for key in keys}
     if again := by_id.keys() & {item.key_id for item in signatures_of(unit.session, release)}:
         name = key_name(unit.session, min(again))
@@ -104,9 +108,20 @@ def key_name(opened: Session, key_id: str) -> str:
     return f"'{name}'" if name else key_id[:16]
 
 
-def _require_listed(opened: Session, keys: Sequence[PrivateKey]) -> KeyList:
-    current = current_keys(opened)
-    if current is None:
+def _own_keys(opened: Session, release: Release) -> KeyList | None:
+    """Return the newest key list that a release leads engines to, None before the first."""
+    # One that was made before there were keys leads nowhere, and all engines trust list 1 or later.
+    chain = key_chain(opened, max(release.key_list, 1))
+    if not chain:
+        return None
+    from concepts.keys import read_key_list  # noqa: PLC0415 (cryptography)
+
+    return read_key_list(chain[-1])  # Checked with the chain of the current list.
+
+
+def _require_listed(opened: Session, release: Release, keys: Sequence[PrivateKey]) -> KeyList:
+    current, own = current_keys(opened), _own_keys(opened, release)
+    if current is None or own is None:
         raise PolicyError(
             "There is no key list yet, so nobody could check a signature. Make one: "
             "`uvr-registry key add`, then `uvr-registry key rotate`."
@@ -118,5 +133,11 @@ def _require_listed(opened: Session, keys: Sequence[PrivateKey]) -> KeyList:
             raise PolicyError(
                 f"Key {key_name(opened, key_id)} is {why}: engines would not accept its "
                 f"signature. Sign with a key of list {current.version}, or rotate it in."
+            )
+        if own.find(key_id) is None:
+            raise PolicyError(
+                f"Release {release.sequence} was made before key {key_name(opened, key_id)} was "
+                f"listed: engines that follow it to key list {own.version} would not accept its "
+                "signature. Release again, and sign that."
             )
     return current

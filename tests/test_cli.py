@@ -6,8 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,12 +18,13 @@ from diffusers import FluxKontextPipeline, FluxPipeline
 from PIL import Image
 
 import cli
-from concepts.anchors import AnchorSet, AnchorSpace, Scorer
+from concepts.anchors import AnchorSet, Scorer
 from concepts.bundle import read_bundle
 from concepts.definition import load_shipped
 from registry import actors, kinds
 from registry import models as models_module
 from registry.registry import Registry
+from tests.conftest import Result, Run, toy_collection
 from tests.uvr.conftest import make_pipe
 from uvr.collection import Source, collect
 from uvr.pictures import PictureError, read_picture
@@ -34,76 +34,9 @@ from uvr.report import ConceptFinding, RegulationReport
 BUNDLE_ERRORS = ("bundle inspect", "bundle verify", "generate prompt --bundle")
 
 
-@dataclass(frozen=True)
-class Result:
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The registry's folder; its database is PostgreSQL where a test asks for that."""
-    monkeypatch.delenv("UVR_DATABASE_URL", raising=False)
-    if getattr(request, "param", "sqlite") == "postgresql":
-        monkeypatch.setenv("UVR_DATABASE_URL", request.getfixturevalue("postgres_url"))
-    monkeypatch.setenv("UVR_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("UVR_ACTOR", "tester")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def run(home: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: str | Path) -> Result:
-        with pytest.raises(SystemExit) as stopped:
-            cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Result(int(stopped.value.code or 0), captured.out, captured.err)
-
-    return call
-
-
-@pytest.fixture
-def filled(run: Run, home: Path) -> Registry:
-    """A registry with the concept 'pistol', one version of it, and the concept 'knife'."""
-    run("init")
-    run("add-concept", "pistol")
-    run("add-concept", "knife")
-    registry = Registry.open(home)
-    registry.add_version("pistol", [toy_collection()], actor="tester")
-    return registry
-
-
 class QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         pass
-
-
-def toy_collection(seed: int = 0) -> tuple[AnchorSet, Scorer]:
-    random = np.random.default_rng(seed)
-    space = AnchorSpace("testbed", "", "t2i", ("single_transformer_blocks.0",), 4, 0.9)
-    anchors = AnchorSet(
-        space=space,
-        anchors=random.normal(size=(5, 4)),
-        anchor_images=np.arange(5, dtype=np.int32),
-        counter_anchors=random.normal(size=(6, 4)),
-        counter_images=np.arange(6, dtype=np.int32) + 10,
-    )
-    scorer = Scorer(
-        rule="whitened",
-        weights=np.ones((1, 4)),
-        offset=np.zeros(1),
-        seed_threshold=2.0,
-        grow_threshold=1.0,
-    )
-    return anchors, scorer
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 import cli
 from registry.doctor import diagnose
 from registry.registry import Registry
-from tests.test_cli import filled, home, run  # noqa: F401 (fixtures)
 
 CODES = {0, 1, 2, 3, 4, 5, 6, 9}  # Nothing is busy or of another schema.
 # They load a model, take a terminal, or change this process.
@@ -96,7 +95,7 @@ def call(argv: list[str]) -> tuple[int, str, str]:
 
 
 @pytest.fixture
-def place(request: pytest.FixtureRequest, run: Any, filled: Registry) -> Registry:  # noqa: F811
+def place(request: pytest.FixtureRequest, run: Any, filled: Registry) -> Registry:
     """A folder with a registry, keys, bundles, good and bad, in which random commands run."""
     for command in (
         "key generate alice", "key add alice alice.pem.pub", "key rotate --add alice --key "

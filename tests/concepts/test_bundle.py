@@ -176,7 +176,7 @@ OTHER_ARCHIVES = {
     ),
     "a missing file": (lambda entries: entries[1:], "lists"),
     "no manifest": (lambda entries: entries[:-1], "lack the manifest"),
-    "nothing": (lambda entries: [], "lack the manifest"),
+    "nothing": (lambda entries: [], "no file of this program"),
     "another order": (lambda entries: entries[::-1], "not sorted"),
     "a duplicate key": (manifest(b'"format"', b'"name":"x","format"'), "a key occurs twice"),
     "another version": (manifest(b'"version":2', b'"version":3'), "lock"),

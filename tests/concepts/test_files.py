@@ -1,3 +1,6 @@
+import os
+import secrets
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,12 +18,58 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     target = tmp_path / "b.bin"
     target.write_bytes(b"old")
 
-    def full(path: Path, data: bytes) -> int:
-        path.touch()
+    def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        write_file(target, b"new")
+        write_file(target, b"new", durable=True)
     assert [path.name for path in tmp_path.iterdir()] == ["b.bin"]
     assert target.read_bytes() == b"old"
+
+
+def test_two_writers_of_one_file_never_mix(tmp_path: Path):
+    target = tmp_path / "b.bin"
+    whole = [bytes([number]) * (1 << 20) for number in (1, 2)]
+    target.write_bytes(whole[0])
+    with ThreadPoolExecutor(3) as pool:
+        writes = [pool.submit(write_file, target, data) for data in whole * 20]
+        while not all(write.done() for write in writes):
+            assert target.read_bytes() in whole
+        assert [write.result() for write in writes] == [None] * 40
+    assert [path.name for path in tmp_path.iterdir()] == ["b.bin"]
+
+
+def test_a_link_in_the_way_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    victim, target = tmp_path / "victim", tmp_path / "b.bin"
+    victim.write_bytes(b"old")
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "known")
+    (tmp_path / ".b.bin.known.partial").symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        write_file(target, b"new")
+    assert (victim.read_bytes(), target.exists()) == (b"old", False)
+
+
+def test_the_mode_is_the_one_that_the_process_asks_for(tmp_path: Path):
+    before = os.umask(0o027)
+    try:
+        write_file(tmp_path / "b.bin", b"new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "b.bin").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_link_is_followed_and_a_pipe_is_written_into(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    write_file(tmp_path / "link", b"one")
+    write_file(tmp_path / "link", b"two")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_bytes() == b"two"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_file(tmp_path / "pipe", b"three")
+    assert os.read(reader, 9) == b"three"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+    with pytest.raises(IsADirectoryError):
+        write_file(tmp_path, b"four")

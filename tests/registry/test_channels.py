@@ -1,4 +1,5 @@
 import pytest
+from sqlalchemy import select
 
 from concepts.errors import (
     ConflictError,
@@ -10,6 +11,7 @@ from concepts.errors import (
 from concepts.instant import parse_instant
 from concepts.keys import PrivateKey
 from registry import audit
+from registry.models import Release, SignatureRow
 
 
 @pytest.fixture
@@ -163,6 +165,29 @@ def test_a_release_goes_live_only_with_the_signatures_that_the_policy_asks_for(r
         released.channels.move("staging", "policy", actor="bob")
     released.keys.sign("policy", actor="bob", keys=[two])
     assert released.channels.move("staging", "policy", actor="bob").moves == 1
+
+
+def test_only_keys_that_engines_of_older_lists_count_are_counted(released):
+    one, two = PrivateKey.generate(), PrivateKey.generate()
+    for name, key in (("one", one), ("two", two)):
+        released.keys.add(name, key.public, actor="ann")
+    released.actors.set_policy(actor="ann", signatures=2)
+    released.keys.rotate(actor="ann", signers=[one], add=["one"])
+    made = released.release("policy", actor="bob", keys=[one])
+    released.keys.rotate(actor="ann", signers=[one, two], add=["two"])
+    with released.work("bob", "publisher") as unit:  # as a version before this rule let it
+        value = released.bundle("policy").sign(two).signatures
+        (item,) = [item for item in value if item.key_id == two.public.key_id]
+        row = SignatureRow(key_id=item.key_id, value=item.value.hex(), at=unit.at, by="bob")
+        row.release_id = unit.session.scalars(
+            select(Release.id).filter_by(bundle_digest=made.bundle_digest)
+        ).one()
+        unit.session.add(row)
+        unit.record("release.sign", "policy")
+    with pytest.raises(PolicyError, match=r"signed by 1 of the 2.*release again"):
+        released.channels.move("prod", "policy", actor="bob")
+    released.release("policy", actor="bob", keys=[one, two])
+    assert released.channels.move("prod", "policy", actor="bob").moves == 1
 
 
 def test_what_was_revoked_or_has_expired_does_not_go_live(released, travel):

@@ -191,6 +191,20 @@ def test_a_host_that_trusts_the_first_list_follows_a_release_to_the_newest(
         read_bundle(before, newest)
 
 
+def test_a_key_signs_only_releases_that_lead_engines_to_it(registry, pairs, release):
+    one, two = pairs["one"], pairs["two"]
+    first = registry.keys.rotate(actor="ann", signers=[one], add=["one"])
+    release()
+    newest = registry.keys.rotate(actor="ann", signers=[one, two], add=["two"])
+    with pytest.raises(PolicyError, match=r"before key 'two' was listed.*Release again"):
+        registry.keys.sign("policy", actor="bob", keys=[two])
+    registry.keys.sign("policy", actor="bob", keys=[one])
+    release(two)
+    for sequence in (1, 2):  # Both are good for engines of either list.
+        for keys in (first, newest):
+            assert read_bundle(exported(registry, sequence), keys).sequence == sequence
+
+
 def test_signatures_do_not_change_the_lock_or_the_digest(registry, pairs, release):
     registry.keys.rotate(actor="ann", signers=[pairs["one"]], add=["one"])
     made = release()
