@@ -57,8 +57,8 @@ def event_digest(opened: Session, number: int) -> str | None:
     return opened.scalar(select(AuditEventRow.digest).where(AuditEventRow.number == number))
 
 
-def _rows(opened: Session, start: int = 0) -> Generator[Row[Any], None, None]:
-    query = select(*COLUMNS).where(AuditEventRow.number >= start).order_by(AuditEventRow.number)
+def _rows(opened: Session) -> Generator[Row[Any], None, None]:
+    query = select(*COLUMNS).order_by(AuditEventRow.number)
     # Closed on an error too: PostgreSQL keeps a cursor open for it.
     with opened.execute(query.execution_options(yield_per=BATCH)) as found:
         yield from found
@@ -75,6 +75,8 @@ def _fits(row: Row[Any], number: int | None = None) -> bool:
 def _diagnose(opened: Session, good: Head, row: Row[Any]) -> str:
     """Say what was done to the trail; ``row`` is the first that does not follow ``good``."""
     expected = good.number + 1
+    if row.number < expected:  # Numbers are unique: only one below the first can be.
+        return f"event {row.number} was inserted: the first one has number 1"
     if row.number != expected:
         gone = row.number - expected
         which = f"event {expected}" if gone == 1 else f"events {expected} to {row.number - 1}"

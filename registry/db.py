@@ -12,13 +12,20 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+)
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from concepts.errors import (
     BusyError,
     ConflictError,
+    InputError,
     NotFoundError,
     SchemaError,
     UVRError,
@@ -31,6 +38,11 @@ DATABASE_FILE = "registry.db"
 BUSY_SECONDS = 30
 # All writers of one PostgreSQL database queue on this advisory lock, as they do on SQLite's.
 WRITE_LOCK = 0x5556_5201
+# Codes of errors: PostgreSQL's SQLSTATE, and SQLite's names, which may go on.
+BUSY = ("55P03", "40001", "40P01", "SQLITE_BUSY", "SQLITE_LOCKED")
+FULL = ("53100", "SQLITE_FULL")
+CORRUPT = ("XX001", "XX002", "SQLITE_CORRUPT", "SQLITE_NOTADB")
+UNDEFINED_TABLE = "42P01"
 
 SQLITE_PRAGMAS = (
     f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}",
@@ -121,13 +133,17 @@ def transaction(engine: Engine, *, write: bool = False, keep: bool = True) -> It
     Raises:
         BusyError: If another process holds the lock for too long.
         ConflictError: If a row breaks a constraint.
+        InputError: If the database cannot hold a value, such as a number that is too large.
         SchemaError: If the database has no registry.
         VerificationError: If the file is not a database.
         UVRError: For any other failure of the database, such as a full disk.
     """
     options: dict[str, Any] = {"uvr_write": write}
     postgres = engine.dialect.name == "postgresql"
-    if postgres and not write:
+    if postgres and write:
+        # Whatever the server's default: a snapshot taken before the lock is held would be old.
+        options["isolation_level"] = "READ COMMITTED"
+    elif postgres:
         options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
     with (
         named_errors(engine),
@@ -158,19 +174,29 @@ def named_errors(engine: Engine) -> Iterator[None]:
         yield
     except IntegrityError as error:
         raise ConflictError(f"The registry refused the change: {_cause(error)}.") from error
+    except DataError as error:
+        raise InputError(f"The registry cannot hold a value: {_cause(error)}.") from error
+    except OverflowError as error:
+        if "SQLite" not in str(error):
+            raise
+        raise InputError(f"The registry cannot hold a value: {error}.") from error
     except DBAPIError as error:
         raise _named(error, engine) from error
 
 
 def _named(error: DBAPIError, engine: Engine) -> UVRError:
     where, cause = engine.url.render_as_string(hide_password=True), _cause(error)
-    if "locked" in cause or "busy" in cause or "lock timeout" in cause:
+    # Either may be there and None: a connection that was lost has no code.
+    codes = (getattr(error.orig, name, None) for name in ("sqlstate", "sqlite_errorname"))
+    code = next(filter(None, codes), "")
+    if code.startswith(BUSY):
         return BusyError("Another process is writing to the registry. Try again in a moment.")
-    if "disk is full" in cause:
+    if code.startswith(FULL):
         return UVRError("The disk is full; the registry is unchanged. Free some space, try again.")
-    if "not a database" in cause or "malformed" in cause:
+    if code.startswith(CORRUPT):
         return VerificationError(f"The database {where} is corrupt: {cause}.")
-    if "no such table" in cause or "UndefinedTable" in cause:
+    # SQLite has no code of its own for it.
+    if code == UNDEFINED_TABLE or "no such table" in cause:
         return SchemaError(f"The database {where} has no registry: {cause}.")
     return UVRError(f"The database {where} failed: {cause}.")
 

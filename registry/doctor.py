@@ -160,8 +160,9 @@ def _database(engine: Engine) -> Iterator[str]:
     with transaction(engine) as connection:
         if engine.dialect.name == "postgresql":
             query = (
-                "SELECT conname FROM pg_constraint WHERE NOT convalidated "
-                "AND connamespace = current_schema()::regnamespace"
+                "SELECT conname FROM pg_constraint "
+                "JOIN pg_namespace ON pg_namespace.oid = connamespace "
+                "WHERE NOT convalidated AND nspname = current_schema()"
             )
             for name in connection.execute(text(query)).scalars():
                 yield f"The constraint '{name}' was never checked."
@@ -186,20 +187,8 @@ def _triggers(engine: Engine) -> Iterator[str]:
     from registry.migrate import newest_guards  # noqa: PLC0415
 
     with transaction(engine) as connection:
-        expected = set(triggers.names(newest_guards(), engine.dialect.name))
-        found = set(triggers.installed(connection))
-        disabled = set()
-        if engine.dialect.name == "postgresql":
-            query = "SELECT tgname FROM pg_trigger WHERE tgenabled = 'D' AND tgname LIKE 'uvr!_%' "
-            query += "ESCAPE '!' AND tgrelid::regclass::oid IN (SELECT oid FROM pg_class WHERE "
-            query += "relnamespace = current_schema()::regnamespace)"
-            disabled = set(connection.execute(text(query)).scalars())
-    for name, table in sorted(expected - found):
-        yield f"The trigger {name} of table '{table}' is missing. Run `uvr-registry init`."
-    for name, table in sorted(found - expected):
-        yield f"The trigger {name} of table '{table}' is not one of this program's."
-    for name in sorted(disabled):
-        yield f"The trigger {name} is disabled."
+        for difference in triggers.differences(connection, newest_guards()):
+            yield f"{difference} `uvr-registry init` makes the triggers anew."
 
 
 def _left_over(opened: Session, store: BlobStore) -> Iterator[str]:

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from concepts.errors import ConflictError, NotFoundError, PolicyError
+from concepts.errors import ConflictError, NotFoundError, PolicyError, VerificationError
 from registry.actors import policy_row
 from registry.models import ChangeRequest, Concept, ConceptVersion, Review
 from registry.quorum import authors_of, open_request
-from registry.reading import find_concept, require_digest
+from registry.reading import find_concept, require_digest, stored_anchors
+from registry.versions import content_digest
 from registry.work import Work
 
 _WHAT_TO_DO = {
@@ -69,12 +70,26 @@ def open_for_review(unit: Work, version: ConceptVersion, note: str) -> ChangeReq
     )  # fmt: skip
     unit.session.add(request)
     move(unit, version, "in_review")
+    # From here on the triggers keep its anchors; before, another program may have changed them.
+    _check_content(unit.session, version)
     return request
+
+
+def _check_content(opened: Session, version: ConceptVersion) -> None:
+    """Check that a version has the anchors that its digest says; VerificationError otherwise."""
+    found = [entry.content for entry in stored_anchors(opened, version)]
+    if not found or content_digest(version.definition, found) != version.content_digest:
+        raise VerificationError(
+            f"Version {version.number} does not hold what its content digest says: another program "
+            "changed its rows. Collect its anchors again."
+        )
 
 
 def close(unit: Work, version: ConceptVersion, request: ChangeRequest, state: str) -> None:
     """Close a request; its version becomes approved, or a draft again."""
     finish(unit, request, state)
+    if state == "approved":
+        _check_content(unit.session, version)
     move(unit, version, "approved" if state == "approved" else "draft")
 
 

@@ -15,7 +15,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine
 
 from concepts.errors import SchemaError
-from migrations.triggers import Guard
+from migrations import triggers
 from registry.db import VERSION_TABLE, connect, database_url, default_home, transaction
 from registry.models import Base
 
@@ -37,15 +37,23 @@ def head_revision() -> str:
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Migrate to a revision, in one transaction under the write lock.
 
+    The newest one gets its triggers anew where they are gone, switched off or not as they should
+    be: at head no migration runs that would make them.
+
     Raises:
         SchemaError: If the database holds a revision that this program does not know.
     """
-    _run(engine, command.upgrade, revision)
+    with transaction(engine, write=True) as connection:
+        _step(connection, command.upgrade, revision)
+        if revision == "head" and any(triggers.differences(connection, newest_guards())):
+            triggers.drop(connection)
+            triggers.create(connection, newest_guards())
 
 
 def downgrade(engine: Engine, revision: str) -> None:
     """Migrate back to an earlier revision, "base" for an empty database."""
-    _run(engine, command.downgrade, revision)
+    with transaction(engine, write=True) as connection:
+        _step(connection, command.downgrade, revision)
 
 
 def differences(engine: Engine) -> list[object]:
@@ -69,16 +77,11 @@ def create_schema(connection: Connection) -> None:
     _step(connection, command.upgrade, "head")
 
 
-def newest_guards() -> tuple[Guard, ...]:
+def newest_guards() -> tuple[triggers.Guard, ...]:
     """Return the rules that the newest schema's triggers stand for."""
     script = ScriptDirectory.from_config(config()).get_revision("head")
-    guards: tuple[Guard, ...] = script.module.GUARDS
+    guards: tuple[triggers.Guard, ...] = script.module.GUARDS
     return guards
-
-
-def _run(engine: Engine, step: Step, revision: str) -> None:
-    with transaction(engine, write=True) as connection:
-        _step(connection, step, revision)
 
 
 def _step(connection: Connection, step: Step, revision: str) -> None:

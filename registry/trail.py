@@ -23,6 +23,7 @@ from registry.audit import AuditEvent, read_event
 from registry.chain import BATCH, COLUMNS, Head, check_chain, event_digest
 from registry.checkpoint import Checkpoint, read_checkpoint, stored_checkpoints
 from registry.models import AuditCheckpoint, AuditEventRow
+from registry.signing import current_keys
 
 if TYPE_CHECKING:  # It brings cryptography, which only signatures need.
     from concepts.keys import KeyList, PrivateKey
@@ -127,10 +128,13 @@ class Trail:
             key: Signs it; whoever verifies must trust it.
 
         Raises:
-            PolicyError: If there are no events yet.
+            PolicyError: If there are no events yet, or the key was revoked.
             VerificationError: If the chain is broken: nobody should sign that.
         """
         with self._registry.work(actor, "auditor") as unit:
+            listed = current_keys(unit.session)
+            if listed is not None and key.public.key_id in listed.revoked:
+                raise PolicyError("This key was revoked, so nobody would believe the checkpoint.")
             head = check_chain(unit.session)
             if head.number == 0:
                 raise PolicyError("There is no event yet that a checkpoint could cover.")

@@ -13,6 +13,7 @@ from sqlalchemy import create_engine
 
 import cli
 from concepts.anchors import AnchorSet, AnchorSpace, Scorer
+from registry.db import connect, database_url
 from registry.registry import Registry
 
 
@@ -100,3 +101,13 @@ def toy_collection(seed: int = 0) -> tuple[AnchorSet, Scorer]:
         grow_threshold=1.0,
     )
     return anchors, scorer
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request, tmp_path, monkeypatch):
+    """An empty database of each kind."""
+    monkeypatch.delenv("UVR_DATABASE_URL", raising=False)
+    url = None
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    return connect(database_url(tmp_path, url))

@@ -30,9 +30,8 @@ _EDITED = triggers.changed("definition", "content_digest", "authors")
 
 
 def _not_draft(row: str) -> str:
-    return (
-        f"EXISTS (SELECT 1 FROM concept_version WHERE id = {row}.version_id AND state <> 'draft')"
-    )
+    version = f"SCHEMA.concept_version WHERE id = {row}.version_id"
+    return f"(SELECT state FROM {version} FOR SHARE) <> 'draft'"
 
 
 GUARDS = (
@@ -48,7 +47,9 @@ GUARDS = (
     triggers.append_only("signing_key", "id", "key_id", "name"),
     triggers.append_only("key_list", "version"),
     triggers.append_only("signature", "release_id, key_id"),
-    triggers.append_only("audit_event", "number", "digest", "prev_digest"),
+    triggers.append_only(
+        "audit_event", "number", "digest", "prev_digest", insert="NEW.number < 1"
+    ),
     triggers.append_only("audit_checkpoint", "id", "event_number"),
     triggers.Guard(  # A version begins as a draft; its content is fixed once it is not one.
         "concept_version",
@@ -301,7 +302,7 @@ def _add_columns() -> None:
     def number(name: str) -> sa.Column[int]:
         return sa.Column(name, sa.Integer(), nullable=False, server_default="0")
 
-    op.add_column("concept", text("defined_by", ""))
+    op.add_column("concept", text("defined_by", "[]"))
     op.add_column("concept_version", text("authors", "[]"))
     op.add_column("release", number("format"))
     op.add_column("release", sa.Column("previous_digest", sa.String(length=64), nullable=True))
@@ -319,7 +320,11 @@ def _add_columns() -> None:
 
 def _fill(connection: sa.Connection) -> None:
     run = connection.exec_driver_sql
-    run("UPDATE concept SET defined_by = created_by")
+    for name, column in (("concept", "defined_by"), ("concept_version", "authors")):
+        table = sa.table(name, sa.column("id"), sa.column(column))
+        for number, author in run(f"SELECT id, created_by FROM {name}").all():
+            values = {column: canonical_json([author]).decode()}
+            connection.execute(table.update().where(table.c.id == number).values(values))
     policy = sa.table("policy", *map(sa.column, (
         "id", "registry_id", "approvals", "self_approval", "signatures", "max_shrink",
     )))  # fmt: skip
@@ -327,10 +332,6 @@ def _fill(connection: sa.Connection) -> None:
         id=1, registry_id=uuid.uuid4().hex, approvals=0, self_approval=True, signatures=0,
         max_shrink=0.0,
     ))  # fmt: skip
-    version = sa.table("concept_version", *map(sa.column, ("id", "authors", "created_by")))
-    for number, author in run("SELECT id, created_by FROM concept_version").all():
-        authors = canonical_json([author]).decode()
-        connection.execute(version.update().where(version.c.id == number).values(authors=authors))
     released = "id IN (SELECT version_id FROM release_member) AND state = 'draft'"
     count = run(f"SELECT count(*) FROM concept_version WHERE {released}").scalar_one()
     if count:

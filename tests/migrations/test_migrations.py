@@ -1,8 +1,10 @@
+import contextlib
 import json
+import sqlite3
 
 import pytest
-from sqlalchemy import inspect, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import UniqueConstraint, inspect, text
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from concepts.digest import json_digest
@@ -99,22 +101,22 @@ ROWS = {
 FIXED = sorted(table.__tablename__ for table in APPEND_ONLY)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request, tmp_path, monkeypatch):
-    monkeypatch.delenv("UVR_DATABASE_URL", raising=False)
-    url = None
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-    return connect(database_url(tmp_path, url))
-
-
-@pytest.fixture
-def filled(engine):
+def fill(engine):
     migrate.upgrade(engine)
     with transaction(engine, write=True) as connection:
         for name, row in ROWS.items():
             connection.execute(Base.metadata.tables[name].insert().values(**row))
     return engine
+
+
+@pytest.fixture
+def filled(engine):
+    return fill(engine)
+
+
+@pytest.fixture
+def filled_postgres(postgres_url):
+    return fill(connect(database_url(None, postgres_url)))
 
 
 @pytest.fixture
@@ -192,30 +194,28 @@ def test_migrated_and_created_schemas_have_the_same_names(engine):
 
 def test_down_to_base_leaves_nothing_and_up_again_agrees(engine):
     migrate.upgrade(engine)
-    names = installed(engine)
+    made = installed(engine)
     migrate.downgrade(engine, "base")
     assert schema(engine) == {}
-    assert installed(engine) == []
+    assert installed(engine) == {}
     migrate.upgrade(engine)
-    assert (migrate.differences(engine), installed(engine)) == ([], names)
+    assert (migrate.differences(engine), installed(engine)) == ([], made)
 
 
 def test_each_schema_has_the_triggers_of_its_guards(engine):
     dialect = engine.dialect.name
     migrate.upgrade(engine)
-    newest = triggers.names(r0002_registry_in_full.GUARDS, dialect)
+    newest = triggers.definitions(r0002_registry_in_full.GUARDS, dialect)
     assert installed(engine) == newest
     migrate.downgrade(engine, "0001")
-    assert installed(engine) == triggers.names(r0001_first.GUARDS, dialect)
+    assert installed(engine) == triggers.definitions(r0001_first.GUARDS, dialect)
     migrate.upgrade(engine)
     assert installed(engine) == newest
 
 
 def test_the_database_guards_what_the_models_guard():
     guards = r0002_registry_in_full.GUARDS
-    fixed = {
-        guard.table for guard in guards if guard == triggers.append_only(guard.table, *guard.keys)
-    }
+    fixed = {guard.table for guard in guards if guard.append_only}
     assert fixed == set(FIXED)
     others = {"concept_version", "version_anchors", "change_request", "source_ref"}
     assert {guard.table for guard in guards} == fixed | others == set(ROWS) - {"concept"}
@@ -239,7 +239,7 @@ def test_an_old_registry_keeps_its_rows(old):
             kept = kept[: len(rows)]
         assert kept == rows, name
     assert [json.loads(row["authors"]) for row in after["concept_version"]] == [["ann"], ["ann"]]
-    assert after["concept"][0]["defined_by"] == "ann"
+    assert json.loads(after["concept"][0]["defined_by"]) == ["ann"]
     assert (after["release"][0]["format"], after["release"][0]["key_list"]) == (0, 0)
     assert migrate.differences(old) == []
 
@@ -288,22 +288,140 @@ def test_rows_neither_change_nor_go(filled, table):
         refused(filled, f"TRUNCATE {table} CASCADE", "append-only")
 
 
-@pytest.mark.parametrize("recursive", ["ON", "OFF"])
-@pytest.mark.parametrize("table", [name for name in ROWS if name != "concept"])
-def test_sqlite_rows_cannot_be_replaced(tmp_path, table, recursive, monkeypatch):
-    # Another program has its own pragmas.
-    others = [item for item in db.SQLITE_PRAGMAS if "recursive_triggers" not in item]
-    pragmas = (*others, f"PRAGMA recursive_triggers = {recursive}")
-    engine = connect(database_url(tmp_path))
-    migrate.upgrade(engine)
-    with transaction(engine, write=True) as connection:
-        for name, row in ROWS.items():
-            connection.execute(Base.metadata.tables[name].insert().values(**row))
-    before = content(engine)
-    monkeypatch.setattr(db, "SQLITE_PRAGMAS", pragmas)
-    insert = Base.metadata.tables[table].insert().prefix_with("OR REPLACE")
-    refused(engine, insert.values(**ROWS[table]), "append-only|refuses this change")
-    assert content(engine) == before
+def keys_of(table):
+    """The columns of every unique key of a table, the primary key first."""
+    found = Base.metadata.tables[table]
+    unique = [item for item in found.constraints if isinstance(item, UniqueConstraint)]
+    return [tuple(item.columns.keys()) for item in (found.primary_key, *unique)]
+
+
+def other(table, step):
+    """A row of a table that shares no key with the one of ``ROWS``; versions share a concept."""
+    row = dict(ROWS[table])
+    for column in {name for key in keys_of(table) for name in key} - {"concept_id"}:
+        value = row[column]
+        row[column] = not value if value is False else value + (step if value == 1 else "x" * step)
+    return row
+
+
+def write(connection, verb, table, row):
+    names, marks = ", ".join(f'"{name}"' for name in row), ", ".join("?" * len(row))
+    connection.execute(f"{verb} INTO {table} ({names}) VALUES ({marks})", list(row.values()))
+
+
+@pytest.fixture(scope="module")
+def with_two_rows(tmp_path_factory):
+    """A SQLite database with two rows of each guarded table; the first version is approved."""
+    home = tmp_path_factory.mktemp("guarded")
+    migrate.upgrade(connect(f"sqlite:///{home / db.DATABASE_FILE}"))
+    with contextlib.closing(sqlite3.connect(home / db.DATABASE_FILE)) as connection:
+        for table, row in ROWS.items():
+            write(connection, "INSERT", table, row)
+            write(connection, "INSERT", table, other(table, 1))
+        for state in ("in_review", "approved"):
+            connection.execute("UPDATE concept_version SET state = ? WHERE id = 1", [state])
+        connection.commit()
+        yield connection
+
+
+@pytest.mark.parametrize("guard", r0002_registry_in_full.GUARDS, ids=lambda guard: guard.table)
+def test_a_guard_knows_every_key_of_its_table(guard):
+    assert {tuple(key.split(", ")) for key in guard.keys} == set(keys_of(guard.table))
+
+
+@pytest.mark.parametrize("recursive", ["OFF", "ON"])  # OFF is the default of another program.
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        (guard.table, key)
+        for guard in r0002_registry_in_full.GUARDS
+        for key in [("rowid",), *keys_of(guard.table)]
+    ],
+)
+def test_no_row_gives_way_to_another_of_its_key_on_sqlite(with_two_rows, table, key, recursive):
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        with_two_rows.backup(connection)
+        connection.execute(f"PRAGMA recursive_triggers = {recursive}")
+        first = ROWS[table] | {"rowid": 1}
+        query = f"SELECT rowid, * FROM {table} ORDER BY rowid"
+        before = connection.execute(query).fetchall()
+        second = before[1][0]
+        # A row that could come in but for this key, which is the first one's.
+        row = other(table, 2) | {name: first[name] for name in key}
+        refusal = f"{table} (is append-only|refuses this change)"
+        with pytest.raises(sqlite3.IntegrityError, match=refusal):
+            write(connection, "INSERT OR REPLACE", table, row)
+        values = ", ".join(f'"{name}" = :{name}' for name in key)
+        update = f"UPDATE OR REPLACE {table} SET {values} WHERE rowid = :second"
+        its = {**{name: first[name] for name in key}, "second": second}
+        with pytest.raises(sqlite3.IntegrityError, match=refusal):
+            connection.execute(update, its)
+        assert connection.execute(query).fetchall() == before
+
+
+def test_a_free_key_may_be_taken_on_sqlite(with_two_rows):
+    # What the test before refuses is refused for its key alone.
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        with_two_rows.backup(connection)
+        for table in ROWS:
+            write(connection, "INSERT OR REPLACE", table, other(table, 2))
+        connection.execute("UPDATE OR REPLACE concept_version SET content_digest = 'z' WHERE id=2")
+
+
+ANCHORS_CHANGE = {
+    "insert": Base.metadata.tables["version_anchors"].insert().values(**ROWS["version_anchors"]),
+    "delete": text("DELETE FROM version_anchors"),
+}
+IN_REVIEW = text("UPDATE concept_version SET state = 'in_review'")
+# What another program may put before the tables and operators that a trigger looks for.
+STAND_INS = {
+    "table": ["CREATE TEMP TABLE concept_version AS SELECT 1 AS id, 'draft' AS state"],
+    "operator": [
+        "CREATE FUNCTION never(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT false'",
+        "CREATE OPERATOR <> (FUNCTION = never, LEFTARG = text, RIGHTARG = text)",
+        "SELECT set_config('search_path', current_schema() || ', pg_catalog', true)",
+    ],
+}
+
+
+@pytest.mark.parametrize("stand_in", list(STAND_INS))
+@pytest.mark.parametrize("change", list(ANCHORS_CHANGE))
+def test_what_a_trigger_asks_is_not_the_callers_to_replace(filled_postgres, change, stand_in):
+    run(filled_postgres, "UPDATE concept_version SET state = 'in_review'")
+    with filled_postgres.connect() as connection:
+        for statement in STAND_INS[stand_in]:
+            connection.execute(text(statement))
+        with pytest.raises(IntegrityError, match="version_anchors refuses this change"):
+            connection.execute(ANCHORS_CHANGE[change])
+
+
+@pytest.mark.parametrize("change", list(ANCHORS_CHANGE))
+def test_anchors_and_state_do_not_change_at_the_same_time(filled_postgres, change):
+    if change == "insert":
+        run(filled_postgres, "DELETE FROM version_anchors")
+    changes = [ANCHORS_CHANGE[change], IN_REVIEW]
+    for first, second in (changes, changes[::-1]):
+        with filled_postgres.connect() as one, filled_postgres.connect() as two:
+            one.execute(first)
+            two.execute(text("SET LOCAL lock_timeout = '100ms'"))
+            with pytest.raises(OperationalError, match="lock timeout"):
+                two.execute(second)
+
+
+def test_an_event_below_the_first_is_refused(filled):
+    insert = Base.metadata.tables["audit_event"].insert()
+    for number in (0, -7):
+        row = {**ROWS["audit_event"], "number": number, "digest": "x", "prev_digest": "y"}
+        refused(filled, insert.values(row), "audit_event is append-only")
+
+
+def test_upgrading_at_head_makes_the_triggers_as_they_should_be(filled):
+    before, rows = installed(filled), content(filled)
+    on = "" if filled.dialect.name == "sqlite" else " ON release"
+    run(filled, f"DROP TRIGGER uvr_release_update{on}", f"DROP TRIGGER uvr_release_delete{on}")
+    assert installed(filled) != before
+    migrate.upgrade(filled)
+    assert (installed(filled), content(filled)) == (before, rows)
 
 
 def test_content_changes_only_while_a_version_is_a_draft(filled):

@@ -90,6 +90,14 @@ TAMPERING = {
     "inserted": (lambda r: inserted(r, whole=False), "event 3 was inserted"),
     "swapped": (lambda r: renumbered([*r[:2], r[3], r[2], *r[4:]]), "event 3 was reordered"),
     "moved back": (lambda r: renumbered([r[0], r[4], *r[1:4], r[5]]), "event 2 was reordered"),
+    "put before the first": (
+        lambda r: [rehashed({**FORGED, "prev_digest": "e" * 64, "number": -7}), *r],
+        "event -7 was inserted",
+    ),
+    "put at zero": (
+        lambda r: [rehashed({**FORGED, "prev_digest": "e" * 64, "number": 0}), *r],
+        "event 0 was inserted",
+    ),
     "moved on": (lambda r: renumbered([r[0], *r[2:5], r[1], r[5]]), "event 2 was reordered"),
 }
 
@@ -217,3 +225,16 @@ def test_a_long_trail_is_verified_and_exported_in_bounded_memory(registry, defin
     tracemalloc.stop()
     # All rows at once take about 25 MB.
     assert peak < 8_000_000
+
+
+def test_a_revoked_key_signs_no_checkpoint(registry):
+    keys = {name: PrivateKey.generate() for name in ("ann", "bob")}
+    for name, key in keys.items():
+        registry.keys.add(name, key.public, actor="ann")
+    registry.keys.rotate(actor="ann", signers=[keys["ann"]], add=["ann"])
+    registry.keys.rotate(
+        actor="ann", signers=[keys["ann"], keys["bob"]], add=["bob"], revoke=["ann"]
+    )
+    with pytest.raises(PolicyError, match="key was revoked"):
+        registry.audit.checkpoint(actor="ann", key=keys["ann"])
+    assert registry.audit.checkpoint(actor="ann", key=keys["bob"])

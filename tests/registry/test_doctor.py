@@ -2,12 +2,14 @@
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from concepts.ed25519 import PrivateKey
 from migrations import triggers
 from registry.db import transaction
 from registry.doctor import Diagnosis, diagnose, repair
 from registry.migrate import newest_guards
+from registry.registry import Registry
 
 
 @pytest.fixture
@@ -64,7 +66,64 @@ def test_a_missing_trigger_is_named(filled):
     with transaction(filled.engine, write=True) as connection:
         connection.execute(text(f"DROP TRIGGER uvr_release_update{on}"))
     (problem,) = problems(diagnose(filled, quick=True))["triggers"]
-    assert "uvr_release_update of table 'release' is missing" in problem
+    assert problem == (
+        "The trigger uvr_release_update of table 'release' is missing. `uvr-registry init` makes "
+        "the triggers anew."
+    )
+
+
+# Triggers that bear the right name and refuse nothing, and what the doctor says of them.
+HOLLOW = {
+    "sqlite": {
+        "uvr_audit_event_delete of table 'audit_event' is not as this program makes it": [
+            "DROP TRIGGER uvr_audit_event_delete",
+            "CREATE TRIGGER uvr_audit_event_delete BEFORE DELETE ON audit_event "
+            "BEGIN SELECT 1; END",
+        ],
+        "uvr_more of table 'audit_event' is not one of this program's": [
+            "DROP TRIGGER uvr_audit_event_delete",
+            "CREATE TRIGGER uvr_more BEFORE DELETE ON audit_event BEGIN SELECT 1; END",
+        ],
+    },
+    "postgresql": {
+        "uvr_audit_event_delete of table 'audit_event' is not as this program makes it": [
+            "CREATE OR REPLACE TRIGGER uvr_audit_event_delete BEFORE DELETE ON audit_event "
+            "FOR EACH ROW EXECUTE FUNCTION uvr_refuse_change('no', '1 = 0')"
+        ],
+        "function uvr_refuse_change, which the triggers call, is not as this program makes it": [
+            "CREATE OR REPLACE FUNCTION uvr_refuse_change() RETURNS trigger LANGUAGE plpgsql "
+            "AS 'BEGIN RETURN COALESCE(NEW, OLD); END'"
+        ],
+        "uvr_audit_event_delete of table 'audit_event' is disabled": [
+            "ALTER TABLE audit_event ENABLE REPLICA TRIGGER uvr_audit_event_delete"
+        ],
+        "uvr_audit_event_update of table 'audit_event' is disabled": [
+            "ALTER TABLE audit_event DISABLE TRIGGER USER"
+        ],
+    },
+}
+
+
+def test_triggers_that_refuse_nothing_are_named_and_made_anew(filled):
+    url = filled.engine.url.render_as_string(hide_password=False)
+    for message, statements in HOLLOW[filled.engine.dialect.name].items():
+        with transaction(filled.engine, write=True) as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+        assert message in " ".join(problems(diagnose(filled, quick=True))["triggers"])
+        Registry.create(filled.home, url)
+        assert problems(diagnose(filled, quick=True)) == {}
+        with pytest.raises(IntegrityError), filled.engine.begin() as connection:
+            connection.execute(text("DELETE FROM audit_event"))
+
+
+def test_a_trigger_that_always_fires_is_no_problem(filled):
+    if filled.engine.dialect.name == "postgresql":
+        with transaction(filled.engine, write=True) as connection:
+            connection.execute(
+                text("ALTER TABLE audit_event ENABLE ALWAYS TRIGGER uvr_audit_event_delete")
+            )
+    assert problems(diagnose(filled, quick=True)) == {}
 
 
 def test_a_damaged_blob_is_found_unless_it_is_quick(filled):

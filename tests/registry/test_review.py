@@ -1,8 +1,10 @@
 import threading
 
 import pytest
+from sqlalchemy import text
 
-from concepts.errors import ConflictError, NotFoundError, PolicyError
+from concepts.errors import ConflictError, NotFoundError, PolicyError, VerificationError
+from registry.db import transaction
 from registry.history import log
 from registry.reading import find_concept, find_version
 from registry.registry import Registry
@@ -112,6 +114,17 @@ def test_an_author_stays_one_whoever_brings_the_work_in_again(team, define, coll
     team.review.submit("pistol", 3, actor="eve")
     with pytest.raises(PolicyError, match="wrote a part"):
         team.review.approve("pistol", 3, actor="ann")
+
+
+def test_a_draft_that_another_program_emptied_is_never_approved(registry, define, collect):
+    registry.add_concept(define(), actor="ann")
+    registry.add_version("pistol", [collect(1), collect(2, "edit")], actor="ann")
+    with transaction(registry.engine, write=True) as connection:  # The triggers let drafts change.
+        connection.execute(text("DELETE FROM version_anchors WHERE space_id = 2"))
+    for change in (registry.review.submit, registry.release):
+        with pytest.raises(VerificationError, match="another program changed its rows"):
+            change("pistol", actor="ann")
+    assert version(registry).state == "draft"
 
 
 def test_an_approval_taken_back_by_a_policy_change_does_not_count(team):
