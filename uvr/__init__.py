@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from uvr.attachment import Attachment
     from uvr.profiles import ModelProfile, profile_for
-    from uvr.regulator import Regulator
+    from uvr.regulator import Regulator, fits
     from uvr.report import RegulationReport
 
-__all__ = ["Attachment", "ModelProfile", "RegulationReport", "Regulator", "profile_for"]
+__all__ = ["Attachment", "ModelProfile", "RegulationReport", "Regulator", "fits", "profile_for"]
 
 _HOMES = {
     "Attachment": "uvr.attachment",
     "ModelProfile": "uvr.profiles",
     "RegulationReport": "uvr.report",
     "Regulator": "uvr.regulator",
+    "fits": "uvr.regulator",
     "profile_for": "uvr.profiles",
 }
 

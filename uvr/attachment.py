@@ -20,11 +20,12 @@ from uvr.processor import Action, AttentionState
 from uvr.profiles import ModelProfile
 from uvr.report import RegulationReport
 from uvr.rewind import StepRecord, output_latents, plan_replay, with_latents
+from uvr.similarity import ScorerStack
 from uvr.stage import Stage, current_step, plan_stage
 from uvr.tokens import TokenLayout
 
 KEPT_REPORTS = 16
-"""Reports that an attachment keeps: each holds a score map per picture and concept."""
+"""Reports that an attachment keeps: each holds score maps of every picture, see ``uvr.look``."""
 
 _UNPLANNED = Stage(0, 0, 0)
 _OUTSIDE = (
@@ -39,11 +40,13 @@ class Assignment:
 
     Attributes:
         variant: The bundle's variant in use, None when the bundle is empty.
+        scorers: The scorers of the variant's members, in their order.
         mode_of: What to do with a concept: "enforce", "log" or "shadow".
         report: Receives what is found.
     """
 
     variant: BundleVariant | None
+    scorers: ScorerStack
     mode_of: Callable[[Member], str]
     report: RegulationReport
 
@@ -122,6 +125,7 @@ class Attachment:
         """Forget the previous call and take the present bundle; there is a new schedule.
 
         Raises:
+            MismatchError: The bundle or the weights of now do not fit; nothing is drawn.
             UVRError: There is no bundle to use now; nothing is drawn.
         """
         self._generation = None
@@ -209,6 +213,7 @@ class Attachment:
         found = look_at(
             self.state.take_features(variant.space.taps),
             variant.members,
+            generation.assignment.scorers,
             grid=_layout(generation).grid,
             profile=self.profile,
             step=generation.step,

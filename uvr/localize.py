@@ -8,12 +8,15 @@ from torch.nn import functional as F
 
 from uvr.tokens import Grid
 
+SPREADS = 8
+"""Steps of growth between two looks at whether it has ended, each of which waits for the GPU."""
+
 
 def seeds_and_growth(
     scores: Tensor,
     grid: Grid,
-    seed_threshold: float,
-    grow_threshold: float,
+    seed_threshold: float | Tensor,
+    grow_threshold: float | Tensor,
     *,
     close_gaps: bool = False,
     dilation: int = 0,
@@ -27,7 +30,8 @@ def seeds_and_growth(
     Args:
         scores: (batch, patches), row by row.
         grid: Rows and columns.
-        seed_threshold: "score >= threshold is a match" for the start of a component.
+        seed_threshold: "score >= threshold is a match" for the start of a component; one for all,
+            or (batch, 1).
         grow_threshold: The same for its neighbours; at most ``seed_threshold`` counts.
         close_gaps: Close gaps of up to two patches and fill enclosed holes.
         dilation: Patches to add around the result.
@@ -36,6 +40,8 @@ def seeds_and_growth(
         Boolean mask, (batch, patches).
     """
     seeds = scores >= seed_threshold
+    if not bool(seeds.any()):
+        return seeds
     mask = reconstruct(seeds, seeds | (scores >= grow_threshold), grid)
     if close_gaps:
         mask = fill_holes(close_gaps_of(mask, grid), grid)
@@ -46,10 +52,11 @@ def reconstruct(seeds: Tensor, allowed: Tensor, grid: Grid, *, diagonal: bool = 
     """Keep the connected components of ``allowed`` that hold a seed; both (batch, patches)."""
     current = seeds & allowed
     while True:
-        grown = _spread(current, grid, diagonal=diagonal) & allowed
-        if torch.equal(grown, current):
+        before = current
+        for _ in range(SPREADS):
+            current = _spread(current, grid, diagonal=diagonal) & allowed
+        if torch.equal(current, before):
             return current
-        current = grown
 
 
 def dilate(mask: Tensor, grid: Grid, times: int = 1) -> Tensor:
@@ -82,8 +89,8 @@ def fill_holes(mask: Tensor, grid: Grid) -> Tensor:
     rows, columns = grid
     background = F.pad(~mask.reshape(-1, rows, columns), (1, 1, 1, 1), value=True)
     padded = (rows + 2, columns + 2)
-    outside = torch.zeros_like(background)
-    outside[:, 0, :] = True
+    outside = torch.ones_like(background)
+    outside[:, 1:-1, 1:-1] = False
     reached = reconstruct(outside.flatten(1), background.flatten(1), padded, diagonal=False)
     inner = reached.reshape(-1, *padded)[:, 1:-1, 1:-1]
     return ~inner.flatten(1)

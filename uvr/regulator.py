@@ -2,8 +2,9 @@
 
 1. ``Regulator(bundle).attach(pipe)`` picks the bundle's variant for the pipeline's model and task,
    installs attention processors and transformer hooks, and notices each new generation by wrapping
-   ``set_timesteps`` of the scheduler instance. All of it is undone in ``finally``. With a source
-   of bundles each new generation takes the newest release and keeps it.
+   ``set_timesteps`` of the scheduler instance. All of it is undone in ``finally``. Each new
+   generation compares the weights' revision again, and with a source of bundles takes the newest
+   release and keeps it.
 2. Steps before the *look* run untouched and are recorded.
 3. At the look step, features of the plain conditional pass are scored; each picture and concept
    gets a mask. Nothing found: nothing is changed, and the output is the stock output to the bit.
@@ -16,22 +17,23 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from concepts.bundle import Bundle, BundleVariant, Member
-from concepts.errors import MismatchError, NotFoundError, UVRError
+from concepts.errors import ExpiredError, MismatchError, NotFoundError, UVRError
 from concepts.instant import now
-from concepts.source import BundleSource, SourceStatus
+from concepts.source import BundleInUse, BundleSource, SourceStatus
 from uvr.attachment import Assignment, Attachment
 from uvr.processor import install_processors, tap_width
 from uvr.profiles import ModelProfile, profile_for
 from uvr.report import RegulationReport
 from uvr.revision import weights_revision
+from uvr.similarity import ScorerStack
 
-__all__ = ["Attachment", "Regulator", "RegulatorStatus"]
+__all__ = ["Attachment", "Regulator", "RegulatorStatus", "fits"]
 
 log = logging.getLogger("uvr.regulator")
 
@@ -66,12 +68,14 @@ class Regulator:
 
     Args:
         bundle: What to look for: a bundle, or a source that was started. With a source each
-            generation begins with the release in use then and keeps it to its end.
+            generation begins with the release in use then and keeps it to its end. A bundle that
+            expires later than this serves on; it is stale then, in the log and in every report.
         deny: Slugs to enforce here even if the bundle only reports or measures them.
         allow: Slugs to report but not to regulate here, whatever the bundle says.
         profile: Use this profile instead of the one found for the pipeline.
 
     Raises:
+        ExpiredError: The bundle has expired already.
         NotFoundError: ``deny`` or ``allow`` names a concept that the bundle does not hold.
     """
 
@@ -88,6 +92,13 @@ class Regulator:
         self.deny = frozenset(deny)
         self.allow = frozenset(allow)
         self.profile = profile
+        self._stacks: tuple[Bundle | None, dict[str, ScorerStack]] = (None, {})
+        self._warned = False
+        if self._fixed is not None and (stale := _expiry(self._fixed, now())):
+            raise ExpiredError(
+                f"Release {self._fixed.sequence} of '{self._fixed.name}' cannot be used: {stale}. "
+                "Release it again."
+            )
         if both := sorted(self.deny & self.allow):
             raise ValueError(f"deny and allow both name {', '.join(both)}")
         if self.deny or self.allow:
@@ -101,7 +112,7 @@ class Regulator:
         Raises:
             UVRError: Its source has none to give.
         """
-        return self._fixed or self._source().current
+        return self._in_use(now()).bundle
 
     def status(self) -> RegulatorStatus:
         """Say what is in use and what this host overrides."""
@@ -121,7 +132,7 @@ class Regulator:
         """Regulate every call of a pipeline within the ``with`` block.
 
         Within the block, a call raises before anything is drawn when the source has no bundle to
-        give, or a new release does not fit the pipeline.
+        give, or the release or the weights of that moment do not fit each other.
 
         Raises:
             MismatchError: The bundle has no variant for this model, its weights and this task, the
@@ -148,25 +159,47 @@ class Regulator:
         return "enforce" if member.slug not in self.allow and member.enforced_at(at) else "log"
 
     def _assign(self, choice: _Choice) -> Assignment:
-        bundle, at = self.bundle, now()
-        variant = choice.variant(bundle)
+        at = now()
+        used = self._in_use(at)
+        bundle, variant = used.bundle, choice.variant(used.bundle)
         report = RegulationReport(
             bundle.name,
             bundle.sequence,
             bundle.digest,
             choice.profile.name,
             space=variant.space.digest if variant else "",
+            bundle_state=used.state,
             notes=[*self._overrides(), *_notes(bundle, variant, at)],
         )
-        if self.source is not None:
-            status = self.source.status()
-            report.bundle_state = status.state
-            if status.stale:
-                report.notes.append(f"the bundle is {status.state}: {status.stale}")
+        if used.stale:
+            report.notes.append(f"the bundle is {used.state}: {used.stale}")
         lost = sorted((self.deny | self.allow) - set(bundle.slugs))
         if lost:
             report.notes.append(f"this release does not hold {', '.join(lost)}")
-        return Assignment(variant, lambda member: self.mode_of(member, at), report)
+        scorers = self._stack(bundle, variant)
+        return Assignment(variant, scorers, lambda member: self.mode_of(member, at), report)
+
+    def _in_use(self, at: str) -> BundleInUse:
+        if self._fixed is None:
+            return self._source().in_use()
+        stale = _expiry(self._fixed, at)
+        if stale and not self._warned:
+            log.warning("the bundle '%s' is stale: %s", self._fixed.name, stale)
+            self._warned = True
+        return BundleInUse(self._fixed, "stale" if stale else "ok", stale)
+
+    def _stack(self, bundle: Bundle, variant: BundleVariant | None) -> ScorerStack:
+        """The variant's scorers; all pipelines share them for as long as the bundle is in use."""
+        if variant is None:
+            return ScorerStack(())
+        of, stacks = self._stacks
+        if of is not bundle:
+            stacks = {}
+            self._stacks = (bundle, stacks)
+        space = variant.space.digest
+        if space not in stacks:
+            stacks[space] = ScorerStack([member.scorer for member in variant.members])
+        return stacks[space]
 
     def _overrides(self) -> list[str]:
         found = (("not regulated", self.allow), ("enforced", self.deny))
@@ -188,27 +221,48 @@ class Regulator:
         return self.source
 
 
+def fits(pipe: Any, profile: ModelProfile | None = None) -> Callable[[Bundle], object]:
+    """Return a check for ``BundleSource(accept=...)``: does a bundle fit this pipeline?
+
+    With it a release that was made for another model, task or weights is refused before it takes
+    the place of the one in use. The check raises MismatchError.
+    """
+    return lambda bundle: _Choice(pipe, profile or profile_for(pipe)).variant(bundle)
+
+
 class _Choice:
-    """The variant for one pipeline, picked again whenever the bundle changes."""
+    """The variant for one pipeline, picked again whenever the bundle or the weights change."""
 
     def __init__(self, pipe: Any, profile: ModelProfile) -> None:
         self.profile = profile
+        self._pipe = pipe
         self._transformer = pipe.transformer
-        self._picked: tuple[Bundle, BundleVariant | None] | None = None
+        self._picked: tuple[Bundle, str | None, BundleVariant | None] | None = None
 
     def variant(self, bundle: Bundle) -> BundleVariant | None:
         """Return the bundle's variant, None when the bundle is empty; see ``attach`` for errors."""
-        if self._picked is None or self._picked[0] is not bundle:
-            self._picked = (bundle, self._pick(bundle) if bundle.variants else None)
-        return self._picked[1]
+        if self._pipe.transformer is not self._transformer:
+            raise MismatchError(
+                "The pipeline's transformer was replaced while a regulator was attached, and the "
+                "new one is not regulated. Leave the `with` block first, then attach again."
+            )
+        # At each generation: a LoRA may have been loaded, fused or unloaded since the last one.
+        revision = self._revision(bundle)
+        picked = self._picked
+        if picked is None or picked[0] is not bundle or picked[1] != revision:
+            variant = self._pick(bundle, revision) if bundle.variants else None
+            self._picked = picked = (bundle, revision, variant)
+        return picked[2]
 
-    def _pick(self, bundle: Bundle) -> BundleVariant:
+    def _revision(self, bundle: Bundle) -> str | None:
+        """Revision of the weights, None when the bundle fits any: those need not be readable."""
         wanted = (self.profile.model, self.profile.task)
         spaces = [variant.space for variant in bundle.variants]
-        # Anchors that name no revision fit any weights, also those that cannot be read.
         named = any(space.revision for space in spaces if (space.model, space.task) == wanted)
-        revision = weights_revision(self._transformer) if named else None
-        variant = bundle.variant_for(*wanted, revision)
+        return weights_revision(self._transformer) if named else None
+
+    def _pick(self, bundle: Bundle, revision: str | None) -> BundleVariant:
+        variant = bundle.variant_for(self.profile.model, self.profile.task, revision)
         width = tap_width(self._transformer, variant.space.taps)
         if width != variant.space.dim:
             raise MismatchError(
@@ -216,6 +270,12 @@ class _Choice:
                 f"bundle's anchors {variant.space.dim}: they were collected on another model."
             )
         return variant
+
+
+def _expiry(bundle: Bundle, at: str) -> str | None:
+    """Why a bundle is stale at an instant."""
+    expired = bundle.expires is not None and at >= bundle.expires
+    return f"it expired at {bundle.expires}" if expired else None
 
 
 def _notes(bundle: Bundle, variant: BundleVariant | None, at: str) -> list[str]:

@@ -32,7 +32,8 @@ class ConceptFinding:
         threshold: "score >= threshold is a match".
         area: Share of the picture's patches under the mask, 0 to 1.
         mask: (rows, columns), bool.
-        scores: (rows, columns), float32.
+        scores: (rows, columns), float32; None for most of the concepts that did not fire, see
+            ``uvr.look.NEAREST_MAPS``.
         feature: Feature at the taps of the patch that scored highest, (dim,), float16; None when
             nothing fired. The registry names the anchors that are nearest to it.
     """
@@ -48,7 +49,7 @@ class ConceptFinding:
     threshold: float
     area: float
     mask: NDArray[np.bool_] = field(repr=False)
-    scores: NDArray[np.float32] = field(repr=False)
+    scores: NDArray[np.float32] | None = field(repr=False)
     feature: NDArray[np.float16] | None = field(default=None, repr=False)
 
     @property
@@ -138,6 +139,10 @@ class RegulationReport:
             image: The picture, at any size.
             index: Its place in the batch.
             concept: A slug; the strongest concept in the picture by default.
+
+        Raises:
+            NotFoundError: The report has no such concept, or kept no score map of it: it keeps
+                those of all that fired, and of the few others that came closest.
         """
         finding = self._finding(index, concept)
         if finding is None:
@@ -169,7 +174,16 @@ def decode_feature(text: str) -> NDArray[np.float32]:
 
 
 def heat_map(image: Image.Image, finding: ConceptFinding) -> Image.Image:
-    """Blend a finding over a picture: grey picture, red where it matched, mask outlined."""
+    """Blend a finding over a picture: grey picture, red where it matched, mask outlined.
+
+    Raises:
+        NotFoundError: The report kept no score map of this concept.
+    """
+    if finding.scores is None:
+        raise NotFoundError(
+            f"The report has no score map of {finding.slug!r}: it did not fire, and others came "
+            f"closer. Its score is {finding.score:.4g}, its threshold {finding.threshold:.4g}."
+        )
     width, height = image.size
     picture = np.asarray(image.convert("RGB"), dtype=np.float32)
     grey = picture.mean(axis=2, keepdims=True) * 0.5 + picture * 0.2 + 60

@@ -26,7 +26,8 @@ def weights_revision(transformer: Any) -> str:
     declared = transformer.config.get("_uvr_revision")
     if declared:
         return str(declared)
-    digest = hashlib.sha256()
+    samples: dict[str, torch.Tensor] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for name, tensor in sorted(transformer.state_dict().items()):
         if _FUSED & set(name.split(".")):
             continue
@@ -38,7 +39,17 @@ def weights_revision(transformer: Any) -> str:
             )
         flat = tensor.detach().flatten()
         picked = flat[:: max(1, flat.numel() // _SAMPLES)][:_SAMPLES]
-        rounded = picked.to("cpu", torch.bfloat16).float().contiguous()
-        digest.update(f"{name}:{tuple(tensor.shape)}:".encode())
-        digest.update(rounded.numpy().tobytes())
+        samples[name], shapes[name] = picked.to(torch.bfloat16), tuple(tensor.shape)
+    digest = hashlib.sha256()
+    for (name, shape), values in zip(shapes.items(), _on_host(samples), strict=True):
+        digest.update(f"{name}:{shape}:".encode())
+        digest.update(values.float().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _on_host(samples: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """Copy all samples at once: each copy waits for the GPU, and a regulator asks every call."""
+    parts = list(samples.values())
+    if len({part.device for part in parts}) > 1:  # A model spread over devices.
+        parts = [part.cpu() for part in parts]
+    return list(torch.cat(parts).cpu().split_with_sizes([len(part) for part in parts]))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
 
 from uvr.localize import dilate, erode, fill_holes, resize_mask, seeds_and_growth
@@ -76,3 +78,51 @@ def test_masks_map_to_another_grid_by_nearest_neighbour() -> None:
     mask = torch.tensor([[True, False, False, False]])
     resized = resize_mask(mask, (2, 2), (4, 2))
     assert rows_of(resized, (4, 2)) == ["#.", "#.", "..", ".."]
+
+
+def test_each_row_may_have_thresholds_of_its_own() -> None:
+    scores, grid = grid_of("950 500 000")
+    both = scores.repeat(2, 1)
+    thresholds = torch.tensor([[0.9, 0.5], [0.95, 0.5]])
+    mask = seeds_and_growth(both, grid, thresholds[:, :1], thresholds[:, 1:])
+    assert rows_of(mask[0], grid) == ["##.", "#..", "..."]
+    assert not mask[1].any()
+
+
+def flooded(allowed: np.ndarray, start: np.ndarray, *, diagonal: bool) -> np.ndarray:
+    """What a walk over allowed cells reaches, cell by cell."""
+    reached = np.zeros_like(allowed)
+    todo = [tuple(cell) for cell in np.argwhere(start & allowed)]
+    while todo:
+        row, column = todo.pop()
+        if not (0 <= row < allowed.shape[0] and 0 <= column < allowed.shape[1]):
+            continue
+        if reached[row, column] or not allowed[row, column]:
+            continue
+        reached[row, column] = True
+        near = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if diagonal or not i or not j]
+        todo += [(row + i, column + j) for i, j in near]
+    return reached
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 11), (40, 33)])
+def test_growth_and_filling_equal_a_walk_from_cell_to_cell(size: tuple[int, int]) -> None:
+    scores = np.random.default_rng(0).random((6, *size))
+    flat = torch.from_numpy(scores).flatten(1)
+    grown = seeds_and_growth(flat, size, 0.95, 0.55).reshape(6, *size)
+    filled = fill_holes(flat >= 0.45, size).reshape(6, *size)
+    for number, score in enumerate(scores):
+        walked = flooded(score >= 0.55, score >= 0.95, diagonal=True)
+        assert np.array_equal(grown[number].numpy(), walked)
+        background = np.pad(score < 0.45, 1, constant_values=True)
+        outside = flooded(
+            background, np.pad(np.zeros(size, bool), 1, constant_values=True), diagonal=False
+        )
+        assert np.array_equal(filled[number].numpy(), ~outside[1:-1, 1:-1])
+
+
+def test_growth_follows_a_path_of_any_length() -> None:
+    scores, grid = grid_of(" ".join(["9" * 20, "0" * 19 + "5", "5" * 20, "5" + "0" * 19, "5" * 20]))
+    scores[0, 1:20] = 0.5
+    mask = seeds_and_growth(scores, grid, 0.9, 0.5)
+    assert torch.equal(mask, scores >= 0.5)

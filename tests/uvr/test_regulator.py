@@ -21,13 +21,13 @@ from concepts.bundle import (
     read_bundle,
     write_bundle,
 )
-from concepts.errors import MismatchError, NotFoundError, UVRError
+from concepts.errors import ExpiredError, MismatchError, NotFoundError, UVRError
 from concepts.source import BundleSource
 from tests.uvr.conftest import bundle_of, call_pipe, make_pipe, make_scorer, random_weights
 from uvr.attachment import KEPT_REPORTS
 from uvr.processor import UVRAttnProcessor
 from uvr.profiles import ModelProfile, ModulatePreset
-from uvr.regulator import Regulator
+from uvr.regulator import Regulator, fits
 from uvr.revision import weights_revision
 
 PAST = "2020-01-01T00:00:00.000000Z"
@@ -333,6 +333,62 @@ def test_a_bundle_for_other_weights_is_refused_before_any_picture(
     assert attachment.last.fired
 
 
+def test_weights_changed_while_attached_are_refused_before_any_picture(
+    t2i_pipe: Any, t2i_profile: ModelProfile
+) -> None:
+    bundle = for_revision(t2i_profile, weights_revision(t2i_pipe.transformer))
+    weight = t2i_pipe.transformer.single_transformer_blocks[0].attn.to_v.weight
+    original, drawn = weight.detach().clone(), []
+
+    def count(*args: Any) -> dict[str, Any]:
+        drawn.append(args)
+        return {}
+
+    with Regulator(bundle, profile=t2i_profile).attach(t2i_pipe) as attachment:
+        before = call_pipe(t2i_pipe, "a cup", [1])
+        with torch.no_grad():
+            weight.mul_(1.5)
+        with pytest.raises(MismatchError, match="revision"):
+            call_pipe(t2i_pipe, "a cup", [1], callback_on_step_end=count)
+        with torch.no_grad():
+            weight.copy_(original)
+        assert torch.equal(before, call_pipe(t2i_pipe, "a cup", [1]))
+    assert drawn == []
+    assert len(attachment.reports) == 2
+
+
+def test_each_call_takes_the_variant_of_the_weights_of_its_time(
+    t2i_pipe: Any, t2i_profile: ModelProfile
+) -> None:
+    weight = t2i_pipe.transformer.single_transformer_blocks[0].attn.to_v.weight
+    revisions = []
+    for _ in range(2):
+        revisions.append(weights_revision(t2i_pipe.transformer))
+        with torch.no_grad():
+            weight.mul_(1.5)
+    with torch.no_grad():
+        weight.mul_(1.5**-2)
+    assert weights_revision(t2i_pipe.transformer) == revisions[0]
+    variants = tuple(for_revision(t2i_profile, each).variants[0] for each in revisions)
+    bundle = replace(firing(t2i_profile), variants=variants, digest="")
+    with Regulator(bundle, profile=t2i_profile).attach(t2i_pipe) as attachment:
+        call_pipe(t2i_pipe, "a cup", [1])
+        with torch.no_grad():
+            weight.mul_(1.5)
+        call_pipe(t2i_pipe, "a cup", [1])
+    spaces = [report.space for report in attachment.reports]
+    assert spaces == [variant.space.digest for variant in variants]
+
+
+def test_another_transformer_put_into_an_attached_pipeline_is_refused(
+    t2i_pipe: Any, t2i_profile: ModelProfile, silent: Silent
+) -> None:
+    with Regulator(silent(t2i_profile), profile=t2i_profile).attach(t2i_pipe):
+        t2i_pipe.transformer = make_pipe(seed=4).transformer
+        with pytest.raises(MismatchError, match="transformer was replaced"):
+            call_pipe(t2i_pipe, "a cup", [1])
+
+
 def test_weights_that_cannot_be_read_match_only_a_bundle_for_any_weights(
     t2i_pipe: Any, t2i_profile: ModelProfile
 ) -> None:
@@ -570,6 +626,80 @@ def test_each_call_takes_the_release_of_its_time_and_keeps_it(
     assert torch.equal(stock, emptied)
     status = regulator.status().to_dict()
     assert (status["sequence"], status["source"]["state"]) == (4, "ok")
+
+
+def test_a_release_that_does_not_fit_the_pipeline_is_not_taken(
+    t2i_pipe: Any, t2i_profile: ModelProfile, tmp_path: Path
+) -> None:
+    offer, other = tmp_path / "offer.uvr", replace(t2i_profile, model="other")
+    offer.write_bytes(write_bundle(replace(locked(firing(t2i_profile)), sequence=1, digest="")))
+    check = fits(t2i_pipe, t2i_profile)
+    state = {"keys": None, "state": tmp_path / "state", "poll_seconds": 0}
+    with BundleSource(offer, accept=check, **state) as source:
+        offer.write_bytes(write_bundle(replace(locked(firing(other)), sequence=2, digest="")))
+        with pytest.raises(MismatchError, match="no anchors for model 'tiny'"):
+            source.refresh()
+        with Regulator(source, profile=t2i_profile).attach(t2i_pipe) as attachment:
+            call_pipe(t2i_pipe, "a cup", [1])
+    assert attachment.last.sequence == 1
+
+
+def test_the_report_has_the_state_of_the_release_that_it_names(
+    t2i_pipe: Any, t2i_profile: ModelProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another release comes in just after a generation has taken its own, which has expired."""
+    offer, clock = tmp_path / "offer.uvr", ["2026-01-01T00:00:00.000000Z"]
+
+    def publish(sequence: int, expires: str | None) -> None:
+        quiet = bundle_of(t2i_profile, {"ball": make_scorer(random_weights(t2i_profile), 1e6)})
+        released = replace(locked(quiet), sequence=sequence, expires=expires, digest="")
+        offer.write_bytes(write_bundle(released))
+
+    publish(1, "2026-01-02T00:00:00.000000Z")
+    options = {"keys": None, "state": tmp_path / "state", "poll_seconds": 0, "stale": "degraded"}
+    with BundleSource(offer, **options, clock=lambda: clock[0]) as source:
+        regulator = Regulator(source, profile=t2i_profile)
+        with regulator.attach(t2i_pipe) as attachment:
+            clock[0] = "2026-01-03T00:00:00.000000Z"
+            publish(2, None)
+            log_staleness = source._log_staleness
+
+            def log_and_swap(stale: str | None) -> None:
+                log_staleness(stale)
+                source.refresh()
+
+            monkeypatch.setattr(source, "_log_staleness", log_and_swap)
+            for _ in range(2):
+                call_pipe(t2i_pipe, "a cup", [1])
+    found = [(report.sequence, report.bundle_state) for report in attachment.reports]
+    assert found == [(1, "degraded"), (2, "ok")]
+    assert "it expired at 2026-01-02" in attachment.reports[0].notes[0]
+
+
+def test_a_fixed_bundle_that_expires_serves_on_and_is_stale(
+    t2i_pipe: Any,
+    t2i_profile: ModelProfile,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    expires, clock = "2026-01-02T00:00:00.000000Z", ["2026-01-01T00:00:00.000000Z"]
+    monkeypatch.setattr("uvr.regulator.now", lambda: clock[0])
+    bundle = replace(firing(t2i_profile), expires=expires, digest="")
+    regulator = Regulator(bundle, profile=t2i_profile)
+    with regulator.attach(t2i_pipe) as attachment:
+        fresh = call_pipe(t2i_pipe, "a cup", [1])
+        clock[0] = expires
+        for _ in range(2):
+            assert torch.equal(fresh, call_pipe(t2i_pipe, "a cup", [1]))
+    with regulator.attach(t2i_pipe):
+        pass
+    assert [report.bundle_state for report in attachment.reports] == ["ok", "stale", "stale"]
+    why = f"it expired at {expires}"
+    notes = [report.notes for report in attachment.reports]
+    assert notes == [[], *2 * [[f"the bundle is stale: {why}"]]]
+    assert caplog.messages == [f"the bundle 'test' is stale: {why}"]
+    with pytest.raises(ExpiredError, match="Release 1 of 'test' cannot be used: it expired"):
+        Regulator(bundle, profile=t2i_profile)
 
 
 def test_overrides_of_a_host_are_logged_and_in_its_status(
