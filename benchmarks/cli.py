@@ -1,6 +1,6 @@
 """CPU seconds of commands, each in a fresh process: `python benchmarks/cli.py`.
 
-The registry is a temporary one with a concept in review and a release; the figures are medians of
+The registries are temporary ones of some concepts, all in a release; the figures are medians of
 user and system time, of the process and what it started.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from concepts.anchors import AnchorSet, AnchorSpace, Scorer
-from concepts.definition import load_shipped
+from concepts.definition import ConceptDefinition, load_shipped
 from registry.registry import Registry
 
 COMMANDS = {  # and the target in CPU seconds
@@ -37,19 +37,30 @@ COMMANDS = {  # and the target in CPU seconds
 }
 
 
-def fill(home: Path) -> None:
-    """Make a registry with a concept, a release and a channel."""
-    draw = np.random.default_rng(0)
+SPACE = AnchorSpace("testbed", "", "t2i", ("single_transformer_blocks.0",), 512, 0.9)
+
+
+def add_version(registry: Registry, slug: str, count: int) -> None:
+    """Add so many random anchors of a concept."""
+    rows = np.random.default_rng(count).normal(size=(count, 512))
+    images = np.arange(count, dtype=np.int32)
+    anchors = AnchorSet(SPACE, rows, images, rows + 1, images + count)
+    scorer = Scorer("whitened", np.ones((1, 512)), np.zeros(1), 2.0, 1.0)
+    registry.add_version(slug, [(anchors, scorer)], actor="bench")
+
+
+def fill(home: Path, concepts: int) -> None:
+    """Make a registry with some concepts, a release and a channel; one has a newer version."""
     registry = Registry.create(home, f"sqlite:///{home / 'registry.db'}")
     registry.add_concept(load_shipped("pistol"), actor="bench")
-    space = AnchorSpace("testbed", "", "t2i", ("single_transformer_blocks.0",), 512, 0.9)
-    for count in (200, 400):
-        rows, images = draw.normal(size=(count, 512)), np.arange(count, dtype=np.int32)
-        anchors = AnchorSet(space, rows, images, rows + 1, images + count)
-        scorer = Scorer("whitened", np.ones((1, 512)), np.zeros(1), 2.0, 1.0)
-        registry.add_version("pistol", [(anchors, scorer)], actor="bench")
-        if count == 200:
-            registry.release("policy", actor="bench")
+    add_version(registry, "pistol", 200)
+    for number in range(1, concepts):
+        slug = f"concept-{number}"
+        definition = ConceptDefinition(slug, "Concept", "object", "A thing.", ("a thing",))
+        registry.add_concept(definition, actor="bench")
+        add_version(registry, slug, 20)
+    registry.release("policy", actor="bench")
+    add_version(registry, "pistol", 400)
     registry.channels.move("prod", "policy", actor="bench")
 
 
@@ -65,19 +76,19 @@ def cpu_seconds(command: str, home: Path) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def measure(rounds: int) -> list[dict[str, Any]]:
+def measure(concepts: int, rounds: int) -> list[dict[str, Any]]:
     """Median CPU seconds of each command."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="uvr-bench-") as folder:
         home = Path(folder)
-        fill(home)
+        fill(home, concepts)
         cpu_seconds("bundle export policy --out policy.uvr", home)
         rows = []
         for command, target in COMMANDS.items():
             times = [cpu_seconds(command, home) for _ in range(rounds + 1)][1:]  # one warms up
             rows.append(
                 {
-                    "command": command, "n": rounds, "cpu_s": statistics.median(times),
-                    "target_s": target,
+                    "command": command, "concepts": concepts, "n": rounds,
+                    "cpu_s": statistics.median(times), "target_s": target,
                 }
             )  # fmt: skip
         return rows
@@ -86,15 +97,20 @@ def measure(rounds: int) -> list[dict[str, Any]]:
 def main() -> None:
     """Measure each command and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--concepts", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
-    print(f"{'command':<26} {'n':>3} {'CPU s':>6} {'target':>6}")  # noqa: T201
-    rows = measure(options.rounds)
-    for row in rows:
-        print(  # noqa: T201
-            f"{row['command']:<26} {row['n']:>3} {row['cpu_s']:>6.3f} {row['target_s']:>6.2f}"
-        )
+    rows = []
+    print(f"{'command':<26} {'concepts':>8} {'n':>3} {'CPU s':>6} {'target':>6}")  # noqa: T201
+    for concepts in options.concepts:
+        for row in measure(concepts, options.rounds):
+            rows.append(row)
+            print(  # noqa: T201
+                f"{row['command']:<26} {row['concepts']:>8} {row['n']:>3} {row['cpu_s']:>6.3f} "
+                f"{row['target_s']:>6.2f}",
+                flush=True,
+            )
     if options.json:
         options.json.write_text(json.dumps({"benchmark": "cli", "rows": rows}, indent=1) + "\n")
 

@@ -1,6 +1,7 @@
 """Draw how the registry's costs grow: `python benchmarks/plot.py`.
 
-Reads add.json, bundle.json and index.json of benchmarks/results and writes growth.png beside them.
+Reads add.json, bundle.json, cli.json and index.json of benchmarks/results and writes growth.png
+beside them.
 """
 
 import json
@@ -15,48 +16,54 @@ import matplotlib.pyplot as plt
 RESULTS = Path(__file__).parent / "results"
 
 
+COMMANDS = ("--help", "concepts", "show pistol", "release policy --dry-run", "index")
+
+
 def rows(name: str) -> list[dict[str, Any]]:
-    """The figures of one benchmark."""
+    """The figures of one benchmark, without the sizes that could not be measured."""
     found = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return list(found if isinstance(found, list) else found["rows"])
+    listed = found if isinstance(found, list) else found["rows"]
+    return [row for row in listed if "skipped" not in row]
 
 
-def lines(axes: Any, name: str, x: str, series: dict[str, tuple[str, float]], title: str) -> None:
-    """Draw columns of a benchmark, each times a factor, over one of its columns."""
-    found = rows(name)
-    for label, (column, factor) in series.items():
-        values = [row[column] * factor for row in found]
-        axes.loglog([row[x] for row in found], values, marker="o", label=label)
-    axes.set(title=title, xlabel=x)
-    axes.grid(visible=True, which="both", alpha=0.2)
-    axes.legend()
+def line(axes: Any, found: list[dict[str, Any]], x: str, y: str, label: str, factor: float) -> None:
+    """Draw one column, times a factor, over another."""
+    values = [row[y] * factor for row in found]
+    axes.loglog([row[x] for row in found], values, marker="o", label=label)
+
+
+def lines(axes: Any, name: str, x: str, series: dict[str, str], factor: float = 1) -> None:
+    """Draw columns of a benchmark over one of its columns."""
+    for label, column in series.items():
+        line(axes, rows(name), x, column, label, factor)
 
 
 def main() -> None:
     """Draw all of them into one picture."""
-    figure, axes = plt.subplots(1, 4, figsize=(19, 4.2), layout="constrained")
-    lines(
-        axes[0],
-        "add",
-        "anchors",
-        {"write and fsync": ("write_s", 1), "add a version": ("add_s", 1)},
-        "Adding anchors, s",
-    )
-    lines(
-        axes[1],
-        "index",
-        "anchors",
-        {"FAISS alone": ("raw_p50_ms", 1), "search": ("p50_ms", 1)},
-        "One search, p50, ms",
-    )
-    lines(axes[2], "index", "anchors", {"build": ("build_s", 1), "open": ("open_s", 1)}, "Index, s")
-    lines(
-        axes[3],
-        "bundle",
-        "concepts",
-        {"read and hash": ("hash_s", 1e3), "verify and load": ("load_s", 1e3)},
-        "Bundle, ms",
-    )
+    figure, axes = plt.subplots(1, 5, figsize=(23, 4.2), layout="constrained")
+    lines(axes[0], "add", "anchors", {"write and fsync": "write_s", "add a version": "add_s"})
+    lines(axes[1], "index", "anchors", {"FAISS alone": "raw_p50_ms", "search": "p50_ms"})
+    lines(axes[2], "index", "anchors", {"build": "build_s", "open": "open_s"})
+    loads = {
+        "read and hash": "hash_s",
+        "verify and load": "load_s",
+        "an engine's start": "start_s",
+    }
+    lines(axes[3], "bundle", "concepts", loads, 1e3)
+    for command in COMMANDS:
+        found = [row for row in rows("cli") if row["command"] == command]
+        line(axes[4], found, "concepts", "cpu_s", command, 1)
+    titles = {
+        "Adding anchors, s": "anchors of the version",
+        "One search, p50, ms": "anchors in the index",
+        "Index, s": "anchors in the index",
+        "Bundle, ms": "concepts in the bundle",
+        "Command, CPU s": "concepts in the registry",
+    }
+    for place, (title, label) in zip(axes, titles.items(), strict=True):
+        place.set(title=title, xlabel=label)
+        place.grid(visible=True, which="both", alpha=0.2)
+        place.legend()
     figure.savefig(RESULTS / "growth.png", dpi=80)
 
 

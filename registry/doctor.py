@@ -212,11 +212,11 @@ def _check_sidecar(sidecar: Path) -> Path:
     """Return the index file that a sidecar stands for; VerificationError if it is damaged."""
     try:
         about = strict_json(sidecar.read_bytes(), "index's description")
-        path = sidecar.with_name(f"{sidecar.stem}-{about['input'][:16]}.faiss")
+        path = sidecar.with_name(f"{sidecar.stem}-{about['sha256']}.faiss")
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         same = found == about["sha256"]
-    except (OSError, LookupError, TypeError) as error:
+    except (OSError, LookupError, TypeError, ValueError) as error:
         raise VerificationError(f"Index {sidecar.stem[:12]} is not whole.") from error
     if not same:
         raise VerificationError(f"Index {sidecar.stem[:12]} is corrupt.")

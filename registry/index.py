@@ -1,9 +1,10 @@
 """The FAISS index of one anchor space: a cache of the blobs, rebuilt whenever it may be stale.
 
 ``index/<space>.json`` says what the index holds (the input digest), how it was built and which
-bytes its file has, since FAISS loads flipped bytes silently. The file is named after its input, so
-that a build writes beside the file in use; renaming the JSON over the old one is the swap. A
-builder holds ``index/<space>.lock``, which the system frees when its process ends, however it ends.
+bytes its file has, since FAISS loads flipped bytes silently. The file is named after its own
+SHA-256: a name never changes content, so that what was checked is what FAISS reads, and a build
+writes beside the file in use; renaming the JSON over the old one is the swap. A builder holds
+``index/<space>.lock``, which the system frees when its process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import logging
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +31,9 @@ from registry.nearest import Stack, unit_vectors
 from registry.rows import Rows
 from registry.store import write_atomically
 
-FORMAT = "uvr-index/2"
+FORMAT = "uvr-index/3"
+
+log = logging.getLogger("uvr.index")
 
 
 @dataclass(frozen=True)
@@ -147,23 +151,23 @@ class _Files:
     def sidecar(self) -> Path:
         return self.folder / f"{self.space}.json"
 
-    @property
-    def index(self) -> Path:
-        return self.folder / f"{self.space}-{self.digest[:16]}.faiss"
+    def index(self, sha256: str) -> Path:
+        return self.folder / f"{self.space}-{sha256}.faiss"
 
     @contextlib.contextmanager
     def lease(self) -> Iterator[bool]:
-        """Wait for any other builder of the space; False where nothing can be written."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            file = (self.folder / f"{self.space}.lock").open("ab")
-        except OSError:
-            # The index is only a cache: it stays in memory, and is built again next time.
-            yield False
-            return
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield True
+        """Wait for any other builder of the space; False where nothing can be locked or written."""
+        with contextlib.ExitStack() as held:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                file = held.enter_context((self.folder / f"{self.space}.lock").open("ab"))
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:  # as on a read-only disk, or one shared without locks
+                _warn(error)
+                writable = False
+            else:
+                writable = True
+            yield writable  # Outside of the try: errors of the body are its own.
 
     def read(self, kind: str | None) -> tuple[Any, IndexBuild] | None:
         """Return the index when its file is whole and current, else None."""
@@ -172,37 +176,43 @@ class _Files:
             if about["format"] != FORMAT or about["input"] != self.digest:
                 return None
             built = IndexBuild(**about["build"])
-            if kind not in (None, built.kind) or _file_digest(self.index) != about["sha256"]:
+            path = self.index(about["sha256"])
+            if kind not in (None, built.kind) or _file_digest(path) != about["sha256"]:
                 return None
-            return faiss.read_index(str(self.index)), built
-        # FAISS raises RuntimeError for a file that it cannot read, such as one of a newer release.
+            return faiss.read_index(str(path)), built
+        # FAISS raises RuntimeError for a file that it cannot read, such as one of a newer release,
+        # or one that a builder swept meanwhile: whoever then takes the lease finds its successor.
         except (OSError, LookupError, TypeError, ValueError, RuntimeError, VerificationError):
             return None
 
     def write(self, index: Any, built: IndexBuild) -> None:
         """Save an index and make it the current one; the caller holds the lease."""
         temporary = self.folder / f".tmp-{self.space}-{secrets.token_hex(8)}"
+        self._sweep(f".tmp-{self.space}-*", "")  # of builders that were killed
         try:
             # No fsync: a file that a crash tore does not have its digest and is built again.
             faiss.write_index(index, str(temporary))
+            sha256 = _file_digest(temporary)
             about = {
-                "format": FORMAT, "input": self.digest, "sha256": _file_digest(temporary),
-                "build": built.to_dict(),
+                "format": FORMAT, "input": self.digest, "sha256": sha256, "build": built.to_dict()
             }  # fmt: skip
-            temporary.replace(self.index)
+            temporary.replace(self.index(sha256))
             write_atomically(self.sidecar, canonical_json(about))
-        except (OSError, RuntimeError):  # as where nothing can be written
-            pass
-        finally:
-            self._sweep()
+            self._sweep(f"{self.space}-*.faiss", self.index(sha256).name)
+        except (OSError, RuntimeError) as error:  # as on a full disk
+            _warn(error)
+            self._sweep(temporary.name, "")
 
-    def _sweep(self) -> None:
-        """Remove what older builds left, and builders that were killed."""
-        for pattern in (f"{self.space}-*.faiss", f".tmp-{self.space}-*"):
-            for path in self.folder.glob(pattern):
-                if path != self.index:
-                    with contextlib.suppress(OSError):
-                        path.unlink()
+    def _sweep(self, pattern: str, kept: str) -> None:
+        for path in self.folder.glob(pattern):
+            if path.name != kept:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+def _warn(error: Exception) -> None:
+    # The index is only a cache: it stays in memory, and each process builds its own.
+    log.warning("the index cannot be kept, and is built again each time: %s", error)
 
 
 def _file_digest(path: Path) -> str:
@@ -218,8 +228,13 @@ class IndexCache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._open: dict[str, OpenIndex] = {}
+        self._open: dict[str, tuple[str, OpenIndex]] = {}
         self._opening: dict[str, threading.Lock] = {}
+
+    def current(self, space_digest: str, state: str) -> OpenIndex | None:
+        """Return the index that was opened in this very state of the registry, if any."""
+        opened_in, held = self._open.get(space_digest, ("", None))
+        return held if opened_in == state else None
 
     def open(
         self,
@@ -227,13 +242,17 @@ class IndexCache:
         inputs: Sequence[IndexInput],
         load: Load,
         kind: str | None = None,
+        state: str = "",
     ) -> OpenIndex:
-        """Return the index of a space; see ``open_index``."""
+        """Return the index of a space; see ``open_index``.
+
+        ``state`` is the registry's in which the inputs were read, for ``current``.
+        """
         digest = input_digest(space_digest, inputs)
         # One thread opens it, the others use the result.
         with self._opening.setdefault(space_digest, threading.Lock()):
-            held = self._open.get(space_digest)
+            _, held = self._open.get(space_digest, ("", None))
             if held is None or held.digest != digest or kind not in (None, held.about.kind):
                 held = open_index(self.folder, space_digest, inputs, load, kind)
-                self._open[space_digest] = held
+            self._open[space_digest] = (state, held)
             return held

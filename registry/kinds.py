@@ -32,12 +32,13 @@ EXACT = ("flat", "fp16")
 EFFORTS: Mapping[str, tuple[Mapping[str, int], ...]] = {
     "flat": ({},),
     "fp16": ({},),
-    "rabitq": ({"k_factor": 4}, {"k_factor": 16}, {"k_factor": 64}, {"k_factor": 256}),
+    "rabitq": tuple({"k_factor": factor} for factor in (4, 16, 64, 256, 1024)),
     "ivf": (
         {"nprobe": 16, "k_factor": 16},
         {"nprobe": 64, "k_factor": 64},
         {"nprobe": 256, "k_factor": 256},
         {"nprobe": 1024, "k_factor": 256},
+        {"nprobe": 4096, "k_factor": 1024},
     ),
 }
 """How hard to search, from cheap to costly; a build keeps the first that meets the gate.

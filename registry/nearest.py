@@ -73,8 +73,33 @@ def exact_scores(stack: Stack, rows: Positions, query: NDArray[np.float64]) -> S
     return np.clip(scores, -1.0, 1.0)
 
 
+def nearest(stack: Stack, queries: NDArray[np.float64], k: int) -> list[tuple[Positions, Scores]]:
+    """Return the k best rows and their cosines for each unit query, by comparing with every row.
+
+    Rows are read once for all queries. A block's rows are told by one matrix product, and those
+    among which its k best must be are scored exactly.
+    """
+    best: list[tuple[Positions, Scores]] = [(np.empty(0, np.int64), np.empty(0))] * len(queries)
+    # A float64 sum of d products of unit vectors errs by less than d roundings; four sums meet.
+    slack = (stack.dim + 8) * 2.0**-51
+    for start, block in stack.blocks():
+        units = unit_vectors(block)
+        for number, about in enumerate(queries @ units.T):
+            limit = np.partition(about, -k)[-k] if k < len(about) else -np.inf
+            if len(best[number][0]) == k:
+                limit = max(limit, best[number][1][-1])
+            near = np.flatnonzero(about >= limit - slack)
+            if not near.size:
+                continue
+            scores = np.clip((units[near] * queries[number]).sum(axis=1), -1.0, 1.0)
+            rows = np.concatenate([best[number][0], start + near])
+            # Kept rows come first: a stable sort ranks equal scores by row, as they are earlier.
+            best[number] = best_rows(rows, np.concatenate([best[number][1], scores]), k)
+    return best
+
+
 def best_rows(rows: Positions, scores: Scores, k: int) -> tuple[Positions, Scores]:
-    """Return the k best of rising rows: by falling score, then by row."""
+    """Return the k best of rows: by falling score, equal ones in the order given."""
     best = np.argsort(-scores, kind="stable")[:k]
     return rows[best], scores[best]
 

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from concepts.bundle import Bundle
     from concepts.ed25519 import PrivateKey
     from registry.index import IndexCache
+    from registry.search import States
 
 __all__ = ["Registry", "default_home", "default_url"]
 
@@ -142,6 +143,12 @@ class Registry:
         from registry.index import IndexCache  # noqa: PLC0415
 
         return IndexCache(self.home / "index")
+
+    @cached_property
+    def _states(self) -> States:
+        from registry.search import States  # noqa: PLC0415 (FAISS)
+
+        return States(self.engine)
 
     def add_concept(
         self, definition: ConceptDefinition, *, actor: str, expect_digest: str | None = None
@@ -259,13 +266,15 @@ class Registry:
             NotFoundError: If no anchors were ever collected in this space.
             MismatchError: If the vectors are not of this space's size.
         """
-        from registry.search import search, search_concept  # noqa: PLC0415 (FAISS)
+        from registry.search import search_concept, search_current  # noqa: PLC0415 (FAISS)
 
         digest = _digest(space)
-        with self.read() as opened:
-            if slug is not None:
+        if slug is not None:
+            with self.read() as opened:
                 return search_concept(opened, self.store, slug, version, digest, vectors, k)
-            return search(opened, self.store, self.index_cache, digest, vectors, k)
+        return search_current(
+            self.engine, self._states, self.store, self.index_cache, digest, vectors, k
+        )
 
     def overlaps(
         self, slug: str, collections: Sequence[tuple[AnchorSet, Scorer]], distance: float = 0.05

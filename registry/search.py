@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import Connection, Engine, create_engine, func, select
 from sqlalchemy.orm import Session
 
 from concepts.errors import MismatchError, NotFoundError, VerificationError
+from registry.db import named_errors, session
 from registry.index import IndexCache, IndexInput, OpenIndex
 from registry.info import SearchHit, SpaceInfo
 from registry.models import AnchorSetRow, AnchorSpaceRow, Concept, ConceptVersion, VersionAnchors
-from registry.nearest import Stack, best_rows, exact_scores, unit_vectors
+from registry.nearest import Stack, nearest, unit_vectors
 from registry.reading import find_concept, read_space
 from registry.rows import StoredRows
 from registry.store import BlobStore
@@ -40,6 +42,44 @@ def list_spaces(opened: Session) -> list[SpaceInfo]:
         anchors = sum(item.input.anchors for item in sets)
         found.append(SpaceInfo(row.digest, read_space(row), len(sets), anchors))
     return found
+
+
+class States:
+    """Tells the registry's states apart, over a connection that is kept.
+
+    Opening one for each search would take longer than all else but FAISS. It is kept for a minute
+    at most, so that a database that was put in the place of another is seen.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = create_engine(
+            engine.url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=-1,
+            pool_recycle=60, pool_pre_ping=True, pool_reset_on_return=None,
+        )  # fmt: skip
+        weakref.finalize(self, self._engine.dispose)
+
+    def newest(self) -> str:
+        """Return the state that was committed last."""
+        with named_errors(self._engine), self._engine.connect() as connection:
+            return _state(connection)
+
+
+def search_current(
+    engine: Engine,
+    states: States,
+    store: BlobStore,
+    cache: IndexCache,
+    space_digest: str,
+    vectors: NDArray[Any],
+    k: int,
+) -> list[list[SearchHit]]:
+    """Return what ``search`` does; where the index is open and current, by one small query."""
+    index = cache.current(space_digest, states.newest())
+    if index is None:
+        with session(engine) as opened:
+            return search(opened, store, cache, space_digest, vectors, k)
+    _check(vectors, index.finder.stack.dim, k)
+    return index.search(vectors, k)
 
 
 def search(
@@ -75,7 +115,11 @@ def space_index(
         return None
     try:
         return cache.open(
-            space.digest, list(sets), lambda item: sets[item].rows(store, space.dim), kind
+            space.digest,
+            list(sets),
+            lambda item: sets[item].rows(store, space.dim),
+            kind,
+            _state(opened.connection()),
         )
     except ValueError as error:
         raise VerificationError(f"The index cannot be built: {error}.") from error
@@ -104,12 +148,7 @@ def search_concept(
             f"The {which} of '{slug}' has no anchors in the anchor space {space_digest[:12]}."
         )
     (held,) = sets
-    stack = Stack([held.rows(store, row.dim)])
-    everywhere = np.arange(len(stack))
-    found = [
-        best_rows(everywhere, exact_scores(stack, everywhere, query), k)
-        for query in unit_vectors(vectors)
-    ]
+    found = nearest(Stack([held.rows(store, row.dim)]), unit_vectors(vectors), k)
     version = held.input.version
     return [
         [SearchHit(slug, version, int(at), float(score)) for at, score in zip(*best, strict=True)]
@@ -157,6 +196,13 @@ def _sets(
         )
     found = [StoredSet(IndexInput(*row[:4]), row[4]) for row in opened.execute(query)]
     return sorted(found, key=lambda item: item.input.slug)  # Databases collate differently.
+
+
+def _state(connection: Connection) -> str:
+    """Return the newest audit event's digest, "" for none: every change writes one."""
+    # As text, which takes half as long: each search pays for it.
+    query = "SELECT digest FROM audit_event ORDER BY number DESC LIMIT 1"
+    return connection.exec_driver_sql(query).scalar() or ""
 
 
 def _space(opened: Session, digest: str) -> AnchorSpaceRow:

@@ -1,4 +1,6 @@
+import errno
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -128,9 +130,36 @@ def test_recorded_recall_is_that_of_brute_force(tmp_path, monkeypatch):
         for query in queries
         for best in [brute_force(vectors, query, 10)]
     ]
-    assert found.about.recall == pytest.approx(np.mean(hits) / 10, abs=1e-6)
-    assert 0.1 < found.about.recall < 0.9
-    assert found.about.queries == build.QUERIES
+    far, near = np.reshape(hits, (build.GROUPS, build.QUERIES)).mean(axis=1) / 10
+    assert found.about.recall == pytest.approx(min(far, near), abs=1e-6)
+    assert 0.1 < near < far < 0.9
+    assert found.about.queries == len(queries) == build.GROUPS * build.QUERIES
+
+
+@pytest.mark.parametrize("kind", ["rabitq", "ivf"])
+def test_features_unlike_any_anchor_are_found_as_well(tmp_path, kind):
+    """The least effort finds nearly all that is near anchors, and half of what is not."""
+    parts = [clustered(400, dim=256, seed=seed, groups=1) for seed in range(20)]
+    vectors = np.concatenate(parts)
+    found = opened(tmp_path, vectors, kind)
+    for queries in (clustered(60, dim=256, seed=50, groups=60), parts[3] + parts[7][::-1]):
+        hits = [
+            sum(hit.score >= best[-1] - 1e-12 for hit in hits)
+            for query, hits in zip(queries, found.search(queries, 10), strict=True)
+            for best in [brute_force(vectors, query, 10)]
+        ]
+        assert np.mean(hits) / 10 >= 0.98  # The gate's 0.99 is of other queries.
+    assert found.about.effort != kinds.EFFORTS[kind][0]
+
+
+def test_queries_near_anchors_are_drawn_evenly_over_the_sets():
+    small, large = clustered(4, seed=1, groups=1), clustered(5000, seed=2, groups=1)
+    stack = nearest.Stack([large, np.empty((0, 64), np.float32), small])
+    far, close = np.split(build._queries(stack), build.GROUPS)
+    near = nearest.unit_vectors(small)
+    assert ((close @ near.T).max(axis=1) > 0.7).sum() == build.QUERIES / 2
+    everything = nearest.unit_vectors(np.concatenate([large, small]))
+    assert (far @ everything.T).max() < 0.6 < (close @ everything.T).max(axis=1).min()
 
 
 def test_effort_rises_until_the_gate_is_met(tmp_path):
@@ -161,16 +190,124 @@ def test_another_kind_is_built_when_asked_for(tmp_path):
     assert opened(tmp_path, vectors).about.kind == "fp16"
 
 
+@pytest.mark.parametrize("kind", ["flat", "fp16"])
+def test_no_row_is_scored_twice_for_a_query(tmp_path, kind, monkeypatch):
+    """One concept of anchors more alike than FAISS can tell apart."""
+    random = np.random.default_rng(0)
+    alike = random.normal(size=64) + 1e-5 * random.normal(size=(2000, 64))
+    vectors = np.float32(np.concatenate([alike, random.normal(size=(2000, 64))]))
+    found, scored = opened(tmp_path, vectors, kind), []
+    score = build.exact_scores
+
+    def counted(stack, rows, query):
+        scored.extend(rows.tolist())
+        return score(stack, rows, query)
+
+    monkeypatch.setattr(build, "exact_scores", counted)
+    (hits,) = found.search(vectors[:1], 10)
+    np.testing.assert_allclose(
+        [hit.score for hit in hits], brute_force(vectors, vectors[0], 10), atol=1e-14
+    )
+    assert len(scored) == len(set(scored)) <= 2000
+    assert len(scored) > 10 + build.SPARE
+
+
 def test_a_new_build_leaves_only_its_own_files(tmp_path):
     opened(tmp_path, clustered(50))
     (tmp_path / f".tmp-{SPACE}-dead").write_bytes(b"of a builder that was killed")
     (tmp_path / f"{'1' * 64}-other.faiss").write_bytes(b"of another space")
     vectors = clustered(60)
     found = opened(tmp_path, vectors)
+    about = json.loads((tmp_path / f"{SPACE}.json").read_bytes())
+    assert about["input"] == found.digest
+    (file,) = tmp_path.glob(f"{SPACE}-*.faiss")
+    assert file.name == f"{SPACE}-{about['sha256']}.faiss"
+    assert about["sha256"] == index.hashlib.sha256(file.read_bytes()).hexdigest()
     assert {path.name for path in tmp_path.iterdir()} == {
-        f"{SPACE}.json", f"{SPACE}.lock", f"{SPACE}-{found.digest[:16]}.faiss",
-        f"{'1' * 64}-other.faiss",
+        f"{SPACE}.json", f"{SPACE}.lock", file.name, f"{'1' * 64}-other.faiss",
     }  # fmt: skip
+
+
+def test_what_was_checked_is_what_is_read(tmp_path, monkeypatch):
+    """Another process builds another kind of the same anchors between the two."""
+    vectors = clustered(3000)
+    expected = opened(tmp_path, vectors, "flat").search(vectors[:20], 10)
+    read, seen = faiss.read_index, []
+
+    def late(path):
+        if not seen:
+            seen.append(path)
+            opened(tmp_path, vectors, "rabitq")
+        return read(path)
+
+    monkeypatch.setattr(index.faiss, "read_index", late)
+    found = opened(tmp_path, vectors)
+    assert seen
+    assert found.about.kind == "rabitq"
+    assert isinstance(faiss.downcast_index(found.finder.faiss), faiss.IndexRefine)
+    assert found.finder.slack is None
+    assert opened(tmp_path, vectors, "flat").search(vectors[:20], 10) == expected
+
+
+def test_a_file_that_is_swept_while_it_is_opened_is_not_missed(tmp_path, monkeypatch):
+    vectors, digest = clustered(50), index._file_digest
+    before = opened(tmp_path, vectors).search(vectors[:5], 10)
+
+    def late(path):
+        monkeypatch.setattr(index, "_file_digest", digest)
+        opened(tmp_path, vectors, "fp16")  # sweeps the other kind
+        return digest(path)
+
+    monkeypatch.setattr(index, "_file_digest", late)
+    found = opened(tmp_path, vectors)
+    assert found.about.kind == "fp16"
+    assert found.search(vectors[:5], 10) == before
+
+
+def no_locks(*_):
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
+def full_disk(*_):
+    raise RuntimeError("No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("where", "fails", "why"),
+    [
+        ("fcntl.flock", no_locks, "No locks available"),
+        ("faiss.write_index", full_disk, "No space left on device"),
+        ("write_atomically", no_locks, "No locks available"),
+    ],
+)
+def test_an_index_that_cannot_be_kept_is_used_and_told_of(
+    tmp_path, monkeypatch, caplog, where, fails, why
+):
+    monkeypatch.setattr(f"registry.index.{where}", fails)
+    vectors = clustered(50)
+    assert opened(tmp_path, vectors).search(vectors[3:4], 1)[0][0].anchor == 3
+    ((name, level, message),) = caplog.record_tuples
+    assert (name, level) == ("uvr.index", logging.WARNING)
+    assert "the index cannot be kept" in message
+    assert why in message
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".tmp-")]
+
+
+def test_errors_of_a_build_are_not_taken_for_a_disk_without_locks(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(index, "build", no_locks)
+    with pytest.raises(OSError, match="No locks available"):
+        opened(tmp_path, clustered(50))
+    assert not caplog.records
+
+
+def test_an_index_that_is_current_survives_a_build_that_fails(tmp_path, monkeypatch):
+    vectors = clustered(50)
+    opened(tmp_path, vectors)
+    with monkeypatch.context() as patch:
+        patch.setattr("registry.index.faiss.write_index", full_disk)
+        assert opened(tmp_path, vectors, "fp16").about.kind == "fp16"
+    monkeypatch.setattr(index, "build", None)
+    assert opened(tmp_path, vectors).about.kind == "flat"
 
 
 @pytest.mark.parametrize("change", [{"kind": 3}, {"effort": {"k_factor": 4}}, {"more": 1}, None])
@@ -209,7 +346,7 @@ def test_building_holds_the_vectors_of_one_block_at_a_time(tmp_path, monkeypatch
             return vectors[rows]
 
     found = open_index(tmp_path, SPACE, inputs_of(1000), lambda _: Counted(), "fp16")
-    assert max(seen) <= max(100, build.QUERIES)
+    assert max(seen) <= 100
     (hits,) = found.search(vectors[:1], 1)
     assert hits[0].anchor == 0
 
@@ -222,6 +359,23 @@ def test_a_row_scores_the_same_whatever_is_scored_with_it(monkeypatch):
     alone = [nearest.exact_scores(stack, rows[row : row + 1], query)[0] for row in rows]
     monkeypatch.setattr(nearest, "BLOCK_BYTES", 7 * 3072 * 8)
     assert together.tolist() == alone == nearest.exact_scores(stack, rows, query).tolist()
+
+
+@pytest.mark.parametrize("block", [7, 50, 1000])
+def test_the_best_rows_of_one_pass_are_those_of_scoring_all(monkeypatch, block):
+    monkeypatch.setattr(nearest, "BLOCK_BYTES", block * 64 * 8)
+    vectors = clustered(300)
+    vectors[::7] = vectors[3]  # more equal ones than asked for
+    stack = nearest.Stack(np.split(vectors, [1, 90]))
+    queries = nearest.unit_vectors(np.concatenate([clustered(20, seed=1), vectors[3:4]]))
+    everywhere = np.arange(300)
+    for k in (1, 10, 300, 400):
+        for query, (rows, scores) in zip(queries, nearest.nearest(stack, queries, k), strict=True):
+            expected = nearest.best_rows(
+                everywhere, nearest.exact_scores(stack, everywhere, query), k
+            )
+            assert rows.tolist() == expected[0].tolist()
+            assert scores.tolist() == expected[1].tolist()
 
 
 # Leases, swaps and caches.

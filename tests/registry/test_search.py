@@ -3,9 +3,10 @@ import json
 
 import numpy as np
 import pytest
+from sqlalchemy import Engine, event
 
 from concepts.errors import MismatchError, NotFoundError, VerificationError
-from registry import index
+from registry import index, rows
 from registry.registry import Registry
 
 
@@ -96,6 +97,70 @@ def test_one_concepts_hits_are_those_of_the_whole_search(filled, collect):
     everything = filled.search(space, queries, k=120)
     alone = filled.search(space, queries, k=120, slug="pistol")
     assert [[hit for hit in hits if hit.slug == "pistol"] for hits in everything] == alone
+
+
+@pytest.mark.parametrize("queries", [1, 30])
+def test_a_search_of_one_concept_reads_its_anchors_once(filled, collect, monkeypatch, queries):
+    space, read = collect()[0].space, []
+    take = rows.StoredRows.__getitem__
+
+    def counted(stored, wanted):
+        read.append(len(take(stored, wanted)))
+        return take(stored, wanted)
+
+    monkeypatch.setattr(rows.StoredRows, "__getitem__", counted)
+    filled.search(space, np.ones((queries, space.dim)), slug="pistol")
+    assert sum(read) == 40
+
+
+@pytest.fixture
+def other(registry, define, collect):
+    """A registry with two concepts, as seen by a process that has searched and by another."""
+    for seed, slug in enumerate(("knife", "pistol")):
+        registry.add_concept(define(slug), actor="ann")
+        registry.add_version(slug, [collect(seed, anchors=4)], actor="ann")
+    url = registry.engine.url.render_as_string(hide_password=False)
+    return registry, Registry.open(registry.home, url)
+
+
+def found(registry, space):
+    (hits,) = registry.search(space, np.ones((1, space.dim)), k=100)
+    return {(hit.slug, hit.version) for hit in hits}
+
+
+def test_what_another_process_changes_is_seen_by_the_next_search(other, collect):
+    mine, theirs = other
+    space = collect()[0].space
+    assert found(mine, space) == {("knife", 1), ("pistol", 1)}
+    theirs.add_version("knife", [collect(7, anchors=2)], actor="bob")
+    assert found(mine, space) == {("knife", 2), ("pistol", 1)}
+    theirs.review.submit("knife", actor="bob")
+    assert found(mine, space) == {("knife", 2), ("pistol", 1)}
+    theirs.review.revoke("knife", 2, actor="bob", reason="wrong")
+    assert found(mine, space) == {("knife", 1), ("pistol", 1)}
+
+
+def test_a_search_while_nothing_changes_asks_one_small_query_on_an_open_connection(other, collect):
+    mine, _ = other
+    space, asked, connected = collect()[0].space, [], []
+    before = found(mine, space)
+
+    def ask(*call):
+        asked.append(call[2])
+
+    def connect(*_):
+        connected.append(True)
+
+    event.listen(Engine, "before_cursor_execute", ask)
+    event.listen(Engine, "connect", connect)
+    try:
+        assert found(mine, space) == before
+    finally:
+        event.remove(Engine, "before_cursor_execute", ask)
+        event.remove(Engine, "connect", connect)
+    (query,) = asked
+    assert "FROM audit_event" in query
+    assert not connected
 
 
 def test_spaces_are_listed(filled, collect):
