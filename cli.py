@@ -2026,7 +2026,12 @@ def _read_definition(source: str) -> ConceptDefinition:
 
 def _definition_from_flags(fields: dict[str, Any]) -> ConceptDefinition:
     from concepts.definition import ConceptDefinition
+    from concepts.fields import REQUIRED
 
+    flags = {"prompts": "prompt", "near_misses": "near-miss"}
+    missing = [f"--{flags.get(name, name)}" for name in REQUIRED if name not in fields]
+    if missing:
+        raise click.UsageError(f"A definition also needs {', '.join(missing)}.")
     texts = {
         name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()
     }

@@ -129,7 +129,7 @@ class AnchorSet:
             raise ValueError("an anchor set needs at least one anchor")
         object.__setattr__(self, "provenance", plain_json(self.provenance))
 
-    @property
+    @cached_property  # Hashing takes a good part of adding a set, and its arrays are read-only.
     def digest(self) -> str:
         """SHA-256 over the payload's digest and the space's; provenance is not part of it."""
         return json_digest(
@@ -142,9 +142,9 @@ class AnchorSet:
             raise ValueError(f"dtype is {dtype!r}, allowed: float32, float16")
         with np.errstate(over="ignore"):  # An overflow is refused when the tensors are written.
             return {
-                "anchors": self.anchors.astype(dtype),
+                "anchors": self.anchors.astype(dtype, copy=False),
                 "anchor_images": self.anchor_images,
-                "counter_anchors": self.counter_anchors.astype(dtype),
+                "counter_anchors": self.counter_anchors.astype(dtype, copy=False),
                 "counter_images": self.counter_images,
             }
 

@@ -127,7 +127,7 @@ def tensors_digest(tensors: Tensors) -> str:
         array = _little_endian(tensors[name])
         # The header is self-delimiting, so that no two sets of tensors share one byte stream.
         total.update(canonical_json([name, array.dtype.name, list(array.shape), array.nbytes]))
-        total.update(array.tobytes())
+        total.update(array.data)
     return total.hexdigest()
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from concepts.bundle import Bundle
 from concepts.errors import (
     ConflictError,
-    DefinitionError,
+    InputError,
     NotFoundError,
     PolicyError,
     did_you_mean,
@@ -218,7 +218,7 @@ class Channels:
 
         Raises:
             NotFoundError: If there is no such channel, or it was not moved by then.
-            DefinitionError: If the instant cannot be read.
+            InputError: If the instant cannot be read.
         """
         instant = None if at is None else _instant(at)
         with self._registry.read() as opened:
@@ -276,7 +276,7 @@ def _channel(unit: Work, name: str, bundle: BundleRow) -> Channel:
     try:
         check_name(name)
     except ValueError as error:
-        raise DefinitionError(f"The channel's name is not valid: {error}.") from error
+        raise InputError(f"The channel's name is not valid: {error}.") from error
     row = unit.session.scalars(select(Channel).filter_by(name=name)).first()
     if row is None:
         row = Channel(name=name, bundle_id=bundle.id, created_at=unit.at, created_by=unit.actor)
@@ -294,7 +294,8 @@ def _find(opened: Session, name: str) -> Channel:
     row = opened.scalars(select(Channel).filter_by(name=name)).first()
     if row is None:
         known = opened.scalars(select(Channel.name)).all()
-        raise NotFoundError(f"No channel '{name}'.{did_you_mean(name, known)}")
+        hint = did_you_mean(name, known) or " Make it with `uvr-registry channel move`."
+        raise NotFoundError(f"No channel '{name}'.{hint}")
     return row
 
 
@@ -315,7 +316,7 @@ def _instant(text: str) -> str:
     try:
         return parse_instant(text)
     except ValueError as error:
-        raise DefinitionError(f"{error}.") from error
+        raise InputError(f"{error}.") from error
 
 
 def _channel_info(

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from concepts.envelope import Envelope, require
 from concepts.errors import (
     ConflictError,
-    DefinitionError,
+    InputError,
     NotFoundError,
     PolicyError,
     SignatureError,
@@ -69,12 +69,12 @@ class Keys:
 
         Raises:
             ConflictError: If the name or the key is taken.
-            DefinitionError: If the name is not one.
+            InputError: If the name is not one.
         """
         try:
             check_name(name)
         except ValueError as error:
-            raise DefinitionError(f"The key's name is not valid: {error}.") from error
+            raise InputError(f"The key's name is not valid: {error}.") from error
         with self._registry.work(actor, "admin") as unit:
             for row in unit.session.scalars(select(SigningKey)):
                 if name == row.name or key.key_id == row.key_id:

@@ -70,7 +70,8 @@ def find_version(opened: Session, concept: Concept, number: int | None = None) -
     row = opened.scalars(query.order_by(ConceptVersion.number.desc())).first()
     if row is None:
         which = "version" if number is None else f"version {number}"
-        raise NotFoundError(f"Concept '{concept.slug}' has no {which} yet.")
+        advice = " Run `uvr-registry collect-anchors` first." if number is None else ""
+        raise NotFoundError(f"Concept '{concept.slug}' has no {which} yet.{advice}")
     return row
 
 

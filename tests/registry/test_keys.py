@@ -5,7 +5,7 @@ from concepts.bundle import read_bundle, write_bundle
 from concepts.envelope import require
 from concepts.errors import (
     ConflictError,
-    DefinitionError,
+    InputError,
     NotFoundError,
     PolicyError,
     SignatureError,
@@ -62,7 +62,7 @@ def test_a_name_or_key_is_added_once(registry, pairs):
         registry.keys.add("one", PrivateKey.generate().public, actor="ann")
     with pytest.raises(ConflictError, match=r"Key 'two' .* exists"):
         registry.keys.add("four", pairs["two"].public, actor="ann")
-    with pytest.raises(DefinitionError, match="lower-case words"):
+    with pytest.raises(InputError, match="lower-case words"):
         registry.keys.add("My Key", PrivateKey.generate().public, actor="ann")
 
 
