@@ -452,7 +452,7 @@ def show(app: App, version: tuple[str, int | None], as_yaml: bool, shipped: bool
         if number is not None:
             raise click.UsageError("--yaml and --shipped print a concept's definition: no @NUMBER.")
         text = _read_definition(slug) if shipped else app.open().concept(slug).definition
-        app.show(text.to_dict(), _yaml(text).splitlines())
+        app.show(text.to_dict(), _yaml(text).split("\n"))
         return
     detail = app.open().concept(slug)
     if number is not None:
@@ -525,6 +525,7 @@ def collect_anchors(
     """
     sources = _source_refs(source, origin, legal_basis, retain_until)
     from uvr.collection import Source, collect
+    from uvr.pictures import PictureError
     from uvr.pipelines import TESTBED, load_pipeline
 
     registry = app.open()
@@ -547,11 +548,12 @@ def collect_anchors(
     refused: list[UVRError] = []
     for slug, collected in collections.items():
         digest, problem = definitions[slug].digest, failed.get(slug)
-        if problem is not None and (tasks or not collected):
+        # Without --task whatever pictures allow is collected; anything else is the concept's fault.
+        if problem is not None and (tasks or not collected or type(problem) is not PictureError):
             refused.append(problem)
             continue
-        if problem is not None:  # no task was asked for: what can be collected is
-            app.warn(str(problem))
+        if problem is not None:
+            app.warn(f"{slug} has no new anchors for one of the tasks. {problem}")
         try:
             _warn_of_overlaps(app, registry, slug, collected)
             versions[slug] = registry.add_version(
@@ -1030,12 +1032,7 @@ def release(
         keys=_private_keys(key_files),
         **options,
     )
-    written = _write_release(app, registry, info, out)
-    left_out = [] if app.dry_run else registry.gaps(info.bundle, info.sequence)
-    _show_release(app, info, "Released", written, left_out)
-    for gap in left_out:
-        if not (members and gap.why == "not asked for"):
-            app.warn(f"{gap.slug} is not banned everywhere by this release: {gap.why}.")
+    _show_new_release(app, registry, info, "Released", out, named=bool(members))
     signed, needed = len(info.signatures), registry.actors.policy().signatures
     if signed < needed:
         name = f"{info.bundle} --sequence {info.sequence}"
@@ -1075,7 +1072,7 @@ def rollback(
     info = registry.rollback(
         bundle_name, sequence, actor=app.actor, keys=_private_keys(key_files), **options
     )
-    _show_release(app, info, "Rolled back to", _write_release(app, registry, info, out))
+    _show_new_release(app, registry, info, "Rolled back to", out, named=False)
 
 
 @cli.command()
@@ -1334,11 +1331,11 @@ def pull(
         check_writable(out)
     from concepts.source import BundleSource
 
-    logging.getLogger("uvr.source").disabled = True  # What it says is this command's error.
     keys = _key_list(keys_file)
-    with BundleSource(
+    source = BundleSource(
         location, keys=keys, state=state, name=name, poll_seconds=0, stale="fail_closed"
-    ) as source:
+    )
+    with _silenced("uvr.source"), source:  # What it logs is this command's error.
         status = source.status()
         if status.last_error:  # The last known good was loaded: say what is wrong with the new.
             try:
@@ -1822,14 +1819,15 @@ def backup(app: App, file: Path) -> None:
     app.show(info.to_dict(), [f"Wrote {file} ({what})"])
     if info.problems:
         count = _count(len(info.problems), "problem")
-        app.warn(f"the registry has {count}, and so will what is restored: see `doctor`.")
+        app.warn(f"the doctor finds {count}; a restore must accept them: see `doctor`.")
 
 
 @cli.command()
 @click.argument("file", type=FILE)
+@click.option("--accept-problems", is_flag=True, help="Also those that it says it has.")
 @yes
 @pass_app
-def restore(app: App, file: Path) -> None:
+def restore(app: App, file: Path, accept_problems: bool) -> None:
     """Make a registry from a backup, in an empty place; --home and UVR_DATABASE_URL say where.
 
     \b
@@ -1843,7 +1841,9 @@ def restore(app: App, file: Path) -> None:
     from registry.backup import restore as read_backup
 
     with _progress("Restore") as progress:
-        made = read_backup(file, home, actor=app.actor, progress=progress)
+        made = read_backup(
+            file, home, actor=app.actor, accept_problems=accept_problems, progress=progress
+        )
     click.echo(_ready(home, made))
 
 
@@ -2212,7 +2212,11 @@ def _version_lines(version: VersionInfo) -> list[str]:
 
 
 def _show_release(
-    app: App, info: ReleaseInfo, verb: str, written: list[str], left_out: Sequence[Gap] = ()
+    app: App,
+    info: ReleaseInfo,
+    verb: str,
+    written: list[str],
+    left_out: Sequence[Gap] | None = None,
 ) -> None:
     target = info.rollback_of if info.rollback_of and verb != "Signed" else info.sequence
     again = f", as release {info.sequence}" if target != info.sequence else ""
@@ -2220,7 +2224,20 @@ def _show_release(
         f"{verb} {info.bundle} {target}{again} with {_count(len(info.members), 'concept')}",
         *([f"Signed by {', '.join(info.signatures)}"] if info.signatures else []),
     ]
-    app.show({**asdict(info), "left_out": list(map(asdict, left_out))}, [*lines, *written])
+    told = {} if left_out is None else {"left_out": list(map(asdict, left_out))}
+    app.show({**asdict(info), **told}, [*lines, *written])
+
+
+def _show_new_release(
+    app: App, registry: Registry, info: ReleaseInfo, verb: str, out: Path | None, *, named: bool
+) -> None:
+    """Write a new release's bundle, show it, and say what it leaves uncovered."""
+    written = _write_release(app, registry, info, out)
+    left_out = None if app.dry_run else registry.gaps(info.bundle, info.sequence)
+    _show_release(app, info, verb, written, left_out)
+    for gap in left_out or []:
+        if not (named and gap.why == "not asked for"):
+            app.warn(f"{gap.slug} is not banned everywhere by this release: {gap.why}.")
 
 
 def _member_table(info: ReleaseInfo) -> list[str]:
@@ -2351,7 +2368,9 @@ def _yaml(definition: ConceptDefinition) -> str:
     given = {name: value for name, value in definition.to_dict().items() if value}
     if "parameters" in given:  # whatever order they were written in
         given["parameters"] = dict(sorted(given["parameters"].items()))
-    return yaml.safe_dump(given, sort_keys=False, allow_unicode=True, width=100).rstrip("\n")
+    # Of what a terminal should not be given YAML has escapes of its own.
+    plain = not _UNPRINTABLE.search(json.dumps(given, ensure_ascii=False))
+    return yaml.safe_dump(given, sort_keys=False, allow_unicode=plain, width=100).rstrip("\n")
 
 
 def _first_of_each(rows: Iterable[dict[str, Any]], *columns: str) -> list[dict[str, Any]]:
@@ -2388,6 +2407,17 @@ def _cell(value: Any) -> str:
 def _count(number: int, noun: str) -> str:
     plural = f"{noun[:-1]}ies" if noun.endswith("y") and noun != "key" else f"{noun}s"
     return f"{number:,} {noun if number == 1 else plural}"
+
+
+@contextmanager
+def _silenced(name: str) -> Iterator[None]:
+    """Turn a logger off for a while."""
+    logger = logging.getLogger(name)
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = False
 
 
 @contextmanager

@@ -16,7 +16,11 @@ def check_writable(path: Path) -> None:
     """
     if path.is_dir():
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if _is_special(path):
+        if not os.access(path, os.W_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return
+    nearest = next(folder for folder in path.resolve().parents if folder.exists())
     if not nearest.is_dir():
         raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     if not os.access(nearest, os.W_OK | os.X_OK):
@@ -36,11 +40,11 @@ def write_file(path: Path, data: bytes, *, durable: bool = False) -> None:
     Raises:
         OSError: The disk is full or the place cannot be written; an older file stays as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path = path.resolve()
-    if path.exists() and not path.is_file():
+    if _is_special(path):
         path.write_bytes(data)
         return
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
     # A name of its own for each writer, and never through a link that somebody else put there.
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
@@ -55,6 +59,11 @@ def write_file(path: Path, data: bytes, *, durable: bool = False) -> None:
             sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is there and no file: a device or a pipe, or a folder."""
+    return path.exists() and not path.is_file()
 
 
 def sync(path: Path) -> None:

@@ -31,6 +31,11 @@ UNSETTLED = 2.0
 """Seconds in which a file can change again without its time stamp showing it."""
 MAX_ETAG = 512
 # The second form is a password with an unescaped slash: what follows the colon is no port.
+# Parameters of signed addresses (S3, Google Cloud, Azure, CloudFront), which change all the time.
+_SIGNING = re.compile(
+    r"x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|key-pair-id|signature|sig|token|expires|"
+    r"s[etvrp]|spr|sip|sdd|sk(oid|tid|t|e|s|v)"
+)
 _USER = re.compile(r"://([^/?#]*|[^/?#@:]*:(?!\d*(?:[/?#]|$)).*)@", re.DOTALL)
 
 
@@ -257,8 +262,13 @@ def parse_location(location: str | Path, max_bytes: int, timeout: float = 30.0) 
 
 
 def location_key(location: Location) -> str:
-    """A short name for a location, the same whatever its password and its signed query are now."""
-    return hashlib.sha256(_take_secrets(location.text)[0].encode()).hexdigest()[:16]
+    """A short name for a location, the same whatever its password and its signature are now."""
+    text, _ = _take_secrets(location.text)
+    query = re.match(r"[^?#]*\?([^#]*)", _USER.sub("://", location.text))
+    if query and "://" in location.text:
+        names = {part: part.partition("=")[0].lower() for part in query[1].split("&") if part}
+        text += "".join(f"&{part}" for part, name in names.items() if not _SIGNING.fullmatch(name))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _take_secrets(text: str) -> tuple[str, list[str]]:

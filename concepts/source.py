@@ -228,9 +228,10 @@ class BundleSource:
         stale = self._staleness(held)
         self._log_staleness(stale)
         if stale and self._stale_policy == "fail_closed":
+            failed = f" The last poll failed: {self._last_error}" if self._last_error else ""
             raise ExpiredError(
                 f"Release {held.bundle.sequence} of '{held.bundle.name}' is stale: {stale}. "
-                f"Publish a release at '{self._location.shown}', or see why it cannot be reached."
+                f"Publish a release at '{self._location.shown}', or see why none is taken.{failed}"
             )
         return BundleInUse(held.bundle, self._state_word(held, stale), stale)
 

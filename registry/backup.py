@@ -38,7 +38,7 @@ from registry.work import NewBlobs, kept_blobs
 
 FORMAT = "uvr-backup/1"
 MAX_LINE = 64 << 20
-MAX_ABOUT = 1 << 20
+MAX_ABOUT = MAX_LINE  # Each version may have its problem.
 BATCH = 500
 Progress = Callable[[int, int], None]
 
@@ -115,6 +115,7 @@ def restore(
     url: str | None = None,
     *,
     actor: str = "uvr-registry",
+    accept_problems: bool = False,
     progress: Progress | None = None,
 ) -> Registry:
     """Make a registry from a backup; it is there in full, verified, or there is none.
@@ -127,17 +128,20 @@ def restore(
         home: Folder for blobs and index; it holds no registry yet.
         url: Database URL as in ``Registry.create``, of either kind; it holds no registry yet.
         actor: Who does it.
+        accept_problems: Restore also what the doctor found fault with when it was backed up.
         progress: Called with the number of blobs written, and of all.
 
     Raises:
         NotFoundError: If there is no such backup.
         ConflictError: If there is a registry already, or the folder is another one's.
         SchemaError: If the backup is of another schema.
-        VerificationError: If anything in it is damaged or missing, beside what it says itself.
+        VerificationError: If anything in it is damaged or missing, or it says itself that it has
+            problems, which nobody accepted.
     """
     home = Path(home)
     with _reading(Path(path)) as archive:
         about = _about(archive)
+        _refuse_problems(about["problems"], accept_problems)
         require_home_of(home, about["registry"])
         engine = connect(database_url(home, url))
         make_home(home)
@@ -155,6 +159,15 @@ def restore(
                 )  # fmt: skip
     bind_home(home, about["registry"])
     return registry
+
+
+def _refuse_problems(problems: list[str], accept: bool) -> None:
+    # Whoever can change the file can add to its list: that is for a person to judge.
+    if problems and not accept:
+        raise VerificationError(
+            f"The backup says that the doctor found {len(problems)} problems in its registry, "
+            f"first: {problems[0]} Restore them too with --accept-problems."
+        )
 
 
 def _refuse_own_files(registry: Registry, path: Path) -> None:
@@ -238,9 +251,14 @@ def _about(archive: zipfile.ZipFile) -> dict[str, Any]:
         raise VerificationError("This is not a backup: it has no backup.json.")
     with archive.open("backup.json") as file:
         about = strict_json(file.read(MAX_ABOUT), "backup's description")
+    if isinstance(about, dict):
+        about.setdefault("problems", [])  # Older ones have no such list.
     names = {"format", "registry", "schema", "tables", "blobs", "events", "digest", "problems"}
     if not isinstance(about, dict) or set(about) != names or about["format"] != FORMAT:
         raise VerificationError(f"This is not a backup of format '{FORMAT}'.")
+    found = about["problems"]
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise VerificationError("The backup is corrupt: its problems are not a list of texts.")
     if about["schema"] != HEAD:
         raise SchemaError(
             f"The backup has schema {about['schema']}, this program works with {HEAD}. Restore it "

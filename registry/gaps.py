@@ -5,6 +5,7 @@ A bundle that lacks a concept lets it through without a word, so whoever release
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -32,11 +33,11 @@ def gaps(opened: Session, release: Release) -> list[Gap]:
     """Return the gaps of a release, by slug."""
     members = released_members(opened, release)
     held = {item.concept.id for item in members}
-    newest: dict[int, ConceptVersion] = {}
+    versions: dict[int, list[ConceptVersion]] = {}
     for version in opened.scalars(select(ConceptVersion).order_by(ConceptVersion.number)):
-        newest[version.concept_id] = version
-    concepts = opened.scalars(select(Concept)).all()
-    found = [Gap(row.slug, _why(newest.get(row.id))) for row in concepts if row.id not in held]
+        versions.setdefault(version.concept_id, []).append(version)
+    others = [row for row in opened.scalars(select(Concept)) if row.id not in held]
+    found = [Gap(row.slug, _why(versions.get(row.id, []))) for row in others]
     anchors = stored_anchors_of(opened, [item.version for item in members])
     covered = {
         item.concept.slug: {
@@ -51,9 +52,10 @@ def gaps(opened: Session, release: Release) -> list[Gap]:
     return sorted(found, key=lambda gap: gap.slug)
 
 
-def _why(newest: ConceptVersion | None) -> str:
-    if newest is None:
+def _why(versions: Sequence[ConceptVersion]) -> str:
+    if not versions:
         return "no anchors yet"
-    if newest.state == "approved":
+    if any(version.state == "approved" for version in versions):
         return "not asked for"
+    newest = versions[-1]
     return f"version {newest.number} is {newest.state.replace('_', ' ')}"

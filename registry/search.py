@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from dataclasses import dataclass
 from typing import Any
@@ -56,12 +57,21 @@ class States:
             engine.url, isolation_level="AUTOCOMMIT", pool_size=1, max_overflow=-1,
             pool_recycle=60, pool_pre_ping=True, pool_reset_on_return=None,
         )  # fmt: skip
-        weakref.finalize(self, self._engine.dispose)
+        self._process = os.getpid()
+        weakref.finalize(self, _dispose, self._engine, self._process)
 
     def newest(self) -> str:
         """Return the state that was committed last."""
+        if os.getpid() != self._process:  # Forked: the connection is still the parent's.
+            self._engine.dispose(close=False)
+            self._process = os.getpid()
         with named_errors(self._engine), self._engine.connect() as connection:
             return _state(connection)
+
+
+def _dispose(engine: Engine, process: int) -> None:
+    if os.getpid() == process:
+        engine.dispose()
 
 
 def search_current(

@@ -99,16 +99,18 @@ def kept_blobs(opened: Session, store: BlobStore, *, dry_run: bool = False) -> I
         if _holds_lock(opened):
             blobs.discard()
         raise
-    if dry_run:
+    if dry_run and _holds_lock(opened):
         blobs.discard()
 
 
 def _holds_lock(opened: Session) -> bool:
     """Whether the transaction is still open on the server: the lock ends with the connection."""
     try:
-        opened.connection().exec_driver_sql("SELECT 1")
+        connection = opened.connection()
+        connection.exec_driver_sql("SELECT 1")
     except DBAPIError as error:
         return not error.connection_invalidated  # A failed transaction holds it until rolled back.
     except SQLAlchemyError:
         return False
-    return True
+    # SQLite rolls back by itself on a full disk; PostgreSQL does not, and its driver cannot tell.
+    return bool(getattr(connection.connection.dbapi_connection, "in_transaction", True))

@@ -20,7 +20,7 @@ from PIL import Image
 import cli
 from concepts.anchors import AnchorSet, Scorer
 from concepts.bundle import read_bundle
-from concepts.definition import load_shipped
+from concepts.definition import load_definition, load_shipped
 from registry import actors, kinds
 from registry import models as models_module
 from registry.registry import Registry
@@ -177,6 +177,20 @@ def test_a_release_says_what_it_does_not_cover(run: Run, filled: Registry):
     )
 
 
+def test_a_concept_that_was_not_asked_for_is_no_gap(run: Run, filled: Registry):
+    run("submit", "pistol")
+    filled.add_version("pistol", [toy_collection(seed=1)], actor="tester")
+    filled.add_version("knife", [toy_collection(seed=2)], actor="tester")
+    released = run("release", "policy", "--concept", "knife", "--json")
+    assert (released.err, released.json()["left_out"]) == (
+        "", [{"slug": "pistol", "why": "not asked for"}],
+    )  # fmt: skip
+    assert "left_out" not in run("release", "policy", "--dry-run", "--json").json()
+    run("release", "policy")
+    back = run("rollback", "policy", 1, "--reason", "back", "--allow-shrink")
+    assert "pistol is not banned everywhere by this release: not asked for" in back.err
+
+
 def test_a_channels_bundle_is_the_release_that_is_live(run: Run, filled: Registry, tmp_path: Path):
     run("release", "policy", "--out", "one.uvr")
     run("release", "policy")
@@ -203,6 +217,10 @@ def test_a_shipped_definition_is_a_file_to_begin_with(run: Run, filled: Registry
     (tmp_path / "mine.yaml").write_text(run("show", "--shipped", "testbed-bomb").out)
     assert run("add-concept", "mine.yaml", "--json").json()["created"]
     assert run("show", "testbed-bomb", "--yaml").out == (tmp_path / "mine.yaml").read_text()
+    odd = replace(load_shipped("testbed-bomb"), name="\u2067\u05e9\u05dc\u2069", scope="one\u2028two")
+    filled.add_concept(odd, actor="tester")
+    Path("odd.yaml").write_text(run("show", "testbed-bomb", "--yaml").out)
+    assert load_definition("odd.yaml") == odd
     changed = (tmp_path / "mine.yaml").read_text().replace("name: Bomb", "name: Bombs")
     (tmp_path / "mine.yaml").write_text(changed)
     assert run("add-concept", "mine.yaml").out.startswith("Changed testbed-bomb (object): Bombs")

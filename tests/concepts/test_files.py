@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from concepts.files import write_file
+from concepts.files import check_writable, write_file
 
 
 def test_makes_the_folder_and_leaves_no_partial_file(tmp_path: Path):
@@ -73,3 +73,14 @@ def test_a_link_is_followed_and_a_pipe_is_written_into(tmp_path: Path) -> None:
     assert (tmp_path / "pipe").is_fifo()
     with pytest.raises(IsADirectoryError):
         write_file(tmp_path, b"four")
+
+
+def test_what_is_checked_is_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "locked").mkdir()
+    monkeypatch.setattr("os.access", lambda path, _: Path(path).name not in ("locked", "dev"))
+    (tmp_path / "link").symlink_to(tmp_path / "locked" / "file")
+    with pytest.raises(PermissionError):
+        check_writable(tmp_path / "link")
+    check_writable(Path("/dev/null"))  # Whoever may not write into its folder may use it.
+    write_file(Path("/dev/null"), b"x")
+    assert not Path("/dev/null").is_file()

@@ -190,4 +190,6 @@ def test_a_location_keeps_its_key_when_its_password_or_signed_query_changes() ->
 
     same = ("https://h/p.uvr", "https://a:b@h/p.uvr", "https://h/p.uvr?sig=1", "https://h/p.uvr#x")
     assert len({key(text) for text in same}) == 1
-    assert len({key(text) for text in ("https://h/p", "https://h/q", "/p?1", "/p?2")}) == 4
+    others = ("https://h/p", "https://h/q", "/p?1", "/p?2", "https://h/p?a=1", "https://h/p?a=2")
+    assert len({key(text) for text in others}) == 6
+    assert key("https://h/p?a=1&X-Amz-Date=2") == key("https://u@h/p?X-Amz-Date=3&a=1#x")

@@ -150,7 +150,9 @@ def test_what_the_doctor_finds_is_backed_up_and_told(filled, tmp_path):
     found = [problem for check in diagnose(filled).checks for problem in check.problems]
     assert found
     assert list(backup(filled, tmp_path / "all.zip").problems) == found
-    restored = restore(tmp_path / "all.zip", tmp_path / "restored")
+    with pytest.raises(VerificationError, match=r"found \d+ problems .* --accept-problems"):
+        restore(tmp_path / "all.zip", tmp_path / "restored")
+    restored = restore(tmp_path / "all.zip", tmp_path / "restored", accept_problems=True)
     after = [problem for check in diagnose(restored).checks for problem in check.problems]
     assert after == found
 
