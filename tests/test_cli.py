@@ -217,7 +217,9 @@ def test_a_shipped_definition_is_a_file_to_begin_with(run: Run, filled: Registry
     (tmp_path / "mine.yaml").write_text(run("show", "--shipped", "testbed-bomb").out)
     assert run("add-concept", "mine.yaml", "--json").json()["created"]
     assert run("show", "testbed-bomb", "--yaml").out == (tmp_path / "mine.yaml").read_text()
-    odd = replace(load_shipped("testbed-bomb"), name="\u2067\u05e9\u05dc\u2069", scope="one\u2028two")
+    odd = replace(
+        load_shipped("testbed-bomb"), name="\u2067\u05e9\u05dc\u2069", scope="one\u2028two"
+    )
     filled.add_concept(odd, actor="tester")
     Path("odd.yaml").write_text(run("show", "testbed-bomb", "--yaml").out)
     assert load_definition("odd.yaml") == odd
