@@ -346,6 +346,7 @@ def cli(context: click.Context, home: Path | None, actor: str | None) -> None:
 
 
 @cli.command()
+@as_json
 @pass_app
 def init(app: App) -> None:
     """Make a registry, or bring one to the newest schema.
@@ -358,7 +359,7 @@ def init(app: App) -> None:
     from registry.registry import Registry
 
     home = app.folder()
-    click.echo(_ready(home, Registry.create(home)))
+    _show_ready(app, Registry.create(home))
     app.hint("Next: uvr-registry add-concept; `concepts --shipped` lists those to begin with.")
 
 
@@ -1826,6 +1827,7 @@ def backup(app: App, file: Path) -> None:
 @click.argument("file", type=FILE)
 @click.option("--accept-problems", is_flag=True, help="Also those that it says it has.")
 @yes
+@as_json
 @pass_app
 def restore(app: App, file: Path, accept_problems: bool) -> None:
     """Make a registry from a backup, in an empty place; --home and UVR_DATABASE_URL say where.
@@ -1844,12 +1846,13 @@ def restore(app: App, file: Path, accept_problems: bool) -> None:
         made = read_backup(
             file, home, actor=app.actor, accept_problems=accept_problems, progress=progress
         )
-    click.echo(_ready(home, made))
+    _show_ready(app, made)
 
 
 @cli.command("export-concept")
 @click.argument("slug", type=SLUG)
 @click.option("--out", type=FILE, required=True)
+@as_json
 @pass_app
 def export_concept(app: App, slug: str, out: Path) -> None:
     """Write a concept with all of its versions to one file, for another registry.
@@ -1862,7 +1865,7 @@ def export_concept(app: App, slug: str, out: Path) -> None:
 
     check_writable(out)
     transfer.export_concept(app.open(), slug, out)
-    click.echo(f"Wrote {out}")
+    app.show({"slug": slug, "file": str(out)}, [f"Wrote {out}"])
 
 
 @cli.command("import-concept")
@@ -2356,10 +2359,11 @@ def _save_picture(image: Image.Image, path: Path) -> None:
     write_file(path, buffer.getvalue())
 
 
-def _ready(home: Path, registry: Registry) -> str:
-    where = registry.engine.url.render_as_string(hide_password=True)
+def _show_ready(app: App, registry: Registry) -> None:
+    home, where = registry.home, registry.engine.url.render_as_string(hide_password=True)
     inside = registry.engine.dialect.name == "sqlite" and str(home) in where
-    return f"Registry ready at {home}" + ("" if inside else f", database {where}")
+    line = f"Registry ready at {home}" + ("" if inside else f", database {where}")
+    app.show({"home": str(home), "database": where}, [line])
 
 
 def _yaml(definition: ConceptDefinition) -> str:

@@ -912,6 +912,7 @@ def test_what_cannot_be_undone_asks_first(
 
 
 LISTS = (
+    "init", "export-concept pistol --out pistol.uvrc",
     "concepts", "concepts --shipped", "show pistol", "show pistol@1", "reviews", "releases",
     "channel list", "sources list", "actor list", "policy show", "key list", "audit log",
     "audit verify", "index",
