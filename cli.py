@@ -515,8 +515,8 @@ def collect_anchors(
     Without --images, the model draws the definition's prompts (text-to-image); for editing, the
     testbed brings labelled scenes of its own concepts, named testbed-...; it draws nothing else.
     Stopping half-way leaves the registry as it was; a concept that cannot be collected does not
-    hold up the others. Pictures are never stored: with
-    --origin and --legal-basis their hashes are, until `sources forget`.
+    hold up the others. Pictures are never stored: with --origin and --legal-basis their hashes
+    are, until `sources forget`.
 
     \b
     Examples:
@@ -525,26 +525,11 @@ def collect_anchors(
         --images art/ --benign other-art/ --origin "art archive 12" --legal-basis "licence 7"
     """
     sources = _source_refs(source, origin, legal_basis, retain_until)
-    from uvr.collection import Source, collect
     from uvr.pictures import PictureError
-    from uvr.pipelines import TESTBED, load_pipeline
 
     registry = app.open()
     definitions = {slug: registry.concept(slug).definition for slug in slugs}
-    collections: dict[str, list[Any]] = {slug: [] for slug in definitions}
-    failed: dict[str, UVRError] = {}
-    for task in tasks or (("edit", "t2i") if model == TESTBED else (None,)):
-        pipe, profile = load_pipeline(model, task)
-        for slug, definition in definitions.items():
-            if tasks and slug in failed:
-                continue
-            try:
-                with _progress(f"{slug} {profile.task}") as progress:
-                    asked = _with_prototypes(definition, prototypes)
-                    found = collect(pipe, profile, asked, Source(**source), progress)
-                collections[slug].append(found)
-            except UVRError as error:  # collecting takes long: the others' anchors are kept
-                failed[slug] = error
+    collections, failed = _collect(definitions, model, tasks, prototypes, source)
     versions: dict[str, VersionInfo] = {}
     refused: list[UVRError] = []
     for slug, collected in collections.items():
@@ -2039,6 +2024,34 @@ def _definition_from_flags(fields: dict[str, Any]) -> ConceptDefinition:
         name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()
     }
     return ConceptDefinition.from_dict(texts)
+
+
+def _collect(
+    definitions: Mapping[str, ConceptDefinition],
+    model: str,
+    tasks: Sequence[str],
+    prototypes: int | None,
+    source: Mapping[str, Any],
+) -> tuple[dict[str, list[Any]], dict[str, UVRError]]:
+    """Collect each concept's anchors for each task; return them, and what failed, by slug."""
+    from uvr.collection import Source, collect
+    from uvr.pipelines import TESTBED, load_pipeline
+
+    collections: dict[str, list[Any]] = {slug: [] for slug in definitions}
+    failed: dict[str, UVRError] = {}
+    for task in tasks or (("edit", "t2i") if model == TESTBED else (None,)):
+        pipe, profile = load_pipeline(model, task)
+        for slug, definition in definitions.items():
+            if tasks and slug in failed:
+                continue
+            try:
+                with _progress(f"{slug} {profile.task}") as progress:
+                    asked = _with_prototypes(definition, prototypes)
+                    found = collect(pipe, profile, asked, Source(**source), progress)
+                collections[slug].append(found)
+            except UVRError as error:  # collecting takes long: the others' anchors are kept
+                failed[slug] = error
+    return collections, failed
 
 
 def _with_prototypes(definition: ConceptDefinition, count: int | None) -> ConceptDefinition:

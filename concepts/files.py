@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 def check_writable(path: Path) -> None:
@@ -45,19 +48,38 @@ def write_file(path: Path, data: bytes, *, durable: bool = False) -> None:
         return
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own for each writer, and never through a link that somebody else put there.
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+    with replacing(path, durable=durable) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(
+    path: Path, *, durable: bool = False, partial: Path | None = None
+) -> Iterator[IO[bytes]]:
+    """Give a partial file that takes the place of another once all is written.
+
+    Args:
+        path: The place, no link; its folder is there.
+        durable: As for ``write_file``.
+        partial: The partial file, in the same folder; by default named after the place. Each writer
+            has one of its own: two that shared it would mix their bytes.
+
+    Raises:
+        OSError: As for ``write_file``.
+    """
+    partial = partial or path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+    # Never through a link that somebody else put there.
+    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
     try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
+        with open(descriptor, "w+b") as file:
+            yield file
             if durable:
                 file.flush()
                 os.fsync(descriptor)
         partial.replace(path)
         if durable:
             sync(path.parent)
-    finally:
+    finally:  # Ctrl-C too must leave no half-written file.
         partial.unlink(missing_ok=True)
 
 

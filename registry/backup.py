@@ -10,7 +10,6 @@ The file is a ZIP archive without compression, written and read as a stream:
 
 from __future__ import annotations
 
-import secrets
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from concepts.digest import canonical_json, is_digest, strict_json
 from concepts.errors import ConflictError, NotFoundError, SchemaError, UVRError, VerificationError
-from concepts.files import check_writable, sync
+from concepts.files import check_writable, replacing
 from registry import audit
 from registry.actors import policy_row
 from registry.chain import Head, check_chain
@@ -203,20 +202,16 @@ def _writing(path: Path) -> Iterator[zipfile.ZipFile]:
     path = path.resolve()
     if path.exists() and not path.is_file():
         raise UVRError(f"'{path}' is no file: a backup is put in its place in one step.")
-    # Each writer has a name of its own: two that shared one would mix their bytes.
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
         check_writable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(partial, "x", zipfile.ZIP_STORED) as archive:
+        with (
+            replacing(path, durable=True) as file,
+            zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
+        ):
             yield archive
-        sync(partial)
-        partial.replace(path)
-        sync(path.parent)
     except OSError as error:
         raise UVRError(f"Cannot write the backup '{path}': {error.strerror or error}.") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from concepts.digest import is_digest, sha256
 from concepts.errors import UVRError, VerificationError
-from concepts.files import sync
+from concepts.files import replacing, sync
 
 CHUNK = 1 << 20
 TEMPORARY = ".tmp-"
@@ -118,17 +118,10 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
     for folder in (path.parent.parent, path.parent):
         folder.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
-    try:
-        with temporary.open("xb") as file:
-            for part in (data,) if isinstance(data, bytes) else data:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:  # Ctrl-C too must leave no half-written file.
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_names(path)
+    with replacing(path, durable=True, partial=temporary) as file:
+        for part in (data,) if isinstance(data, bytes) else data:
+            file.write(part)
+    sync(path.parent.parent)  # Its folder may be new too.
 
 
 def _sync_names(path: Path) -> None:
