@@ -34,13 +34,13 @@ from concepts.instant import now, parse_instant
 if TYPE_CHECKING:
     from PIL import Image
 
-    from concepts.bundle import Bundle
+    from concepts.bundle.reader import Bundle
     from concepts.definition import ConceptDefinition
-    from concepts.keys import KeyList, PrivateKey
-    from registry.gaps import Gap
-    from registry.info import ReleaseInfo, VersionInfo
+    from concepts.signing.keys import KeyList, PrivateKey
+    from registry.answers import ReleaseInfo, VersionInfo
     from registry.registry import Registry
-    from registry.sources import SourceRef
+    from registry.releases.gaps import Gap
+    from registry.versions.exemplars import SourceRef
     from uvr.report import ConceptFinding
 
     ParamType = click.ParamType[Any]
@@ -94,7 +94,7 @@ class App:
 
     def folder(self) -> Path:
         """Return the registry's folder."""
-        from registry.db import default_home
+        from registry.store.db import default_home
 
         return self.home or default_home()
 
@@ -525,7 +525,7 @@ def collect_anchors(
         --images art/ --benign other-art/ --origin "art archive 12" --legal-basis "licence 7"
     """
     sources = _source_refs(source, origin, legal_basis, retain_until)
-    from uvr.pictures import PictureError
+    from uvr.anchors.pictures import PictureError
 
     registry = app.open()
     definitions = {slug: registry.concept(slug).definition for slug in slugs}
@@ -619,7 +619,7 @@ def diff(app: App, slug: str, before: int, after: int) -> None:
     Example:
       uvr-registry diff testbed-pistol 1 2
     """
-    from registry.diff import diff_versions
+    from registry.versions.diff import diff_versions
 
     found = diff_versions(app.open(), slug, before, after).to_dict()
     app.show(found, _diff_lines(found))
@@ -643,8 +643,8 @@ def search(
     Example:
       uvr-registry search picture.png -k 5
     """
-    from uvr.extract import Sample, anchor_space, capture_from_images
-    from uvr.pictures import read_picture
+    from uvr.anchors.extract import Sample, anchor_space, capture_from_images
+    from uvr.anchors.pictures import read_picture
     from uvr.pipelines import load_pipeline
 
     registry, sample = app.open(), Sample(read_picture(picture), prompt=prompt)
@@ -675,7 +675,7 @@ def prototypes(app: App, version: tuple[str, int | None], count: int, seed: int)
     Example:
       uvr-registry prototypes testbed-pistol -k 3
     """
-    from registry.clusters import prototypes as cluster
+    from registry.index.clusters import prototypes as cluster
 
     registry = app.open()
     chosen = _version(registry, *version)
@@ -928,7 +928,7 @@ def log(app: App, slug: str) -> None:
     Example:
       uvr-registry log testbed-pistol
     """
-    from registry.history import log as history
+    from registry.audit.history import log as history
 
     _show_events(app, history(app.open(), slug))
 
@@ -1219,7 +1219,7 @@ def bundle_inspect(app: App, file: Path, keys_file: Path | None) -> None:
     Example:
       uvr-registry bundle inspect policy.uvr --json
     """
-    from concepts.summary import bundle_summary
+    from concepts.bundle.summary import bundle_summary
 
     summary = bundle_summary(_read_bundle(file, _key_list(keys_file)))
     app.show(summary, _bundle_lines(summary))
@@ -1315,7 +1315,7 @@ def pull(
         raise click.UsageError("Give --keys FILE, or --unsigned for a place only you can write.")
     if out is not None:
         check_writable(out)
-    from concepts.source import BundleSource
+    from uvr.delivery.source import BundleSource
 
     keys = _key_list(keys_file)
     source = BundleSource(
@@ -1363,7 +1363,7 @@ def edit(picture: Path, instruction: str, **options: Any) -> None:
     Example:
       uvr-registry edit stock.png "make the background gray" --bundle policy.uvr --out edited.png
     """
-    from uvr.pictures import read_picture
+    from uvr.anchors.pictures import read_picture
 
     _draw("edit", {"prompt": instruction, "image": read_picture(picture)}, **options)
 
@@ -1380,7 +1380,7 @@ def demo(out: Path, seed: int) -> None:
     """
     import tempfile
 
-    from concepts.bundle import write_bundle
+    from concepts.bundle.reader import write_bundle
     from uvr.evaluation.demo import run_demo
 
     with tempfile.TemporaryDirectory(prefix="uvr-demo-") as home:
@@ -1395,7 +1395,7 @@ def demo(out: Path, seed: int) -> None:
 def _demo_bundle(home: Path, seed: int) -> Bundle:
     from concepts.definition import load_shipped
     from registry.registry import Registry
-    from uvr.collection import Source, collect
+    from uvr.anchors.collection import Source, collect
     from uvr.pipelines import TESTBED, load_pipeline
     from uvr.testbed.samples import CONCEPTS
 
@@ -1531,7 +1531,7 @@ def key_generate(app: App, name: str, out: Path | None) -> None:
     Example:
       uvr-registry key generate alice --out alice.pem
     """
-    from concepts.keys import PrivateKey
+    from concepts.signing.keys import PrivateKey
 
     out = out or Path(f"{name}.pem")
     public = out.with_name(f"{out.name}.pub")
@@ -1564,7 +1564,7 @@ def key_add(app: App, name: str, file: Path) -> None:
     Example:
       uvr-registry key add alice alice.pem.pub
     """
-    from concepts.keys import PublicKey
+    from concepts.signing.keys import PublicKey
 
     public = PublicKey.from_pem(_read_file(file, "public key"))
     info = app.open().keys.add(name, public, actor=app.actor)
@@ -1742,7 +1742,7 @@ def doctor(app: App, repair: bool, quick: bool) -> None:
       uvr-registry doctor
       uvr-registry doctor --repair
     """
-    from registry import doctor as doctors
+    from registry.operations import doctor as doctors
 
     registry = app.open()
     repaired = doctors.repair(registry, app.actor).to_dict() if repair else {}
@@ -1773,7 +1773,7 @@ def gc(app: App, grace: str) -> None:
       uvr-registry gc --dry-run
       uvr-registry gc --grace 7d --yes
     """
-    from registry.gc import collect
+    from registry.operations.gc import collect
 
     registry = app.open()
     app.confirm("Delete what no version names?")
@@ -1795,7 +1795,7 @@ def backup(app: App, file: Path) -> None:
     Example:
       uvr-registry backup registry.zip
     """
-    from registry.backup import backup as write_backup
+    from registry.operations.backup import backup as write_backup
 
     check_writable(file)
     registry = app.open()
@@ -1825,7 +1825,7 @@ def restore(app: App, file: Path, accept_problems: bool) -> None:
     if not file.exists():
         raise NotFoundError(f"No backup at '{file}'.")
     app.confirm(f"Restore '{file}' into '{home}'?")
-    from registry.backup import restore as read_backup
+    from registry.operations.backup import restore as read_backup
 
     with _progress("Restore") as progress:
         made = read_backup(
@@ -1846,7 +1846,7 @@ def export_concept(app: App, slug: str, out: Path) -> None:
     Example:
       uvr-registry export-concept testbed-pistol --out pistol.zip
     """
-    from registry import transfer
+    from registry.operations import transfer
 
     check_writable(out)
     transfer.export_concept(app.open(), slug, out)
@@ -1865,7 +1865,7 @@ def import_concept(app: App, file: Path) -> None:
     Example:
       uvr-registry import-concept pistol.zip
     """
-    from registry import transfer
+    from registry.operations import transfer
 
     info = transfer.import_concept(app.open(), file, actor=app.actor)
     _show_fields(app, asdict(info))
@@ -1885,7 +1885,7 @@ def index(app: App, kind: str | None) -> None:
       uvr-registry index
       uvr-registry index --kind fp16
     """
-    from registry.indexes import build_indexes
+    from registry.index.listing import build_indexes
 
     rows = [{**asdict(found), **asdict(found.build)} for found in build_indexes(app.open(), kind)]
     columns = ("model", "task", "kind", "vectors", "dim", "recall", "queries", "seconds", "space")
@@ -1982,7 +1982,7 @@ def _outcome(findings: Sequence[ConceptFinding]) -> list[str]:
 
 def _read_bundle(file: Path, keys: KeyList | None, at: str | None = None) -> Bundle:
     """Read and check a bundle; what is wrong with it names the file."""
-    from concepts.bundle import read_bundle
+    from concepts.bundle.reader import read_bundle
 
     if file.is_dir():
         raise click.UsageError(f"'{file}' is a folder, a bundle file is expected.")
@@ -2034,7 +2034,7 @@ def _collect(
     source: Mapping[str, Any],
 ) -> tuple[dict[str, list[Any]], dict[str, UVRError]]:
     """Collect each concept's anchors for each task; return them, and what failed, by slug."""
-    from uvr.collection import Source, collect
+    from uvr.anchors.collection import Source, collect
     from uvr.pipelines import TESTBED, load_pipeline
 
     collections: dict[str, list[Any]] = {slug: [] for slug in definitions}
@@ -2071,7 +2071,7 @@ def _source_refs(
         return []
     if not (origin and legal_basis and source["images"]):
         raise click.UsageError("--origin and --legal-basis go together, and with --images.")
-    from registry.sources import SourceRef
+    from registry.versions.exemplars import SourceRef
 
     folders = [source[name] for name in ("images", "benign") if source[name]]
     hashes = sorted({digest for folder in folders for digest in _picture_hashes(folder)})
@@ -2080,7 +2080,7 @@ def _source_refs(
 
 def _picture_hashes(folder: Path) -> list[str]:
     from concepts.digest import sha256
-    from uvr.pictures import MASK, SUFFIXES
+    from uvr.anchors.pictures import MASK, SUFFIXES
 
     if not folder.is_dir():
         raise NotFoundError(f"No folder of pictures at '{folder}'.")
@@ -2103,7 +2103,7 @@ def _thresholds(pairs: Iterable[tuple[str, float | None]]) -> dict[str, Any]:
 def _key_list(path: Path | None) -> KeyList | None:
     if path is None:
         return None
-    from concepts.keys import KeyList
+    from concepts.signing.keys import KeyList
 
     data = _read_file(path, "key list")
     if b"-----BEGIN" in data:
@@ -2121,7 +2121,7 @@ def _private_keys(paths: Iterable[Path]) -> list[PrivateKey]:
 
 
 def _private_key(path: Path) -> PrivateKey:
-    from concepts.keys import PrivateKey
+    from concepts.signing.keys import PrivateKey
 
     data, passphrase = _read_file(path, "private key"), None
     if b"ENCRYPTED" in data:
@@ -2357,7 +2357,7 @@ def _write_release(app: App, registry: Registry, info: ReleaseInfo, out: Path | 
 
 
 def _write_bundle(released: Bundle, out: Path) -> str:
-    from concepts.bundle import write_bundle
+    from concepts.bundle.reader import write_bundle
 
     data = write_bundle(released)
     write_file(out, data)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from concepts.anchors import AnchorSpace, Scorer
-from concepts.bundle import (
+from concepts.bundle.reader import (
     Bundle,
     BundleVariant,
     Member,
@@ -29,8 +29,8 @@ from concepts.bundle import (
     read_bundle,
     write_bundle,
 )
-from concepts.keys import KeyList, PrivateKey
-from concepts.source import BundleSource
+from concepts.signing.keys import KeyList, PrivateKey
+from uvr.delivery.source import BundleSource
 
 PROTOTYPES, DIM = 16, 3072
 SPACE = AnchorSpace("flux.1-dev", "", "t2i", ("single_transformer_blocks.10.attn",), DIM, 0.9)

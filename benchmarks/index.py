@@ -25,14 +25,14 @@ from sqlalchemy import select  # noqa: TID253 (as the registry does)
 
 from concepts.anchors import AnchorSet, AnchorSpace, Scorer
 from concepts.definition import ConceptDefinition
-from registry.build import SPARE
-from registry.index import OpenIndex
-from registry.kinds import kind_for, search_parameters
-from registry.models import AnchorSpaceRow
-from registry.nearest import unit_vectors
-from registry.overlap import CHECKED
+from registry.index.build import SPARE
+from registry.index.cache import OpenIndex
+from registry.index.kinds import kind_for, search_parameters
+from registry.index.overlap import CHECKED
+from registry.index.search import space_index
 from registry.registry import Registry
-from registry.search import space_index
+from registry.store.models import AnchorSpaceRow
+from registry.vectors.exact import unit_vectors
 
 BYTES = {"flat": 4.0, "fp16": 2.0, "rabitq": 1.2, "ivf": 1.2}
 """Memory for a number of a vector, by kind; with room to work in, ``main`` asks for half more."""

@@ -16,7 +16,14 @@ from typing import Any
 import numpy as np
 import torch  # noqa: TID253 (the pipelines import it anyway)
 
-from concepts.bundle import Bundle, BundleVariant, Member, lock_digest, locked_members, read_bundle
+from concepts.bundle.reader import (
+    Bundle,
+    BundleVariant,
+    Member,
+    lock_digest,
+    locked_members,
+    read_bundle,
+)
 from uvr import Regulator
 from uvr.evaluation.cases import Case, make_cases
 from uvr.profiles import profile_for

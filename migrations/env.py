@@ -3,14 +3,14 @@
 from alembic import context
 from sqlalchemy import Connection
 
-from registry.db import VERSION_TABLE, transaction
-from registry.migrate import default_engine
-from registry.models import Base
+from registry.store.db import VERSION_TABLE, transaction
+from registry.store.models import Base
+from registry.store.schema import default_engine
 
 
 def run(connection: Connection) -> None:
     # Batch mode copies a table and drops its triggers: a revision that uses it must call
-    # `migrations.triggers.create` again, since `alembic check` does not see triggers.
+    # `registry.store.guards.create` again, since `alembic check` does not see triggers.
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,

@@ -2,7 +2,7 @@
 
 A key is added by name, then put on the list by a rotation, which keys of the list before and of
 the new one sign. Engines that trust any list follow the rotations to the newest; see
-``concepts.keys``. Private halves are used and never stored.
+``concepts.signing.keys``. Private halves are used and never stored.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from concepts.envelope import Envelope, require
+from concepts.bundle.member import check_name
 from concepts.errors import (
     ConflictError,
     InputError,
@@ -25,15 +25,15 @@ from concepts.errors import (
     VerificationError,
     did_you_mean,
 )
-from concepts.member import check_name
-from registry.info import ReleaseInfo
-from registry.models import KeyListRow, SigningKey
-from registry.release import find_release, read_bundle_of, release_info
-from registry.signing import add_signatures, current_keys, key_chain
-from registry.work import Work
+from concepts.signing.envelope import Envelope, require
+from registry.answers import ReleaseInfo
+from registry.change.work import Work
+from registry.releases.release import find_release, read_bundle_of, release_info
+from registry.releases.signatures import add_signatures, current_keys, key_chain
+from registry.store.models import KeyListRow, SigningKey
 
 if TYPE_CHECKING:
-    from concepts.keys import KeyList, PrivateKey, PublicKey
+    from concepts.signing.keys import KeyList, PrivateKey, PublicKey
     from registry.registry import Registry
 
 
@@ -189,7 +189,7 @@ def _find(opened: Session, name: str) -> SigningKey:
 def _next_list(
     before: KeyList | None, named: dict[str, list[SigningKey]], threshold: int | None
 ) -> KeyList:
-    from concepts.keys import KeyList  # noqa: PLC0415 (cryptography)
+    from concepts.signing.keys import KeyList  # noqa: PLC0415 (cryptography)
 
     listed = {key.key_id: key for key in before.keys} if before else {}
     revoked = set(before.revoked) if before else set()
@@ -216,7 +216,7 @@ def _next_list(
 
 
 def _read_key(row: SigningKey) -> PublicKey:
-    from concepts.ed25519 import PublicKey  # noqa: PLC0415 (cryptography)
+    from concepts.signing.ed25519 import PublicKey  # noqa: PLC0415 (cryptography)
 
     key = PublicKey.from_pem(row.pem)
     if key.key_id != row.key_id:
@@ -225,7 +225,7 @@ def _read_key(row: SigningKey) -> PublicKey:
 
 
 def _sign(before: KeyList | None, new: KeyList, signers: Sequence[PrivateKey]) -> Envelope:
-    from concepts.keys import follow, sign_key_list  # noqa: PLC0415 (cryptography)
+    from concepts.signing.keys import follow, sign_key_list  # noqa: PLC0415 (cryptography)
 
     by_id = {key.public.key_id: key for key in signers}
     for key_id in by_id:

@@ -15,21 +15,7 @@ from sqlalchemy.orm import Session
 from concepts.anchors import AnchorSet, AnchorSpace, Scorer
 from concepts.definition import ConceptDefinition
 from concepts.errors import NotFoundError
-from registry import reading, release, versions
-from registry.actors import Actors
-from registry.channels import Channels
-from registry.db import (
-    connect,
-    database_url,
-    default_home,
-    default_url,
-    require_head,
-    session,
-)
-from registry.gaps import Gap
-from registry.gaps import gaps as find_gaps
-from registry.home import bind_home, make_home, registry_id, require_home_of
-from registry.info import (
+from registry.answers import (
     ConceptDetail,
     ConceptInfo,
     Overlap,
@@ -38,18 +24,33 @@ from registry.info import (
     SpaceInfo,
     VersionInfo,
 )
+from registry.audit.trail import Trail
+from registry.change.work import Work, work
 from registry.keys import Keys
-from registry.review import Reviews
-from registry.sources import SourceRef, Sources
-from registry.store import BlobStore
-from registry.trail import Trail
-from registry.work import Work, work
+from registry.releases import release
+from registry.releases.channels import Channels
+from registry.releases.gaps import Gap
+from registry.releases.gaps import gaps as find_gaps
+from registry.store.blobs import BlobStore
+from registry.store.db import (
+    connect,
+    database_url,
+    default_home,
+    default_url,
+    require_head,
+    session,
+)
+from registry.store.home import bind_home, make_home, registry_id, require_home_of
+from registry.team import Actors
+from registry.versions import adding, reading
+from registry.versions.exemplars import SourceRef, Sources
+from registry.versions.review import Reviews
 
 if TYPE_CHECKING:
-    from concepts.bundle import Bundle
-    from concepts.ed25519 import PrivateKey
-    from registry.index import IndexCache
-    from registry.search import States
+    from concepts.bundle.reader import Bundle
+    from concepts.signing.ed25519 import PrivateKey
+    from registry.index.cache import IndexCache
+    from registry.index.search import States
 
 __all__ = ["Registry", "default_home", "default_url"]
 
@@ -99,7 +100,7 @@ class Registry:
             UVRError: If the folder or the database cannot be written.
         """
         # Alembic takes half a second to import, which only this command should pay for.
-        from registry.migrate import upgrade  # noqa: PLC0415
+        from registry.store.schema import upgrade  # noqa: PLC0415
 
         home = Path(home)
         make_home(home)
@@ -140,13 +141,13 @@ class Registry:
     @cached_property
     def index_cache(self) -> IndexCache:
         """The FAISS indexes that are open; loading FAISS takes 0.2 s, so they wait for a use."""
-        from registry.index import IndexCache  # noqa: PLC0415
+        from registry.index.cache import IndexCache  # noqa: PLC0415
 
         return IndexCache(self.home / "index")
 
     @cached_property
     def _states(self) -> States:
-        from registry.search import States  # noqa: PLC0415 (FAISS)
+        from registry.index.search import States  # noqa: PLC0415 (FAISS)
 
         return States(self.engine)
 
@@ -165,7 +166,7 @@ class Registry:
                 the current definition is not the one expected.
         """
         with self.work(actor, "curator") as unit:
-            versions.add_concept(unit, definition, expect_digest)
+            adding.add_concept(unit, definition, expect_digest)
             found = reading.list_concepts(unit.session)
             return next(info for info in found if info.slug == definition.slug)
 
@@ -207,10 +208,10 @@ class Registry:
                 or no longer, the one collected with.
             UVRError: If the disk is full.
         """
-        versions.check_collections(collections)
+        adding.check_collections(collections)
         with self.work(actor, "curator") as unit:
             concept = reading.find_concept(unit.session, slug)
-            added = versions.add_version(
+            added = adding.add_version(
                 unit, concept, collections, definition_digest=definition_digest, sources=sources
             )
             return reading.version_info(unit.session, concept, added)
@@ -236,7 +237,7 @@ class Registry:
 
     def spaces(self) -> list[SpaceInfo]:
         """Return the anchor spaces, with what the latest versions hold in each."""
-        from registry.search import list_spaces  # noqa: PLC0415 (FAISS, as in `search`)
+        from registry.index.search import list_spaces  # noqa: PLC0415 (FAISS, as in `search`)
 
         with self.read() as opened:
             return list_spaces(opened)
@@ -266,7 +267,7 @@ class Registry:
             NotFoundError: If no anchors were ever collected in this space.
             MismatchError: If the vectors are not of this space's size.
         """
-        from registry.search import search_concept, search_current  # noqa: PLC0415 (FAISS)
+        from registry.index.search import search_concept, search_current  # noqa: PLC0415 (FAISS)
 
         digest = _digest(space)
         if slug is not None:
@@ -286,7 +287,7 @@ class Registry:
             collections: As for ``add_version``.
             distance: Greatest cosine distance that counts as near.
         """
-        from registry.overlap import overlaps  # noqa: PLC0415 (FAISS)
+        from registry.index.overlap import overlaps  # noqa: PLC0415 (FAISS)
 
         with self.read() as opened:
             return overlaps(opened, self.store, slug, collections, distance)

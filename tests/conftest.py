@@ -13,8 +13,8 @@ from sqlalchemy import create_engine
 
 import cli
 from concepts.anchors import AnchorSet, AnchorSpace, Scorer
-from registry.db import connect, database_url
 from registry.registry import Registry
+from registry.store.db import connect, database_url
 
 
 @pytest.fixture

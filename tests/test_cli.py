@@ -19,15 +19,16 @@ from PIL import Image
 
 import cli
 from concepts.anchors import AnchorSet, Scorer
-from concepts.bundle import read_bundle
+from concepts.bundle.reader import read_bundle
 from concepts.definition import load_definition, load_shipped
-from registry import actors, kinds
-from registry import models as models_module
+from registry import team
+from registry.index import kinds
 from registry.registry import Registry
+from registry.store import models as models_module
 from tests.conftest import Result, Run, toy_collection
 from tests.uvr.conftest import make_pipe
-from uvr.collection import Source, collect
-from uvr.pictures import PictureError, read_picture
+from uvr.anchors.collection import Source, collect
+from uvr.anchors.pictures import PictureError, read_picture
 from uvr.profiles import PROFILES
 from uvr.report import ConceptFinding, RegulationReport
 
@@ -472,7 +473,7 @@ def test_stopping_a_collection_leaves_the_registry_as_it_was(
         raise KeyboardInterrupt
 
     before = filled.audit.events()
-    monkeypatch.setattr("uvr.collection.fit_scorer", stop)
+    monkeypatch.setattr("uvr.anchors.collection.fit_scorer", stop)
     result = run("collect-anchors", "pistol", "--model", models["t2i"],
                  "--images", pictures / "with", "--benign", pictures / "without")  # fmt: skip
     assert result.code == 130
@@ -484,7 +485,7 @@ def test_a_refused_version_does_not_lose_the_other_concepts_anchors(
     run: Run, filled: Registry, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("uvr.pipelines.load_pipeline", lambda *_: (None, PROFILES["testbed-t2i"]))
-    monkeypatch.setattr("uvr.collection.collect", lambda *_: toy_collection())
+    monkeypatch.setattr("uvr.anchors.collection.collect", lambda *_: toy_collection())
     result = run("collect-anchors", "pistol", "knife", "--task", "t2i", "--json")
     assert (result.code, list(result.json())) == (4, ["knife"])
     assert result.err == (
@@ -508,7 +509,7 @@ def test_a_concept_that_cannot_be_collected_does_not_hold_up_others(
     monkeypatch.setattr(
         "uvr.pipelines.load_pipeline", lambda _, task: (None, PROFILES[f"testbed-{task}"])
     )
-    monkeypatch.setattr("uvr.collection.collect", collect)
+    monkeypatch.setattr("uvr.anchors.collection.collect", collect)
     result = run("collect-anchors", "pistol", "knife", *tasks)
     assert result.code == (PictureError.exit_code if tasks else 0)
     assert "no scenes of 'pistol'" in result.err
@@ -524,7 +525,7 @@ def test_a_definition_that_changes_during_collection_is_a_conflict(
         return toy_collection(seed=1)
 
     monkeypatch.setattr("uvr.pipelines.load_pipeline", lambda *_: (None, PROFILES["testbed-t2i"]))
-    monkeypatch.setattr("uvr.collection.collect", collect_slowly)
+    monkeypatch.setattr("uvr.anchors.collection.collect", collect_slowly)
     result = run("collect-anchors", "knife", "--task", "t2i")
     assert (result.code, result.out, len(result.err.splitlines())) == (4, "", 1)
     assert "definition of 'knife'" in result.err
@@ -970,7 +971,7 @@ def test_a_schema_of_another_program_has_its_exit_code(run: Run, filled: Registr
 def test_a_registry_that_another_process_writes_to_has_its_exit_code(
     run: Run, filled: Registry, home: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("registry.db.SQLITE_PRAGMAS", ("PRAGMA busy_timeout = 10",))
+    monkeypatch.setattr("registry.store.db.SQLITE_PRAGMAS", ("PRAGMA busy_timeout = 10",))
     database = sqlite3.connect(home / "registry.db", isolation_level=None)
     database.execute("BEGIN IMMEDIATE")
     result = run("submit", "pistol")
@@ -982,14 +983,14 @@ def test_a_registry_that_another_process_writes_to_has_its_exit_code(
 def test_an_index_below_its_gate_has_its_exit_code(
     run: Run, filled: Registry, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("registry.build.GATE", 1.01)
+    monkeypatch.setattr("registry.index.build.GATE", 1.01)
     result = run("index", "--kind", "fp16")
     assert (result.code, result.out, len(result.err.splitlines())) == (9, "", 1)
 
 
 def test_every_choice_offered_is_the_librarys():
     assert cli.MODES == models_module.MODES
-    assert cli.ROLES == actors.ROLES
+    assert cli.ROLES == team.ROLES
     assert cli.INDEX_KINDS == kinds.KINDS
 
 

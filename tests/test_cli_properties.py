@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cli
-from registry.doctor import diagnose
+from registry.operations.doctor import diagnose
 from registry.registry import Registry
 
 CODES = {0, 1, 2, 3, 4, 5, 6, 9}  # Nothing is busy or of another schema.

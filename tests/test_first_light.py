@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from diffusers import FluxKontextPipeline, FluxPipeline
 
-from concepts.bundle import Bundle, read_bundle, write_bundle
+from concepts.bundle.reader import Bundle, read_bundle, write_bundle
 from concepts.definition import load_shipped
 from registry.registry import Registry
-from uvr.collection import Source, collect
+from uvr.anchors.collection import Source, collect
 from uvr.evaluation.cases import draw_cases, make_cases
 from uvr.evaluation.figures import erasure, preservation
 from uvr.pipelines import load_pipeline

@@ -29,7 +29,7 @@ def test_the_walk_of_a_team_works_as_written(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr("uvr.pipelines.load_pipeline", lambda *_: (None, _Profile))
     seeds = iter(range(9))
-    monkeypatch.setattr("uvr.collection.collect", lambda *_: toy_collection(next(seeds)))
+    monkeypatch.setattr("uvr.anchors.collection.collect", lambda *_: toy_collection(next(seeds)))
     quick = [
         words for words in commands("Quick start for a policy team") if "generate" not in words
     ]

@@ -9,19 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from uvr.attachment import Attachment
+    from uvr.engine.attachment import Attachment
+    from uvr.engine.regulator import Regulator, fits
     from uvr.profiles import ModelProfile, profile_for
-    from uvr.regulator import Regulator, fits
     from uvr.report import RegulationReport
 
 __all__ = ["Attachment", "ModelProfile", "RegulationReport", "Regulator", "fits", "profile_for"]
 
 _HOMES = {
-    "Attachment": "uvr.attachment",
+    "Attachment": "uvr.engine.attachment",
     "ModelProfile": "uvr.profiles",
     "RegulationReport": "uvr.report",
-    "Regulator": "uvr.regulator",
-    "fits": "uvr.regulator",
+    "Regulator": "uvr.engine.regulator",
+    "fits": "uvr.engine.regulator",
     "profile_for": "uvr.profiles",
 }
 

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from PIL import Image
 
-from concepts.bundle import Bundle
-from concepts.source import BundleSource
-from uvr.capture import Progress
+from concepts.bundle.reader import Bundle
+from uvr.anchors.capture import Progress
+from uvr.delivery.source import BundleSource
+from uvr.engine.regulator import Regulator
 from uvr.profiles import ModelProfile
-from uvr.regulator import Regulator
 from uvr.report import RegulationReport
 
 

@@ -33,7 +33,7 @@ class ConceptFinding:
         area: Share of the picture's patches under the mask, 0 to 1.
         mask: (rows, columns), bool.
         scores: (rows, columns), float32; None for most of the concepts that did not fire, see
-            ``uvr.look.NEAREST_MAPS``.
+            ``uvr.engine.look.NEAREST_MAPS``.
         feature: Feature at the taps of the patch that scored highest, (dim,), float16; None when
             nothing fired. The registry names the anchors that are nearest to it.
     """

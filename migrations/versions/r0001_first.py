@@ -6,7 +6,7 @@ Revision: 0001, the first.
 import sqlalchemy as sa
 from alembic import op
 
-from migrations import triggers
+from registry.store import guards
 
 revision = "0001"
 down_revision = None
@@ -14,16 +14,16 @@ branch_labels = None
 depends_on = None
 
 GUARDS = (
-    triggers.append_only("anchor_space", "id", "digest"),
-    triggers.append_only("anchor_set", "id", "blob"),
-    triggers.append_only("version_anchors", "version_id, space_id"),
-    triggers.append_only("release", "id", "bundle_id, sequence"),
-    triggers.append_only("release_member", "release_id, concept_id"),
-    triggers.append_only("audit_event", "number", "digest", "prev_digest"),
-    triggers.Guard(  # Only the state of a version may change.
+    guards.append_only("anchor_space", "id", "digest"),
+    guards.append_only("anchor_set", "id", "blob"),
+    guards.append_only("version_anchors", "version_id, space_id"),
+    guards.append_only("release", "id", "bundle_id, sequence"),
+    guards.append_only("release_member", "release_id, concept_id"),
+    guards.append_only("audit_event", "number", "digest", "prev_digest"),
+    guards.Guard(  # Only the state of a version may change.
         "concept_version",
         ("id", "concept_id, number", "concept_id, content_digest"),
-        update=triggers.changed(
+        update=guards.changed(
             "id", "concept_id", "number", "definition", "content_digest", "created_at",
             "created_by",
         ),
@@ -189,11 +189,11 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_version_anchors_anchor_set_id"), "version_anchors", ["anchor_set_id"], unique=False
     )
-    triggers.create(op.get_bind(), GUARDS)
+    guards.create(op.get_bind(), GUARDS)
 
 
 def downgrade() -> None:
-    triggers.drop(op.get_bind())
+    guards.drop(op.get_bind())
     op.drop_index(op.f("ix_version_anchors_anchor_set_id"), table_name="version_anchors")
     op.drop_table("version_anchors")
     op.drop_index(op.f("ix_release_member_version_id"), table_name="release_member")

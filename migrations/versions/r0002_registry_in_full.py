@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from alembic import op
 
 from concepts.digest import canonical_json, json_digest
-from migrations import triggers
 from migrations.versions import r0001_first
+from registry.store import guards
 
 revision = "0002"
 down_revision = "0001"
@@ -24,9 +24,9 @@ _MOVES = (
     ("in_review", "revoked"), ("approved", "deprecated"), ("approved", "revoked"),
     ("deprecated", "revoked"),
 )  # fmt: skip
-_MOVED = triggers.changed("state")
+_MOVED = guards.changed("state")
 _ALLOWED = " OR ".join(f"(OLD.state = '{a}' AND NEW.state = '{b}')" for a, b in _MOVES)
-_EDITED = triggers.changed("definition", "content_digest", "authors")
+_EDITED = guards.changed("definition", "content_digest", "authors")
 
 
 def _not_draft(row: str) -> str:
@@ -35,47 +35,47 @@ def _not_draft(row: str) -> str:
 
 
 GUARDS = (
-    triggers.append_only("anchor_space", "id", "digest"),
-    triggers.append_only("anchor_set", "id", "blob"),
-    triggers.append_only("review", "id", "change_request_id, reviewer, break_glass"),
-    triggers.append_only("bundle", "id", "name"),
-    triggers.append_only("release", "id", "bundle_id, sequence"),
-    triggers.append_only("release_member", "release_id, concept_id"),
-    triggers.append_only("release_revocation", "release_id, content_digest"),
-    triggers.append_only("channel", "id", "name"),
-    triggers.append_only("channel_move", "id", "channel_id, number"),
-    triggers.append_only("signing_key", "id", "key_id", "name"),
-    triggers.append_only("key_list", "version"),
-    triggers.append_only("signature", "release_id, key_id"),
-    triggers.append_only(
+    guards.append_only("anchor_space", "id", "digest"),
+    guards.append_only("anchor_set", "id", "blob"),
+    guards.append_only("review", "id", "change_request_id, reviewer, break_glass"),
+    guards.append_only("bundle", "id", "name"),
+    guards.append_only("release", "id", "bundle_id, sequence"),
+    guards.append_only("release_member", "release_id, concept_id"),
+    guards.append_only("release_revocation", "release_id, content_digest"),
+    guards.append_only("channel", "id", "name"),
+    guards.append_only("channel_move", "id", "channel_id, number"),
+    guards.append_only("signing_key", "id", "key_id", "name"),
+    guards.append_only("key_list", "version"),
+    guards.append_only("signature", "release_id, key_id"),
+    guards.append_only(
         "audit_event", "number", "digest", "prev_digest", insert="NEW.number < 1"
     ),
-    triggers.append_only("audit_checkpoint", "id", "event_number"),
-    triggers.Guard(  # A version begins as a draft; its content is fixed once it is not one.
+    guards.append_only("audit_checkpoint", "id", "event_number"),
+    guards.Guard(  # A version begins as a draft; its content is fixed once it is not one.
         "concept_version",
         ("id", "concept_id, number", "concept_id, content_digest"),
         update=(
-            f"({triggers.changed('id', 'concept_id', 'number', 'created_at', 'created_by')}) "
+            f"({guards.changed('id', 'concept_id', 'number', 'created_at', 'created_by')}) "
             f"OR (({_EDITED}) AND (OLD.state <> 'draft' OR NEW.state <> 'draft')) "
             f"OR (({_MOVED}) AND NOT ({_ALLOWED}))"
         ),
         insert="NEW.state <> 'draft'",
     ),
-    triggers.Guard(
+    guards.Guard(
         "version_anchors",
         ("version_id, space_id",),
         delete=_not_draft("OLD"),
         insert=_not_draft("NEW"),
     ),
-    triggers.Guard(  # A closed request stays as it was.
+    guards.Guard(  # A closed request stays as it was.
         "change_request",
         ("id",),
         update=(
-            f"OLD.state <> 'open' OR {triggers.changed('version_id', 'content_digest')} "
-            f"OR {triggers.changed('id', 'note', 'opened_at', 'opened_by')}"
+            f"OLD.state <> 'open' OR {guards.changed('version_id', 'content_digest')} "
+            f"OR {guards.changed('id', 'note', 'opened_at', 'opened_by')}"
         ),
     ),
-    triggers.Guard(  # A reference may be forgotten, but not rewritten.
+    guards.Guard(  # A reference may be forgotten, but not rewritten.
         "source_ref", ("id", "anchor_set_id, sha256"), delete="1 = 0"
     ),
 )  # fmt: skip
@@ -83,16 +83,16 @@ GUARDS = (
 
 def upgrade() -> None:
     connection = op.get_bind()
-    triggers.drop(connection)
+    guards.drop(connection)
     _create_tables()
     _add_columns()
     _fill(connection)
-    triggers.create(connection, GUARDS)
+    guards.create(connection, GUARDS)
 
 
 def downgrade() -> None:
     connection = op.get_bind()
-    triggers.drop(connection)
+    guards.drop(connection)
     for table in (
         "audit_checkpoint", "signature", "key_list", "signing_key", "channel_move", "channel",
         "release_revocation", "review", "change_request", "source_ref", "policy", "actor",
@@ -109,7 +109,7 @@ def downgrade() -> None:
         op.drop_column("release", column)
     op.drop_column("concept_version", "authors")
     op.drop_column("concept", "defined_by")
-    triggers.create(connection, r0001_first.GUARDS)
+    guards.create(connection, r0001_first.GUARDS)
 
 
 def _create_tables() -> None:

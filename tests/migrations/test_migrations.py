@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session
 
 from concepts.digest import json_digest
 from concepts.errors import PolicyError
-from migrations import triggers
 from migrations.versions import r0001_first, r0002_registry_in_full
-from registry import db, migrate
-from registry.db import connect, database_url, transaction
-from registry.models import (
+from registry.registry import Registry
+from registry.store import db, guards, schema
+from registry.store.db import connect, database_url, transaction
+from registry.store.models import (
     APPEND_ONLY,
     MOVES,
     STATES,
@@ -22,7 +22,6 @@ from registry.models import (
     Release,
     VersionAnchors,
 )
-from registry.registry import Registry
 
 AT = "2025-01-01T00:00:00.000000Z"
 TIMES = f"'{AT}', 'ann'"
@@ -102,7 +101,7 @@ FIXED = sorted(table.__tablename__ for table in APPEND_ONLY)
 
 
 def fill(engine):
-    migrate.upgrade(engine)
+    schema.upgrade(engine)
     with transaction(engine, write=True) as connection:
         for name, row in ROWS.items():
             connection.execute(Base.metadata.tables[name].insert().values(**row))
@@ -122,14 +121,14 @@ def filled_postgres(postgres_url):
 @pytest.fixture
 def old(engine):
     """A registry of schema 0001 that holds something."""
-    migrate.upgrade(engine, "0001")
+    schema.upgrade(engine, "0001")
     with transaction(engine, write=True) as connection:
         for row in OLD_ROWS:
             connection.execute(text(row))
     return engine
 
 
-def schema(engine):
+def tables(engine):
     with transaction(engine) as connection:
         found = inspect(connection)
         return {
@@ -160,7 +159,7 @@ def content(engine):
 
 def installed(engine):
     with transaction(engine) as connection:
-        return triggers.installed(connection)
+        return guards.installed(connection)
 
 
 def refused(engine, statement, match, **values):
@@ -175,41 +174,41 @@ def run(engine, *statements):
 
 
 def test_the_head_in_the_code_is_the_newest_script():
-    assert migrate.head_revision() == db.HEAD
+    assert schema.head_revision() == db.HEAD
 
 
 def test_upgraded_database_agrees_with_the_models(engine):
-    migrate.upgrade(engine)
-    assert migrate.differences(engine) == []
+    schema.upgrade(engine)
+    assert schema.differences(engine) == []
 
 
 def test_migrated_and_created_schemas_have_the_same_names(engine):
-    migrate.upgrade(engine)
-    migrated = schema(engine)
-    migrate.downgrade(engine, "base")
+    schema.upgrade(engine)
+    migrated = tables(engine)
+    schema.downgrade(engine, "base")
     with transaction(engine, write=True) as connection:
         Base.metadata.create_all(connection)
-    assert schema(engine) == migrated
+    assert tables(engine) == migrated
 
 
 def test_down_to_base_leaves_nothing_and_up_again_agrees(engine):
-    migrate.upgrade(engine)
+    schema.upgrade(engine)
     made = installed(engine)
-    migrate.downgrade(engine, "base")
-    assert schema(engine) == {}
+    schema.downgrade(engine, "base")
+    assert tables(engine) == {}
     assert installed(engine) == {}
-    migrate.upgrade(engine)
-    assert (migrate.differences(engine), installed(engine)) == ([], made)
+    schema.upgrade(engine)
+    assert (schema.differences(engine), installed(engine)) == ([], made)
 
 
 def test_each_schema_has_the_triggers_of_its_guards(engine):
     dialect = engine.dialect.name
-    migrate.upgrade(engine)
-    newest = triggers.definitions(r0002_registry_in_full.GUARDS, dialect)
+    schema.upgrade(engine)
+    newest = guards.definitions(r0002_registry_in_full.GUARDS, dialect)
     assert installed(engine) == newest
-    migrate.downgrade(engine, "0001")
-    assert installed(engine) == triggers.definitions(r0001_first.GUARDS, dialect)
-    migrate.upgrade(engine)
+    schema.downgrade(engine, "0001")
+    assert installed(engine) == guards.definitions(r0001_first.GUARDS, dialect)
+    schema.upgrade(engine)
     assert installed(engine) == newest
 
 
@@ -223,13 +222,13 @@ def test_the_database_guards_what_the_models_guard():
 
 def test_upgrading_twice_changes_nothing(filled):
     before = content(filled)
-    migrate.upgrade(filled)
+    schema.upgrade(filled)
     assert content(filled) == before
 
 
 def test_an_old_registry_keeps_its_rows(old):
     before = content(old)
-    migrate.upgrade(old)
+    schema.upgrade(old)
     after = content(old)
     for name, rows in before.items():
         kept = [{key: row[key] for key in rows[0]} for row in after[name]]
@@ -241,11 +240,11 @@ def test_an_old_registry_keeps_its_rows(old):
     assert [json.loads(row["authors"]) for row in after["concept_version"]] == [["ann"], ["ann"]]
     assert json.loads(after["concept"][0]["defined_by"]) == ["ann"]
     assert (after["release"][0]["format"], after["release"][0]["key_list"]) == (0, 0)
-    assert migrate.differences(old) == []
+    assert schema.differences(old) == []
 
 
 def test_what_was_released_counts_as_approved_and_one_event_says_so(old, tmp_path):
-    migrate.upgrade(old)
+    schema.upgrade(old)
     registry = Registry(tmp_path, old)
     assert [item.state for item in states(old)] == ["approved", "draft"]
     event = registry.audit.events()[-1]
@@ -261,22 +260,22 @@ def states(engine):
 
 
 def test_a_registry_without_releases_gets_no_event(engine):
-    migrate.upgrade(engine, "0001")
+    schema.upgrade(engine, "0001")
     run(engine, *OLD_ROWS[:5], OLD_ROWS[-1])
-    migrate.upgrade(engine)
+    schema.upgrade(engine)
     assert [row["number"] for row in content(engine)["audit_event"]] == [1]
     assert [item.state for item in states(engine)] == ["draft", "draft"]
 
 
 def test_down_to_the_first_schema_and_up_again_keeps_what_both_know(filled):
     before = content(filled)
-    migrate.downgrade(filled, "0001")
+    schema.downgrade(filled, "0001")
     middle = content(filled)
     assert set(middle) == {statement.split()[2] for statement in OLD_ROWS}
     for name, rows in middle.items():
         assert rows == [{key: row[key] for key in rows[0]} for row in before[name]], name
-    migrate.upgrade(filled)
-    assert migrate.differences(filled) == []
+    schema.upgrade(filled)
+    assert schema.differences(filled) == []
 
 
 @pytest.mark.parametrize("table", FIXED)
@@ -313,7 +312,7 @@ def write(connection, verb, table, row):
 def with_two_rows(tmp_path_factory):
     """A SQLite database with two rows of each guarded table; the first version is approved."""
     home = tmp_path_factory.mktemp("guarded")
-    migrate.upgrade(connect(f"sqlite:///{home / db.DATABASE_FILE}"))
+    schema.upgrade(connect(f"sqlite:///{home / db.DATABASE_FILE}"))
     with contextlib.closing(sqlite3.connect(home / db.DATABASE_FILE)) as connection:
         for table, row in ROWS.items():
             write(connection, "INSERT", table, row)
@@ -420,7 +419,7 @@ def test_upgrading_at_head_makes_the_triggers_as_they_should_be(filled):
     on = "" if filled.dialect.name == "sqlite" else " ON release"
     run(filled, f"DROP TRIGGER uvr_release_update{on}", f"DROP TRIGGER uvr_release_delete{on}")
     assert installed(filled) != before
-    migrate.upgrade(filled)
+    schema.upgrade(filled)
     assert (installed(filled), content(filled)) == (before, rows)
 
 
@@ -541,17 +540,17 @@ def test_the_orm_refuses_before_the_database(filled):
 
 def test_migrating_from_another_folder(engine, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    migrate.upgrade(engine)
-    assert migrate.differences(engine) == []
+    schema.upgrade(engine)
+    assert schema.differences(engine) == []
 
 
 def test_a_failed_migration_leaves_the_old_schema(old, monkeypatch):
-    before = schema(old), installed(old), content(old)
+    before = tables(old), installed(old), content(old)
 
     def fail(*_arguments):
         raise RuntimeError("power cut")
 
-    monkeypatch.setattr(triggers, "create", fail)
+    monkeypatch.setattr(guards, "create", fail)
     with pytest.raises(RuntimeError, match="power cut"):
-        migrate.upgrade(old)
-    assert (schema(old), installed(old), content(old)) == before
+        schema.upgrade(old)
+    assert (tables(old), installed(old), content(old)) == before

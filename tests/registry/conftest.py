@@ -15,7 +15,7 @@ from sqlalchemy import create_engine
 
 from concepts.anchors import AnchorSet, AnchorSpace, Scorer
 from concepts.definition import ConceptDefinition
-from concepts.ed25519 import PrivateKey
+from concepts.signing.ed25519 import PrivateKey
 from registry.registry import Registry
 
 SPACES = {
@@ -103,7 +103,7 @@ def full_disk(monkeypatch):
             sync(handle)
 
         with monkeypatch.context() as patch:
-            patch.setattr("registry.store.os.fsync", fail)
+            patch.setattr("registry.store.blobs.os.fsync", fail)
             yield
 
     return fill

@@ -12,9 +12,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from concepts.bundle import read_bundle, write_bundle
+from concepts.bundle.reader import read_bundle, write_bundle
 from concepts.digest import canonical_json, json_digest, sha256, tensors_digest
-from concepts.ed25519 import PrivateKey
 from concepts.errors import (
     ConflictError,
     MismatchError,
@@ -22,10 +21,11 @@ from concepts.errors import (
     SignatureError,
     VerificationError,
 )
-from registry import gc
-from registry.db import session
-from registry.models import MOVES, STATES, ConceptVersion
+from concepts.signing.ed25519 import PrivateKey
+from registry.operations import gc
 from registry.registry import Registry
+from registry.store.db import session
+from registry.store.models import MOVES, STATES, ConceptVersion
 
 
 @pytest.fixture
@@ -320,7 +320,7 @@ def test_9_without_its_event_there_is_no_change(filled, collect, monkeypatch, ch
     }[change]
     before = filled.concept("pistol"), filled.releases(), filled.audit.events()
     with monkeypatch.context() as patch:
-        patch.setattr("registry.work.audit.record", fail)
+        patch.setattr("registry.change.work.event.record", fail)
         with pytest.raises(KeyboardInterrupt):
             run()
     assert (filled.concept("pistol"), filled.releases(), filled.audit.events()) == before
@@ -375,9 +375,9 @@ def test_11_blobs_are_whole_on_disk_before_a_row_names_them(filled, collect, mon
         type(filled.home), "replace",
         lambda path, target: (order.append("rename"), replace(path, target))[1],
     )  # fmt: skip
-    from registry.work import audit  # noqa: PLC0415
+    from registry.change import event  # noqa: PLC0415
 
-    record = audit.record
+    record = event.record
 
     def recorded(opened, *args, **details):
         named = gc.named_blobs(opened)
@@ -386,7 +386,7 @@ def test_11_blobs_are_whole_on_disk_before_a_row_names_them(filled, collect, mon
         order.append("row")
         record(opened, *args, **details)
 
-    monkeypatch.setattr("registry.work.audit.record", recorded)
+    monkeypatch.setattr("registry.change.work.event.record", recorded)
     filled.add_version("pistol", [collect(7)], actor="ann")
     assert order == ["sync", "rename", "sync", "sync"] * 2 + ["row"]
 

@@ -1,8 +1,7 @@
 import pytest
 from sqlalchemy import text
 
-from concepts.bundle import read_bundle, write_bundle
-from concepts.envelope import require
+from concepts.bundle.reader import read_bundle, write_bundle
 from concepts.errors import (
     ConflictError,
     InputError,
@@ -11,9 +10,10 @@ from concepts.errors import (
     SignatureError,
     VerificationError,
 )
-from concepts.keys import KeyList, PrivateKey, follow, read_key_list
-from registry.db import transaction
+from concepts.signing.envelope import require
+from concepts.signing.keys import KeyList, PrivateKey, follow, read_key_list
 from registry.registry import Registry
+from registry.store.db import transaction
 
 
 @pytest.fixture

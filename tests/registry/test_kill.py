@@ -9,9 +9,9 @@ from collections import Counter
 
 import pytest
 
-from registry.doctor import check_content, diagnose, repair
-from registry.gc import collect as collect_garbage
-from registry.gc import named_blobs
+from registry.operations.doctor import check_content, diagnose, repair
+from registry.operations.gc import collect as collect_garbage
+from registry.operations.gc import named_blobs
 
 # A new seed for each run, so that every run tries other moments; it is part of the test's name.
 SEED = int(os.environ.get("UVR_KILL_SEED") or secrets.randbelow(2**32))

@@ -11,10 +11,10 @@ from sqlalchemy import create_engine
 
 from concepts.anchors import AnchorSpace
 from concepts.errors import NotFoundError
-from registry.backup import backup, restore
-from registry.doctor import diagnose
+from registry.operations.backup import backup, restore
+from registry.operations.doctor import diagnose
+from registry.operations.transfer import export_concept, import_concept
 from registry.registry import Registry
-from registry.transfer import export_concept, import_concept
 
 SEED = int(os.environ.get("UVR_KILL_SEED") or secrets.randbelow(2**32))
 KILLS = {"sqlite": 24, "postgresql": 8}

@@ -1,6 +1,6 @@
 """Eight processes that write at once lose nothing and corrupt nothing."""
 
-from registry.doctor import diagnose
+from registry.operations.doctor import diagnose
 
 PROCESSES = 8
 OPERATIONS = 25

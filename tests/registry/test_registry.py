@@ -15,9 +15,9 @@ from concepts.errors import (
     UVRError,
     VerificationError,
 )
-from registry import db
-from registry.db import transaction
 from registry.registry import Registry
+from registry.store import db
+from registry.store.db import transaction
 
 
 def files_below(folder):
@@ -126,7 +126,7 @@ def test_a_refused_version_leaves_nothing_behind(registry, define, collect, monk
     registry.add_concept(define(), actor="ann")
     registry.add_version("pistol", [collect(1)], actor="ann")
     before = files_below(registry.home / "blobs"), registry.concept("pistol")
-    monkeypatch.setattr("registry.work.audit.record", _interrupt)
+    monkeypatch.setattr("registry.change.work.event.record", _interrupt)
     with pytest.raises(KeyboardInterrupt):
         registry.add_version("pistol", [collect(2)], actor="ann")
     assert (files_below(registry.home / "blobs"), registry.concept("pistol")) == before

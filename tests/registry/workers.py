@@ -28,16 +28,16 @@ import numpy as np
 
 from concepts.anchors import AnchorSet, AnchorSpace, Scorer
 from concepts.definition import ConceptDefinition
-from concepts.ed25519 import PrivateKey
 from concepts.errors import BusyError, UVRError
-from registry.backup import backup, restore
-from registry.gc import collect as collect_garbage
-from registry.indexes import build_indexes
+from concepts.signing.ed25519 import PrivateKey
+from registry.index.listing import build_indexes
+from registry.operations.backup import backup, restore
+from registry.operations.gc import collect as collect_garbage
+from registry.operations.transfer import export_concept, import_concept
 from registry.registry import Registry
-from registry.transfer import export_concept, import_concept
 
 # Imported on first use, half a second; here before the fork, so that no kill falls into it.
-__import__("registry.migrate")
+__import__("registry.store.schema")
 
 SLUGS = ("bomb", "gun", "knife", "pistol")
 SPACE = AnchorSpace("testbed", "r1", "t2i", ("blocks.0",), 64, 0.95)

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from concepts.anchors import AnchorSpace, Scorer
-from concepts.bundle import Bundle, BundleVariant, Member
+from concepts.bundle.reader import Bundle, BundleVariant, Member
 from uvr.profiles import ModelProfile, ModulatePreset, RestrictPreset
 
 WORDS = ["a", "red", "blue", "cup", "star", "ball", "on", "the", "left", "right"]

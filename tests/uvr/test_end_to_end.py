@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from concepts.bundle import (
+from concepts.bundle.reader import (
     Bundle,
     BundleVariant,
     Member,
@@ -19,11 +19,11 @@ from concepts.bundle import (
     write_bundle,
 )
 from tests.uvr.conftest import call_pipe
-from uvr.calibrate import fit_scorer
-from uvr.capture import noised_call
-from uvr.extract import Sample, collect_from_images
+from uvr.anchors.calibrate import fit_scorer
+from uvr.anchors.capture import noised_call
+from uvr.anchors.extract import Sample, collect_from_images
+from uvr.engine.regulator import Regulator
 from uvr.profiles import ModelProfile
-from uvr.regulator import Regulator
 
 
 def scenes(count: int, *, concept: bool, seed: int) -> list[Sample]:

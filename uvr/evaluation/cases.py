@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from concepts.bundle import Bundle
-from uvr.capture import Progress
+from concepts.bundle.reader import Bundle
+from uvr.anchors.capture import Progress
+from uvr.engine.regulator import Regulator
 from uvr.profiles import profile_for
-from uvr.regulator import Regulator
 from uvr.report import RegulationReport
 from uvr.testbed import scenes
 from uvr.testbed.samples import keeping_edit

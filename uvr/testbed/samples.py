@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from uvr.capture import Sample
+from uvr.anchors.capture import Sample
 from uvr.testbed import scenes
 
 CONCEPTS = {

@@ -1,0 +1,1 @@
+"""The bundle file: members, manifest, and the strict reader."""

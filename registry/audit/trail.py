@@ -1,0 +1,202 @@
+"""The audit trail: read, verified, exported, and pinned by signed checkpoints.
+
+The chain of digests shows any change that was not followed through to the newest event. Whoever
+rewrites all of it, or cuts its end off, is found by a checkpoint: a signed statement of the digest
+that one event had, which is kept in the registry and, better, elsewhere too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from concepts.digest import canonical_json
+from concepts.errors import NotFoundError, PolicyError, VerificationError
+from concepts.signing.envelope import CHECKPOINT_TYPE, sign
+from registry.audit.chain import BATCH, COLUMNS, Head, check_chain, event_digest
+from registry.audit.checkpoint import Checkpoint, read_checkpoint, stored_checkpoints
+from registry.change.event import AuditEvent, read_event
+from registry.releases.signatures import current_keys
+from registry.store.models import AuditCheckpoint, AuditEventRow
+from registry.team import policy_row
+
+if TYPE_CHECKING:  # It brings cryptography, which only signatures need.
+    from concepts.signing.keys import KeyList, PrivateKey
+    from registry.registry import Registry
+
+
+@dataclass(frozen=True)
+class TrailReport:
+    """What a verified trail is.
+
+    Attributes:
+        events: How many events it has.
+        digest: Digest of the newest, 64 zeros without any.
+        checkpoints: How many checkpoints of the registry it was compared with.
+        against: The event of the checkpoint that was given, None without one.
+        signed_by: Ids of the trusted keys that signed that checkpoint.
+    """
+
+    events: int
+    digest: str
+    checkpoints: int
+    against: int | None = None
+    signed_by: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)
+
+
+class Trail:
+    """The audit trail of a registry."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def events(
+        self, limit: int | None = None, subject: str | None = None, since: str | None = None
+    ) -> list[AuditEvent]:
+        """Return events, oldest first, without a check of the chain; see ``verify``.
+
+        Args:
+            limit: At most so many, the newest.
+            subject: Only those of this concept, bundle, channel, key or actor; "pistol" stands for
+                its versions and "default" for its releases, too.
+            since: Only those at this instant or later.
+        """
+        query = select(AuditEventRow).order_by(AuditEventRow.number.desc())
+        if subject is not None:
+            column = AuditEventRow.subject
+            parts = (column.startswith(f"{subject}{mark}", autoescape=True) for mark in "@#")
+            query = query.where(or_(column == subject, *parts))
+        if since is not None:
+            query = query.where(AuditEventRow.at >= since)
+        if limit is not None:
+            query = query.limit(limit)
+        with self._registry.read() as opened:
+            found = [read_event(row) for row in opened.scalars(query)]
+        return found[::-1]
+
+    def export(self) -> Iterator[str]:
+        """Yield every event as a line of canonical JSON, oldest first, of one snapshot."""
+        query = select(*COLUMNS).order_by(AuditEventRow.number)
+        with self._registry.read() as opened:
+            for row in opened.execute(query.execution_options(yield_per=BATCH)):
+                yield canonical_json(read_event(row).to_dict()).decode()
+
+    def verify(
+        self, against: bytes | Path | None = None, keys: KeyList | None = None
+    ) -> TrailReport:
+        """Check the chain, and that it holds what its checkpoints say.
+
+        Args:
+            against: A checkpoint that was kept elsewhere.
+            keys: The keys that are trusted; without them the signature of ``against`` is not
+                checked, so take it from a place that you trust.
+
+        Raises:
+            NotFoundError: If there is no such checkpoint file.
+            VerificationError: Names the first event that was edited, removed, inserted, reordered,
+                truncated or rewritten, or says what is wrong with a checkpoint.
+        """
+        given: Checkpoint | None = None
+        signed: tuple[str, ...] = ()
+        if against is not None:
+            given = read_checkpoint(_read(against))
+            signed = given.require(keys) if keys is not None else ()
+        with self._registry.read() as opened:
+            head = check_chain(opened)
+            if given is not None:
+                _compare(opened, given, head)
+            count = check_checkpoints(opened, head)
+        return TrailReport(head.number, head.digest, count, given.event if given else None, signed)
+
+    def checkpoint(self, *, actor: str, key: PrivateKey) -> bytes:
+        """Sign what the newest event is, and return the envelope to keep elsewhere.
+
+        The checkpoint covers every event before it. Then it is told by an event of its own, which
+        is why a checkpoint that was made and is gone is noticed.
+
+        Args:
+            actor: An auditor.
+            key: Signs it; whoever verifies must trust it.
+
+        Raises:
+            PolicyError: If there are no events yet, or the key was revoked.
+            VerificationError: If the chain is broken: nobody should sign that.
+        """
+        with self._registry.work(actor, "auditor") as unit:
+            listed = current_keys(unit.session)
+            if listed is not None and key.public.key_id in listed.revoked:
+                raise PolicyError("This key was revoked, so nobody would believe the checkpoint.")
+            head = check_chain(unit.session)
+            if head.number == 0:
+                raise PolicyError("There is no event yet that a checkpoint could cover.")
+            made = Checkpoint(
+                policy_row(unit.session).registry_id, head.number, head.digest, unit.at
+            )
+            envelope = sign(CHECKPOINT_TYPE, made.payload(), key).to_bytes()
+            row = AuditCheckpoint(
+                event_number=head.number, event_digest=head.digest, envelope=envelope.decode()
+            )
+            row.created_at, row.created_by = unit.at, actor
+            unit.session.add(row)
+            unit.record(
+                "audit.checkpoint", f"event {head.number}", digest=head.digest,
+                key_id=key.public.key_id,
+            )  # fmt: skip
+            return envelope
+
+
+def check_checkpoints(opened: Session, head: Head) -> int:
+    """Compare the trail with the registry's own checkpoints; return how many there are.
+
+    Raises:
+        VerificationError: If one does not fit, is damaged, or is gone.
+    """
+    found = stored_checkpoints(opened)
+    for made in found:
+        _compare(opened, made, head)
+    query = select(AuditEventRow.subject).where(AuditEventRow.action == "audit.checkpoint")
+    told, held = set(opened.scalars(query)), {f"event {made.event}" for made in found}
+    if gone := told - held:
+        raise VerificationError(
+            f"The checkpoint of {min(gone)} was made and is no longer in the registry."
+        )
+    return len(found)
+
+
+def _compare(opened: Session, made: Checkpoint, head: Head) -> None:
+    registry = policy_row(opened).registry_id
+    if made.registry != registry:
+        raise VerificationError(
+            f"The checkpoint is of registry {made.registry}, this is registry {registry}."
+        )
+    if made.event > head.number:
+        raise VerificationError(
+            f"The audit trail was truncated: it ends with event {head.number}, and a checkpoint of "
+            f"{made.at} covers event {made.event}."
+        )
+    found = event_digest(opened, made.event)
+    if found != made.digest:
+        raise VerificationError(
+            f"The audit trail was rewritten: event {made.event} or one before it is not the one "
+            f"that a checkpoint of {made.at} covers."
+        )
+
+
+def _read(source: bytes | Path) -> bytes:
+    if isinstance(source, bytes):
+        return source
+    try:
+        return source.read_bytes()
+    except FileNotFoundError as error:
+        raise NotFoundError(f"No checkpoint file at '{source}'.") from error
+    except OSError as error:
+        raise VerificationError(f"'{source}' cannot be read: {error.strerror}.") from error

@@ -1,0 +1,1 @@
+"""Operations on a whole registry: check, clean, back up, transfer."""

@@ -1,0 +1,267 @@
+"""Doctor: whether a registry is consistent, in all its parts, and removing what is left over."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from concepts.digest import is_digest, strict_json
+from concepts.errors import UVRError, VerificationError
+from registry.operations import checks
+from registry.operations.gc import named_blobs
+from registry.store.blobs import TEMPORARY, BlobStore
+from registry.store.db import transaction
+
+if TYPE_CHECKING:
+    from registry.registry import Registry
+
+OURS = "uvr-registry"
+NAMES = ("cli", "concepts", "migrations", "registry", "uvr")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One part that was looked at.
+
+    Attributes:
+        name: What.
+        problems: What is wrong, a sentence each; none when all is well.
+        notes: What is no fault, and worth knowing.
+    """
+
+    name: str
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether there are no problems."""
+        return not self.problems
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found in all parts.
+
+    Attributes:
+        checks: The parts, in the order they were looked at.
+        quick: Whether the bytes of blobs were left out.
+    """
+
+    checks: tuple[Check, ...]
+    quick: bool
+
+    @property
+    def ok(self) -> bool:
+        """Whether the registry is consistent."""
+        return all(check.ok for check in self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        listed = [{**asdict(check), "ok": check.ok} for check in self.checks]
+        return {"ok": self.ok, "quick": self.quick, "checks": listed}
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What a repair removed: names of files, relative to the registry's folder."""
+
+    temporaries: tuple[str, ...]
+    index_files: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)
+
+
+def diagnose(registry: Registry, *, quick: bool = False) -> Diagnosis:
+    """Check a registry, in one snapshot; nothing is changed, and no finding raises.
+
+    Args:
+        registry: Which.
+        quick: Look at rows and names only, not at the bytes of blobs and bundles.
+    """
+    found = [
+        _check("database", partial(_database, registry.engine)),
+        _check("schema", partial(_schema, registry.engine)),
+        _check("triggers", partial(_triggers, registry.engine)),
+    ]
+    with registry.read() as opened:
+        found += check_content(opened, registry.store, quick=quick)
+        left = _check("", partial(_left_over, opened, registry.store))
+        live = _check("", partial(checks.live_revoked, opened, registry.store))
+    found.append(Check("leftovers", notes=left.problems))
+    found.append(Check("live", notes=live.problems))
+    found.append(_check("index", partial(_index, registry.home / "index")))
+    found.append(_check("names", _clashes))
+    return Diagnosis(tuple(found), quick)
+
+
+def check_content(opened: Session, store: BlobStore, *, quick: bool = False) -> list[Check]:
+    """Check the rows of a session and the blobs that they name."""
+    parts: dict[str, Callable[[Session, BlobStore], Iterable[str]]] = {
+        "blobs": checks.blobs,
+        **({} if quick else {"anchors": checks.anchors, "scorers": checks.scorers}),
+        "spaces": checks.spaces,
+        "versions": checks.versions,
+        "reviews": checks.reviews,
+        "keys": checks.keys,
+        "releases": partial(checks.releases, quick=quick),
+        "channels": checks.channels,
+        "audit": checks.trail,
+    }
+    return [_check(name, partial(part, opened, store)) for name, part in parts.items()]
+
+
+def repair(registry: Registry, actor: str) -> Repaired:
+    """Remove unfinished files, and index files that are damaged or no longer used.
+
+    Nothing that a row names is touched, and no index that a process builds at the moment. An event
+    is written when anything went.
+
+    Args:
+        registry: Which.
+        actor: An admin.
+    """
+    with registry.work(actor, "admin") as unit:
+        temporaries = registry.store.temporaries()
+        stale = list(_stale_index_files(registry.home / "index"))
+        if not registry.dry_run:
+            temporaries = [path for path in temporaries if _removed(path)]
+            stale = [path for path in stale if _removed_unused(path)]
+        found = Repaired(_names(registry.home, temporaries), _names(registry.home, stale))
+        if temporaries or stale:
+            unit.record("doctor.repair", "files", **found.to_dict())
+        return found
+
+
+def _check(name: str, part: Callable[[], Iterable[str]]) -> Check:
+    """Run one check; what it raises is a problem as well."""
+    problems: list[str] = []
+    try:
+        problems.extend(part())
+    except (UVRError, DBAPIError, ValueError, LookupError, TypeError, OSError) as error:
+        problems.append(str(error).splitlines()[0] if str(error) else repr(error))
+    return Check(name, tuple(problems))
+
+
+def _database(engine: Engine) -> Iterator[str]:
+    with transaction(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            query = (
+                "SELECT conname FROM pg_constraint "
+                "JOIN pg_namespace ON pg_namespace.oid = connamespace "
+                "WHERE NOT convalidated AND nspname = current_schema()"
+            )
+            for name in connection.execute(text(query)).scalars():
+                yield f"The constraint '{name}' was never checked."
+            return
+        for line in connection.exec_driver_sql("PRAGMA integrity_check").scalars():
+            if line != "ok":
+                yield f"SQLite finds: {line}."
+        for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+            yield f"A row of '{row[0]}' names one of '{row[2]}' that is not there."
+
+
+def _schema(engine: Engine) -> Iterator[str]:
+    # Alembic takes half a second to import, which only this check should pay for.
+    from registry.store.schema import differences  # noqa: PLC0415
+
+    for difference in differences(engine):
+        yield f"The schema differs from the program's: {difference}."
+
+
+def _triggers(engine: Engine) -> Iterator[str]:
+    from registry.store import guards  # noqa: PLC0415
+    from registry.store.schema import newest_guards  # noqa: PLC0415
+
+    with transaction(engine) as connection:
+        for difference in guards.differences(connection, newest_guards()):
+            yield f"{difference} `uvr-registry init` makes the triggers anew."
+
+
+def _left_over(opened: Session, store: BlobStore) -> Iterator[str]:
+    named = named_blobs(opened)
+    orphans = sum(digest not in named for digest in store.digests())
+    if orphans:
+        yield f"Blobs that no row names: {orphans}. `uvr-registry gc` deletes them."
+    if found := store.temporaries():
+        yield f"Unfinished files: {len(found)}. `uvr-registry doctor --repair` removes them."
+
+
+def _index(folder: Path) -> Iterator[str]:
+    for sidecar in sorted(folder.glob("*.json")):
+        try:
+            _check_sidecar(sidecar)
+        except VerificationError as error:
+            yield f"{error} It is rebuilt when it is needed; `doctor --repair` removes it."
+
+
+def _check_sidecar(sidecar: Path) -> Path:
+    """Return the index file that a sidecar stands for; VerificationError if it is damaged."""
+    try:
+        about = strict_json(sidecar.read_bytes(), "index's description")
+        path = sidecar.with_name(f"{sidecar.stem}-{about['sha256']}.faiss")
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        same = found == about["sha256"]
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        raise VerificationError(f"Index {sidecar.stem[:12]} is not whole.") from error
+    if not same:
+        raise VerificationError(f"Index {sidecar.stem[:12]} is corrupt.")
+    return path
+
+
+def _stale_index_files(folder: Path) -> Iterator[Path]:
+    used = set()
+    for sidecar in sorted(folder.glob("*.json")):
+        try:
+            used.add(_check_sidecar(sidecar))
+        except VerificationError:
+            yield sidecar
+    yield from sorted({*folder.glob("*.faiss"), *folder.glob(f"{TEMPORARY}*")} - used)
+
+
+def _removed_unused(path: Path) -> bool:
+    """Remove a file of an index unless a process builds that index now; whether it is gone."""
+    space = path.name.removeprefix(TEMPORARY)[:64]
+    if not is_digest(space):  # Written atomically beside an index, and not its own file.
+        return _removed(path)
+    with path.with_name(f"{space}.lock").open("ab") as lease:
+        try:
+            fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return _removed(path)
+
+
+def _removed(path: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    return True
+
+
+def _names(home: Path, paths: Iterable[Path]) -> tuple[str, ...]:
+    return tuple(str(path.relative_to(home)) for path in paths)
+
+
+def _clashes() -> Iterator[str]:
+    found = packages_distributions()
+    for name in NAMES:
+        others = sorted({other for other in found.get(name, ()) if other.lower() != OURS})
+        if others:
+            yield (
+                f"The package '{name}' is also installed by {', '.join(others)}, which overwrites "
+                f"this program's. Uninstall that, then install {OURS} again."
+            )

@@ -1,0 +1,104 @@
+"""Garbage collection: delete the blobs that no row names, once they are old enough."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from concepts.errors import InputError
+from concepts.instant import now, parse_instant
+from registry.store.models import AnchorSetRow, VersionAnchors
+
+if TYPE_CHECKING:
+    from registry.registry import Registry
+
+GRACE = "24h"
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was deleted, or would be.
+
+    Attributes:
+        blobs: Digests of the blobs, sorted.
+        bytes: What they took on disk.
+        temporaries: How many unfinished files.
+        kept: How many blobs that no row names are not old enough yet.
+        dry_run: Whether everything is still there.
+    """
+
+    blobs: tuple[str, ...]
+    bytes: int
+    temporaries: int
+    kept: int
+    dry_run: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)
+
+
+def collect(
+    registry: Registry, *, actor: str, grace: str = GRACE, dry_run: bool = False
+) -> Collected:
+    """Delete blobs that no row names and unfinished files, under the write lock.
+
+    The lock keeps out every writer, so that no row can come to name a blob while it goes; the
+    grace period is for readers of an older snapshot. An event is written when anything went.
+
+    Args:
+        registry: Whose.
+        actor: An admin.
+        grace: Blobs written or wanted again within this time stay, such as "24h" or "7d".
+        dry_run: Only tell what would go.
+
+    Raises:
+        InputError: If the grace period cannot be read.
+    """
+    check_grace(grace)
+    store = registry.store
+    dry = dry_run or registry.dry_run
+    with registry.work(actor, "admin") as unit:
+        named, present = named_blobs(unit.session), now()
+        orphans = {digest: store.path(digest) for digest in store.digests() if digest not in named}
+        old = {digest: path for digest, path in orphans.items() if _is_old(path, grace, present)}
+        temporaries = store.temporaries()
+        found = Collected(
+            blobs=tuple(sorted(old)),
+            bytes=sum(path.stat().st_size for path in old.values()),
+            temporaries=len(temporaries),
+            kept=len(orphans) - len(old),
+            dry_run=dry,
+        )
+        if not dry and (old or temporaries):
+            for path in (*old.values(), *temporaries):
+                path.unlink(missing_ok=True)
+            unit.record("gc.collect", "blobs", blobs=len(old), bytes=found.bytes, grace=grace)
+        return found
+
+
+def named_blobs(opened: Session) -> set[str]:
+    """Return the digests of the blobs that rows name."""
+    columns = (AnchorSetRow.blob, VersionAnchors.scorer_blob)
+    return {digest for column in columns for digest in opened.scalars(select(column).distinct())}
+
+
+def check_grace(grace: str) -> None:
+    """Refuse what is no length of time; InputError says what is."""
+    try:
+        parse_instant(grace)
+        valid = grace.strip()[-1] in "dhm"  # An instant is none.
+    except (ValueError, IndexError):
+        valid = False
+    if not valid:
+        raise InputError(f"The grace period is '{grace}', a time such as 24h or 7d is meant.")
+
+
+def _is_old(path: Path, grace: str, present: str) -> bool:
+    written = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
+    return parse_instant(grace, written) <= present

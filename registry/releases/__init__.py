@@ -1,0 +1,1 @@
+"""Releases of bundles, their signatures, and the channels that point to them."""

@@ -1,0 +1,334 @@
+"""Channels: named pointers to releases, and what each pointed to at any time.
+
+A channel belongs to one bundle. Its moves are only ever added, so that the past can be asked for.
+"""
+
+from __future__ import annotations
+
+import builtins
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from concepts.bundle.member import check_name
+from concepts.bundle.reader import Bundle
+from concepts.errors import (
+    ConflictError,
+    InputError,
+    NotFoundError,
+    PolicyError,
+    did_you_mean,
+)
+from concepts.instant import now, parse_instant
+from registry.answers import ReleaseInfo
+from registry.change.work import Work
+from registry.releases.release import find_release, read_bundle_of, release_info
+from registry.releases.signatures import signed_by
+from registry.store.models import BundleRow, Channel, ChannelMove, Release
+from registry.team import policy_row
+from registry.versions.reading import require_digest
+
+if TYPE_CHECKING:
+    from registry.registry import Registry
+
+
+@dataclass(frozen=True)
+class MoveInfo:
+    """One move of a channel.
+
+    Attributes:
+        channel: Name of the channel.
+        number: Number of the move, from 1.
+        bundle: Name of the channel's bundle.
+        sequence: The release that it points to from then on.
+        bundle_digest: That release's.
+        at: When.
+        by: By whom.
+        reason: Why.
+    """
+
+    channel: str
+    number: int
+    bundle: str
+    sequence: int
+    bundle_digest: str
+    at: str
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ChannelInfo:
+    """A channel, and where it points now.
+
+    Attributes:
+        name: Its name.
+        bundle: Its bundle.
+        sequence: The release that it points to.
+        bundle_digest: That release's.
+        moves: How often it was moved.
+        since: When it was moved last.
+        moved_by: By whom.
+        reason: Why.
+    """
+
+    name: str
+    bundle: str
+    sequence: int
+    bundle_digest: str
+    moves: int
+    since: str
+    moved_by: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LiveInfo:
+    """What was live in a channel at an instant.
+
+    Attributes:
+        channel: Name of the channel.
+        at: The instant that was asked for.
+        bundle: The bundle.
+        sequence: The release.
+        since: When the channel began to point to it.
+        moved_by: Who moved it.
+        reason: Why.
+        release: The release, with who approved each member, and when.
+        enforced: Concepts that were regulated at that instant.
+        expired: Whether engines refused the release at that instant.
+        revoked: Concepts whose version is revoked by now.
+    """
+
+    channel: str
+    at: str
+    bundle: str
+    sequence: int
+    since: str
+    moved_by: str
+    reason: str
+    release: ReleaseInfo
+    enforced: tuple[str, ...]
+    expired: bool
+    revoked: tuple[str, ...]
+
+
+class Channels:
+    """The channels of a registry."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def move(
+        self,
+        name: str,
+        bundle_name: str,
+        sequence: int | None = None,
+        *,
+        actor: str,
+        reason: str = "",
+        expect_digest: str | None = None,
+    ) -> ChannelInfo:
+        """Point a channel to a release, by default the newest; its first move makes the channel.
+
+        The release's bundle is put together and checked first, so that nothing goes live that
+        cannot be exported.
+
+        Args:
+            name: The channel.
+            bundle_name: The bundle; always the same for one channel.
+            sequence: The release.
+            actor: Who does it.
+            reason: Why.
+            expect_digest: Bundle digest of the release that it must point to now, "" for none.
+
+        Raises:
+            NotFoundError: If there is no such bundle or release.
+            ConflictError: If the channel is another bundle's, already points there, or does not
+                point where it is expected to.
+            PolicyError: If the release has too few signatures, has expired, or holds a version
+                that was revoked.
+            VerificationError: If its stored bytes are damaged.
+        """
+        with self._registry.work(actor, "publisher") as unit:
+            opened = unit.session
+            bundle, release = find_release(opened, bundle_name, sequence)
+            channel = _channel(unit, name, bundle)
+            last = _last_move(opened, channel)
+            before = opened.get_one(Release, last.release_id) if last else None
+            _expect(channel, before, expect_digest)
+            if before is not None and before.id == release.id:
+                raise ConflictError(
+                    f"Channel '{name}' already points to release {release.sequence}."
+                )
+            found = read_bundle_of(opened, self._registry.store, bundle, release)
+            _check(unit, bundle, release, found)
+            move = ChannelMove(
+                channel_id=channel.id, number=last.number + 1 if last else 1,
+                release_id=release.id, reason=reason, at=unit.at, by=actor,
+            )  # fmt: skip
+            opened.add(move)
+            unit.record(
+                "channel.move", name, bundle=bundle.name, sequence=release.sequence,
+                bundle_digest=release.bundle_digest, number=move.number, reason=reason,
+                before=before.sequence if before else None,
+            )  # fmt: skip
+            return _channel_info(channel, bundle, release, move)
+
+    def list(self) -> builtins.list[ChannelInfo]:
+        """Return all channels, by name."""
+        with self._registry.read() as opened:
+            found = []
+            for channel in opened.scalars(select(Channel)).all():
+                move = _last_move(opened, channel)
+                if move is not None:
+                    bundle = opened.get_one(BundleRow, channel.bundle_id)
+                    release = opened.get_one(Release, move.release_id)
+                    found.append(_channel_info(channel, bundle, release, move))
+        return sorted(found, key=lambda item: item.name)
+
+    def history(self, name: str) -> builtins.list[MoveInfo]:
+        """Return a channel's moves, oldest first; NotFoundError if there is no such channel."""
+        with self._registry.read() as opened:
+            channel = _find(opened, name)
+            bundle = opened.get_one(BundleRow, channel.bundle_id)
+            query = (
+                select(ChannelMove, Release)
+                .join(Release, Release.id == ChannelMove.release_id)
+                .where(ChannelMove.channel_id == channel.id)
+                .order_by(ChannelMove.number)
+            )
+            return [
+                MoveInfo(
+                    channel=name, number=move.number, bundle=bundle.name,
+                    sequence=release.sequence, bundle_digest=release.bundle_digest,
+                    at=move.at, by=move.by, reason=move.reason,
+                )
+                for move, release in opened.execute(query)
+            ]  # fmt: skip
+
+    def live(self, name: str, at: str | None = None) -> LiveInfo:
+        """Return what was live in a channel at an instant, by default now.
+
+        Args:
+            name: The channel.
+            at: Any form that ``concepts.instant.parse_instant`` takes.
+
+        Raises:
+            NotFoundError: If there is no such channel, or it was not moved by then.
+            InputError: If the instant cannot be read.
+        """
+        instant = None if at is None else _instant(at)
+        with self._registry.read() as opened:
+            channel = _find(opened, name)
+            move = _last_move(opened, channel, instant)
+            if move is None:
+                raise NotFoundError(
+                    f"Channel '{name}' did not point to anything yet at {instant}. "
+                    f"`uvr-registry channel history {name}` shows when it was moved."
+                )
+            # A move by a host whose clock is ahead counts as made.
+            asked = instant or max(now(), move.at)
+            bundle = opened.get_one(BundleRow, channel.bundle_id)
+            release = opened.get_one(Release, move.release_id)
+            return _live(name, asked, move, release_info(opened, bundle, release))
+
+
+def _live(name: str, at: str, move: ChannelMove, release: ReleaseInfo) -> LiveInfo:
+    return LiveInfo(
+        channel=name,
+        at=at,
+        bundle=release.bundle,
+        sequence=release.sequence,
+        since=move.at,
+        moved_by=move.by,
+        reason=move.reason,
+        release=release,
+        enforced=tuple(item.slug for item in release.members if item.enforced_at(at)),
+        expired=release.expires_at is not None and at >= release.expires_at,
+        revoked=tuple(item.slug for item in release.members if item.state == "revoked"),
+    )
+
+
+def _check(unit: Work, bundle: BundleRow, release: Release, found: Bundle) -> None:
+    """Refuse a release that must not go live."""
+    what = f"Release {release.sequence} of '{bundle.name}'"
+    info = release_info(unit.session, bundle, release)
+    revoked = [f"{item.slug}@{item.version}" for item in info.members if item.state == "revoked"]
+    if revoked:
+        raise PolicyError(f"{what} holds what was revoked: {', '.join(revoked)}. Release again.")
+    if release.expires_at is not None and unit.at >= release.expires_at:
+        raise PolicyError(f"{what} expired at {release.expires_at}. Release again.")
+    needed = policy_row(unit.session).signatures
+    signed = signed_by(unit.session, release, found)
+    if len(signed) < needed:
+        raise PolicyError(
+            f"{what} is signed by {len(signed)} of the {needed} listed keys that the policy asks "
+            f"for. Sign it: `uvr-registry sign {bundle.name} --sequence {release.sequence}`, or "
+            "release again if it was made before they were listed."
+        )
+
+
+def _channel(unit: Work, name: str, bundle: BundleRow) -> Channel:
+    """Return a channel's row, new if there is none; it belongs to the bundle."""
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise InputError(f"The channel's name is not valid: {error}.") from error
+    row = unit.session.scalars(select(Channel).filter_by(name=name)).first()
+    if row is None:
+        row = Channel(name=name, bundle_id=bundle.id, created_at=unit.at, created_by=unit.actor)
+        unit.session.add(row)
+        unit.session.flush()
+    if row.bundle_id != bundle.id:
+        other = unit.session.get_one(BundleRow, row.bundle_id).name
+        raise ConflictError(
+            f"Channel '{name}' belongs to bundle '{other}', not '{bundle.name}'. Use another."
+        )
+    return row
+
+
+def _find(opened: Session, name: str) -> Channel:
+    row = opened.scalars(select(Channel).filter_by(name=name)).first()
+    if row is None:
+        known = opened.scalars(select(Channel.name)).all()
+        hint = did_you_mean(name, known) or " Make it with `uvr-registry channel move`."
+        raise NotFoundError(f"No channel '{name}'.{hint}")
+    return row
+
+
+def _last_move(opened: Session, channel: Channel, at: str | None = None) -> ChannelMove | None:
+    query = select(ChannelMove).where(ChannelMove.channel_id == channel.id)
+    if at is not None:
+        query = query.where(ChannelMove.at <= at)
+    return opened.scalars(query.order_by(ChannelMove.number.desc())).first()
+
+
+def _expect(channel: Channel, before: Release | None, digest: str | None) -> None:
+    found = before.bundle_digest if before else "none"
+    expected = "none" if digest == "" else digest
+    require_digest(f"The release of channel '{channel.name}'", found, expected)
+
+
+def _instant(text: str) -> str:
+    try:
+        return parse_instant(text)
+    except ValueError as error:
+        raise InputError(f"{error}.") from error
+
+
+def _channel_info(
+    channel: Channel, bundle: BundleRow, release: Release, move: ChannelMove
+) -> ChannelInfo:
+    return ChannelInfo(
+        name=channel.name,
+        bundle=bundle.name,
+        sequence=release.sequence,
+        bundle_digest=release.bundle_digest,
+        moves=move.number,
+        since=move.at,
+        moved_by=move.by,
+        reason=move.reason,
+    )

@@ -1,0 +1,315 @@
+"""Which versions a release takes, and how each is enforced.
+
+1. Members: the ones asked for, or every concept with a version that may be released.
+2. Modes, thresholds and pauses: as in the release before, then as asked for.
+3. The shrink rule: a release that enforces fewer concepts must be asked for explicitly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from concepts.bundle.member import MODES, LockedMember, check_threshold
+from concepts.errors import (
+    ConflictError,
+    InputError,
+    NotFoundError,
+    PolicyError,
+    did_you_mean,
+)
+from concepts.instant import parse_instant
+from registry.change.work import Work
+from registry.store.models import Concept, ConceptVersion
+from registry.team import policy_row
+from registry.versions.reading import find_concept, stored_anchors
+from registry.versions.review import approve_on_release
+
+NEVER = "~"  # sorts after every instant
+UNAPPROVED = ("draft", "in_review")  # released only where the policy asks for no approvals
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A version in a release: its rows, and what the lock covers beside them."""
+
+    concept: Concept
+    version: ConceptVersion
+    mode: str = "enforce"
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    disabled_until: str | None = None
+
+    @property
+    def locked(self) -> LockedMember:
+        """What the release's lock fixes."""
+        return LockedMember(
+            self.concept.slug, self.version.number, self.version.content_digest, self.mode,
+            self.thresholds, self.disabled_until,
+        )  # fmt: skip
+
+    def enforced_from(self, at: str) -> str:
+        """The instant, from the present on, when the concept is regulated; ``NEVER``."""
+        return max(at, self.disabled_until or at) if self.mode == "enforce" else NEVER
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a release changes of its members, by slug; see ``Registry.release``."""
+
+    modes: Mapping[str, str]
+    thresholds: Mapping[str, Any]
+    disabled: Mapping[str, str | None]
+
+
+def choose(
+    opened: Session, members: Sequence[str] | None, before: Sequence[Chosen], at: str
+) -> list[Chosen]:
+    """Return the versions to release, by slug, each enforced as in the release before.
+
+    Raises:
+        NotFoundError: If a concept or version does not exist.
+        ConflictError: If two versions of one concept are asked for.
+        PolicyError: If a version may not be released.
+    """
+    open_states = UNAPPROVED if policy_row(opened).approvals == 0 else ()
+    if members is None:
+        versions = _newest_of_all(opened, open_states)
+    else:
+        versions = _named(opened, members, open_states)
+    old = {chosen.concept.id: chosen for chosen in before}
+    kept = [_keep(concept, version, old.get(concept.id), at) for concept, version in versions]
+    return sorted(kept, key=lambda chosen: chosen.concept.slug)
+
+
+def change(opened: Session, chosen: Sequence[Chosen], changes: Changes, at: str) -> list[Chosen]:
+    """Return the members with other modes, thresholds and pauses.
+
+    Raises:
+        NotFoundError: For a concept that is not a member, a mode or a space that there is not.
+        InputError: For a value that cannot be.
+    """
+    slugs = [item.concept.slug for item in chosen]
+    for slug in {**changes.modes, **changes.thresholds, **changes.disabled}:
+        if slug not in slugs:
+            raise NotFoundError(
+                f"'{slug}' is not a member of this release.{did_you_mean(slug, slugs)}"
+            )
+    return [_changed(opened, item, changes, at) for item in chosen]
+
+
+def nothing(opened: Session, members: Sequence[str] | None) -> PolicyError:
+    """Return why there is nothing to release."""
+    concepts = opened.scalars(select(Concept)).all() if members is None else []
+    if concepts:
+        return _nothing_of(opened, concepts)
+    return PolicyError(
+        "No concepts to release. Run `uvr-registry collect-anchors` first, or allow the release "
+        "to shrink (--allow-shrink) if it is to be empty."
+    )
+
+
+def approve(unit: Work, chosen: Sequence[Chosen]) -> list[str]:
+    """Approve the members that no policy asks to be approved; return what was, as "slug@3"."""
+    return [
+        f"{item.concept.slug}@{item.version.number}"
+        for item in chosen
+        if item.version.state in UNAPPROVED and approve_on_release(unit, item.version)
+    ]
+
+
+def check_shrink(
+    before: Sequence[Chosen], after: Sequence[Chosen], at: str, max_share: float | None
+) -> list[str]:
+    """Return the concepts that are no longer enforced, or later than they would have been.
+
+    Args:
+        before: Members of the release before.
+        after: Members of the new release.
+        at: The present.
+        max_share: Share of the enforced concepts that may go; None lets all go.
+
+    Raises:
+        PolicyError: If more than that would go, or all would.
+    """
+    enforced, left = (
+        {item.concept.slug: item.enforced_from(at) for item in members if item.mode == "enforce"}
+        for members in (before, after)
+    )
+    lost = sorted(slug for slug, since in enforced.items() if left.get(slug, NEVER) > since)
+    emptied = not after or (at in enforced.values() and at not in left.values())
+    told = ", ".join(_lost(slug, before) for slug in lost)
+    if max_share is not None and (emptied or len(lost) > max_share * len(enforced)):
+        raise PolicyError(
+            f"{len(lost)} of {len(enforced)} enforced concepts would no longer be enforced, or "
+            f"only later: {told or 'nothing is left to release'}. Allow the release to "
+            "shrink (--allow-shrink) if that is what you want."
+        )
+    return lost
+
+
+def _lost(slug: str, before: Sequence[Chosen]) -> str:
+    version = next(item.version for item in before if item.concept.slug == slug)
+    usable = version.state == "approved"
+    return slug if usable else f"{slug} (version {version.number} is {version.state})"
+
+
+def _named(
+    opened: Session, members: Sequence[str], open_states: tuple[str, ...]
+) -> list[tuple[Concept, ConceptVersion]]:
+    found: dict[str, tuple[Concept, ConceptVersion]] = {}
+    for name in members:
+        slug, _, number = name.partition("@")
+        concept = find_concept(opened, slug)
+        if number:
+            version = _numbered(opened, concept, number, open_states)
+        else:
+            newest = _newest(opened, concept, open_states)
+            if newest is None:
+                raise _nothing_of(opened, [concept])
+            version = newest
+        if found.setdefault(slug, (concept, version))[1] is not version:
+            raise ConflictError(f"Two versions of '{slug}' are asked for. Name one.")
+    return list(found.values())
+
+
+def _numbered(
+    opened: Session, concept: Concept, number: str, open_states: tuple[str, ...]
+) -> ConceptVersion:
+    version = None
+    if number.isascii() and number.isdigit() and len(number) < 10:
+        query = select(ConceptVersion).filter_by(concept_id=concept.id, number=int(number))
+        version = opened.scalars(query).first()
+    if version is None:
+        raise NotFoundError(f"Concept '{concept.slug}' has no version {number}.")
+    if version.state not in ("approved", "deprecated", *open_states):
+        raise PolicyError(_refused(concept, version))
+    return version
+
+
+def _newest(
+    opened: Session, concept: Concept, open_states: tuple[str, ...]
+) -> ConceptVersion | None:
+    query = select(ConceptVersion).where(
+        ConceptVersion.concept_id == concept.id,
+        ConceptVersion.state.in_(("approved", *open_states)),
+    )
+    return opened.scalars(query.order_by(ConceptVersion.number.desc())).first()
+
+
+def _newest_of_all(
+    opened: Session, open_states: tuple[str, ...]
+) -> list[tuple[Concept, ConceptVersion]]:
+    query = (
+        select(Concept, ConceptVersion)
+        .join(ConceptVersion, ConceptVersion.concept_id == Concept.id)
+        .where(ConceptVersion.state.in_(("approved", *open_states)))
+        .order_by(ConceptVersion.number)
+    )
+    newest = {concept.id: (concept, version) for concept, version in opened.execute(query)}
+    return list(newest.values())
+
+
+def _nothing_of(opened: Session, concepts: Sequence[Concept]) -> PolicyError:
+    """Say why none of some concepts has a version that may be released."""
+    newest = {
+        concept.slug: opened.scalars(
+            select(ConceptVersion)
+            .where(ConceptVersion.concept_id == concept.id)
+            .order_by(ConceptVersion.number.desc())
+        ).first()
+        for concept in sorted(concepts, key=lambda concept: concept.slug)
+    }
+    by_slug = {concept.slug: concept for concept in concepts}
+    why = [_refused(by_slug[slug], version) for slug, version in newest.items() if version]
+    without = [slug for slug, version in newest.items() if version is None]
+    if without:
+        names = ", ".join(without)
+        why.append(f"No anchors yet for {names}. Run `uvr-registry collect-anchors` first.")
+    return PolicyError(" ".join(why))
+
+
+def _refused(concept: Concept, version: ConceptVersion) -> str:
+    advice = "Make a new version."
+    if version.state in UNAPPROVED:
+        advice = "Submit it and have it approved first."
+    return f"Version {version.number} of '{concept.slug}' is {version.state}. {advice}"
+
+
+def _keep(concept: Concept, version: ConceptVersion, old: Chosen | None, at: str) -> Chosen:
+    if old is None:
+        return Chosen(concept, version)
+    # A threshold was chosen for one version's scores, and another version's may lie elsewhere.
+    thresholds = old.thresholds if old.version.id == version.id else {}
+    until = old.disabled_until
+    paused = until if until is not None and until > at else None
+    return Chosen(concept, version, old.mode, thresholds, paused)
+
+
+def _changed(opened: Session, item: Chosen, changes: Changes, at: str) -> Chosen:
+    slug = item.concept.slug
+    if slug in changes.modes:
+        item = replace(item, mode=_mode(changes.modes[slug]))
+    if slug in changes.thresholds:
+        item = replace(item, thresholds=_thresholds(opened, item, changes.thresholds[slug]))
+    if slug in changes.disabled:
+        until = changes.disabled[slug]
+        item = replace(
+            item, disabled_until=None if until is None else future("disabled until", until, at)
+        )
+    return item
+
+
+def _mode(mode: str) -> str:
+    if mode not in MODES:
+        close = did_you_mean(mode, MODES)
+        raise NotFoundError(f"No mode '{mode}'.{close} Modes: {', '.join(MODES)}.")
+    return mode
+
+
+def _thresholds(opened: Session, item: Chosen, asked: Any) -> Mapping[str, float]:
+    """Return a member's thresholds by space: None for the scorers' own, else old ones updated."""
+    if asked is None:
+        return {}
+    spaces = [entry.space for entry in stored_anchors(opened, item.version)]
+    where = ", ".join(sorted({f"{space.model} {space.task}" for space in spaces}))
+    if not isinstance(asked, Mapping):
+        if len(spaces) != 1:
+            raise InputError(
+                f"'{item.concept.slug}' has anchors of {where}: give one threshold for each task."
+            )
+        asked = {spaces[0].digest: asked}
+    found = dict(item.thresholds)
+    for name, value in asked.items():
+        fits = [space.digest for space in spaces if name in (space.task, space.digest)]
+        if not fits:
+            raise NotFoundError(f"'{item.concept.slug}' has no anchors of '{name}', only {where}.")
+        if len(fits) > 1:
+            raise InputError(
+                f"'{item.concept.slug}' has anchors of {where}: name a space by its digest."
+            )
+        found.pop(fits[0], None)
+        if value is not None:
+            found[fits[0]] = _threshold(item, value)
+    return found
+
+
+def _threshold(item: Chosen, value: object) -> float:
+    try:
+        return check_threshold(value)
+    except ValueError as error:
+        raise InputError(f"'{item.concept.slug}': {error}.") from error
+
+
+def future(what: str, text: str, at: str) -> str:
+    """Return an instant that must lie ahead; InputError otherwise."""
+    try:
+        instant = parse_instant(text, now=at)
+    except ValueError as error:
+        raise InputError(f"{what.capitalize()}: {error}.") from error
+    if instant <= at:
+        raise InputError(f"{what.capitalize()} {instant} lies in the past. Name a later time.")
+    return instant

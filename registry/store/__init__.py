@@ -1,0 +1,1 @@
+"""What holds a registry: the database and its schema, the blobs, the folder."""

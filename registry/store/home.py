@@ -1,0 +1,65 @@
+"""A registry's folder: made once, and bound to one registry.
+
+Blobs are named by their content alone. Two registries that shared a folder would take each other's
+for garbage, so the folder says whose it is, in ``blobs/registry``.
+"""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+from sqlalchemy import Engine, inspect, select
+
+from concepts.errors import ConflictError, UVRError
+from concepts.files import write_file
+from registry.store.db import transaction
+from registry.store.models import PolicyRow
+
+MARK = Path("blobs") / "registry"
+
+
+def make_home(home: Path) -> None:
+    """Make the folder, where it is missing; UVRError if that cannot be."""
+    try:
+        (home / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        why = "the disk is full" if full else error.strerror
+        raise UVRError(f"Cannot make a registry at '{home}': {why}.") from error
+
+
+def registry_id(engine: Engine) -> str | None:
+    """Return the id of a database's registry; None where there is none, or none with an id."""
+    with transaction(engine) as connection:
+        if not inspect(connection).has_table(PolicyRow.__tablename__):
+            return None
+        return connection.scalar(select(PolicyRow.registry_id))
+
+
+def bind_home(home: Path, registry_id: str) -> None:
+    """Say whose the folder is."""
+    if _owner(home) is None:
+        write_file(home / MARK, registry_id.encode(), durable=True)
+
+
+def require_home_of(home: Path, registry_id: str | None) -> None:
+    """Check that the folder is this registry's, or nobody's; None is one that is still to be made.
+
+    Raises:
+        ConflictError: It belongs to another registry.
+    """
+    owner = _owner(home)
+    if owner not in (None, registry_id):
+        other = "has none" if registry_id is None else f"is that of {registry_id}"
+        raise ConflictError(
+            f"The folder '{home}' belongs to registry {owner}, and the database {other}. Name that "
+            "registry's database with UVR_DATABASE_URL, or another folder with --home."
+        )
+
+
+def _owner(home: Path) -> str | None:
+    try:
+        return (home / MARK).read_text().strip()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,1 @@
+"""Anchors as numbers: rows read from blobs, exact scores."""

@@ -1,0 +1,148 @@
+"""Who approved a version: a review counts for the content it saw, by one who may still review."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from registry.answers import ReviewInfo
+from registry.store.models import Actor, ChangeRequest, ConceptVersion, Review
+from registry.team import policy_row
+
+
+@dataclass(frozen=True)
+class Approval:
+    """How a version came to be approved.
+
+    Attributes:
+        at: When.
+        by: Whose approvals counted; whoever asked for it where the policy needs none.
+        how: "review", "break_glass", or "policy" where the policy asked for no approvals.
+    """
+
+    at: str
+    by: tuple[str, ...]
+    how: str
+
+
+def open_request(opened: Session, version: ConceptVersion) -> ChangeRequest | None:
+    """Return the request that a version in review is up for."""
+    return _newest_request(opened, version, "open")
+
+
+def valid_reviews(opened: Session, request: ChangeRequest, version: ConceptVersion) -> list[Review]:
+    """Return the approvals that count now, one a reviewer, oldest first.
+
+    They saw the version's content as it is, their reviewers are active and still have the role,
+    and none is by an author unless the policy lets them approve their own work.
+    """
+    may_review, policy = _reviewers(opened), policy_row(opened)
+    authors = () if policy.self_approval else authors_of(version)
+    return [
+        review
+        for review in _approvals(opened, request)
+        if review.content_digest == version.content_digest
+        and not review.break_glass
+        and may_review(review.reviewer)
+        and review.reviewer not in authors
+    ]
+
+
+def count_approvals(opened: Session, version: ConceptVersion) -> int:
+    """Return how many approvals a version has: those that count now, or that counted then."""
+    request = open_request(opened, version)
+    if request is not None:
+        return len(valid_reviews(opened, request, version))
+    approved = _approved_request(opened, version)
+    return len(_approvals(opened, approved)) if approved else 0
+
+
+def approval_of(opened: Session, version: ConceptVersion) -> Approval | None:
+    """Return how a version was approved.
+
+    None for one that never was, or that was released before there were reviews.
+    """
+    return approvals_of(opened, [version]).get(version.id)
+
+
+def approvals_of(opened: Session, versions: Sequence[ConceptVersion]) -> dict[int, Approval]:
+    """Return how versions were approved, by their id; those that never were are left out."""
+    # A draft has none that counts: approvals of earlier content are stale.
+    wanted = [version.id for version in versions if version.state != "draft"]
+    requests: dict[int, ChangeRequest] = {}
+    reviews: dict[int, list[Review]] = {}
+    for ids in batches(wanted):
+        query = select(ChangeRequest).where(
+            ChangeRequest.version_id.in_(ids), ChangeRequest.state == "approved"
+        )
+        newest = {row.version_id: row for row in opened.scalars(query.order_by(ChangeRequest.id))}
+        requests |= newest
+        given = select(Review).where(
+            Review.change_request_id.in_([row.id for row in newest.values()]),
+            Review.decision == "approve",
+        )
+        for review in opened.scalars(given):
+            reviews.setdefault(review.change_request_id, []).append(review)
+    return {
+        version_id: _approval(request, reviews.get(request.id, []))
+        for version_id, request in requests.items()
+    }
+
+
+def batches(ids: Sequence[int], size: int = 500) -> Iterator[Sequence[int]]:
+    """Yield ids in parts that one query may name."""
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]
+
+
+def authors_of(version: ConceptVersion) -> tuple[str, ...]:
+    """Return everyone who wrote a part of a version's content, sorted."""
+    return tuple(json.loads(version.authors))
+
+
+def reviews_of(opened: Session, request: ChangeRequest) -> list[ReviewInfo]:
+    """Return all decisions on a request, oldest first."""
+    query = select(Review).where(Review.change_request_id == request.id).order_by(Review.id)
+    return [
+        ReviewInfo(row.reviewer, row.decision, row.break_glass, row.reason, row.at)
+        for row in opened.scalars(query)
+    ]
+
+
+def _approval(request: ChangeRequest, reviews: Sequence[Review]) -> Approval:
+    by = tuple(sorted({review.reviewer for review in reviews}))
+    how = "break_glass" if any(review.break_glass for review in reviews) else "review"
+    if not reviews:
+        by, how = (str(request.closed_by),), "policy"
+    return Approval(str(request.closed_at), by, how)
+
+
+def _approvals(opened: Session, request: ChangeRequest) -> Sequence[Review]:
+    query = select(Review).where(
+        Review.change_request_id == request.id, Review.decision == "approve"
+    )
+    return opened.scalars(query.order_by(Review.id)).all()
+
+
+def _approved_request(opened: Session, version: ConceptVersion) -> ChangeRequest | None:
+    # A draft has none that counts: approvals of earlier content are stale.
+    return None if version.state == "draft" else _newest_request(opened, version, "approved")
+
+
+def _newest_request(opened: Session, version: ConceptVersion, state: str) -> ChangeRequest | None:
+    query = select(ChangeRequest).where(
+        ChangeRequest.version_id == version.id, ChangeRequest.state == state
+    )
+    return opened.scalars(query.order_by(ChangeRequest.id.desc())).first()
+
+
+def _reviewers(opened: Session) -> Callable[[str], bool]:
+    rows = opened.scalars(select(Actor)).all()
+    if not rows:  # A registry without actors lets everyone do everything.
+        return lambda name: True
+    able = {row.name for row in rows if row.active and "reviewer" in row.roles.split()}
+    return able.__contains__

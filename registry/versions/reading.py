@@ -1,0 +1,206 @@
+"""Reading concepts, versions and their anchors back, each checked against its digest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from concepts.anchors import AnchorSet, AnchorSpace, Scorer
+from concepts.definition import ConceptDefinition
+from concepts.digest import is_digest, read_tensors
+from concepts.errors import (
+    ConflictError,
+    InputError,
+    NotFoundError,
+    VerificationError,
+    did_you_mean,
+)
+from registry.answers import ConceptDetail, ConceptInfo, VersionInfo, VersionSpace
+from registry.store.blobs import BlobStore
+from registry.store.models import (
+    AnchorSetRow,
+    AnchorSpaceRow,
+    Concept,
+    ConceptVersion,
+    VersionAnchors,
+)
+from registry.versions.quorum import authors_of, batches, count_approvals
+
+
+@dataclass(frozen=True)
+class StoredAnchors:
+    """One row of a version's anchors, joined with its set and its space."""
+
+    row: VersionAnchors
+    anchor_set: AnchorSetRow
+    space: AnchorSpaceRow
+
+    @property
+    def content(self) -> dict[str, str]:
+        """What the version's content digest covers."""
+        return {
+            "space": self.space.digest,
+            "anchors": self.anchor_set.digest,
+            "scorer": self.row.scorer_digest,
+        }
+
+
+def find_concept(opened: Session, slug: str) -> Concept:
+    """Return a concept's row; NotFoundError with the closest name otherwise."""
+    row = opened.scalars(select(Concept).where(Concept.slug == slug)).first()
+    if row is None:
+        known = opened.scalars(select(Concept.slug)).all()
+        raise NotFoundError(f"No concept '{slug}'.{did_you_mean(slug, known)}")
+    return row
+
+
+def latest_version(
+    opened: Session, concept: Concept, *, revoked: bool = True
+) -> ConceptVersion | None:
+    """Return the newest version of a concept, None if it has none; maybe only of those in use."""
+    query = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
+    if not revoked:
+        query = query.where(ConceptVersion.state != "revoked")
+    return opened.scalars(query.order_by(ConceptVersion.number.desc())).first()
+
+
+def find_version(opened: Session, concept: Concept, number: int | None = None) -> ConceptVersion:
+    """Return a version of a concept, the newest by default; NotFoundError otherwise."""
+    query = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
+    if number is not None:
+        query = query.where(ConceptVersion.number == number)
+    row = opened.scalars(query.order_by(ConceptVersion.number.desc())).first()
+    if row is None:
+        which = "version" if number is None else f"version {number}"
+        advice = " Run `uvr-registry collect-anchors` first." if number is None else ""
+        raise NotFoundError(f"Concept '{concept.slug}' has no {which} yet.{advice}")
+    return row
+
+
+def require_digest(what: str, found: str, expected: str | None) -> None:
+    """Compare before a change: ConflictError if a thing no longer has the digest expected.
+
+    A part of a digest will not do: two contents that agree in it are soon made.
+    """
+    if expected not in (None, "none") and not is_digest(expected):
+        raise InputError(f"'{expected}' is not a SHA-256: 64 lower-case hex digits are expected.")
+    if expected is not None and found != expected:
+        raise ConflictError(
+            f"{what} has digest {found}, expected {expected}. It changed meanwhile: look at it "
+            "again."
+        )
+
+
+def stored_anchors(opened: Session, version: ConceptVersion) -> list[StoredAnchors]:
+    """Return a version's anchors by space, sorted by task, model and digest."""
+    return stored_anchors_of(opened, [version])[version.id]
+
+
+def stored_anchors_of(
+    opened: Session, versions: Sequence[ConceptVersion]
+) -> dict[int, list[StoredAnchors]]:
+    """Return the anchors of versions by their id, each as ``stored_anchors`` does."""
+    found: dict[int, list[StoredAnchors]] = {version.id: [] for version in versions}
+    for ids in batches(list(found)):
+        query = (
+            select(VersionAnchors, AnchorSetRow, AnchorSpaceRow)
+            .join(AnchorSetRow, AnchorSetRow.id == VersionAnchors.anchor_set_id)
+            .join(AnchorSpaceRow, AnchorSpaceRow.id == VersionAnchors.space_id)
+            .where(VersionAnchors.version_id.in_(ids))
+            .order_by(AnchorSpaceRow.task.desc(), AnchorSpaceRow.model, AnchorSpaceRow.digest)
+        )
+        for row in opened.execute(query):
+            found[row[0].version_id].append(StoredAnchors(*row))
+    return found
+
+
+def read_definition(text: str) -> ConceptDefinition:
+    """Return the definition that a row holds as canonical JSON."""
+    return ConceptDefinition.from_dict(json.loads(text))
+
+
+def read_space(row: AnchorSpaceRow) -> AnchorSpace:
+    """Return the space of a row, checked against its digest."""
+    space = AnchorSpace.from_dict(json.loads(row.document))
+    if space.digest != row.digest:
+        raise VerificationError(f"Anchor space {row.digest[:12]} does not have its digest.")
+    return space
+
+
+def read_anchor_set(store: BlobStore, row: AnchorSetRow) -> AnchorSet:
+    """Return the anchors of a row, checked against its digest."""
+    anchor_set = AnchorSet.from_bytes(store.get(row.blob))
+    if anchor_set.digest != row.digest:
+        raise VerificationError(f"Anchor set {row.digest[:12]} does not have its digest.")
+    return anchor_set
+
+
+def read_scorer(store: BlobStore, row: VersionAnchors) -> Scorer:
+    """Return the scorer of a row, checked against its digest."""
+    scorer = Scorer.from_tensors(json.loads(row.scorer), read_tensors(store.get(row.scorer_blob)))
+    if scorer.digest != row.scorer_digest:
+        raise VerificationError(f"Scorer {row.scorer_digest[:12]} does not have its digest.")
+    return scorer
+
+
+def list_concepts(opened: Session) -> list[ConceptInfo]:
+    """Return all concepts, sorted by slug."""
+    query = (
+        select(Concept, func.max(ConceptVersion.number), func.count(ConceptVersion.id))
+        .outerjoin(ConceptVersion, ConceptVersion.concept_id == Concept.id)
+        .group_by(Concept.id)
+    )
+    found = [
+        ConceptInfo(row.slug, row.name, row.category, latest, count, row.created_at)
+        for row, latest, count in opened.execute(query)
+    ]
+    return sorted(found, key=lambda item: item.slug)  # Databases collate differently.
+
+
+def concept_detail(opened: Session, concept: Concept) -> ConceptDetail:
+    """Return a concept with its versions, oldest first."""
+    query = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
+    rows = opened.scalars(query.order_by(ConceptVersion.number)).all()
+    return ConceptDetail(
+        slug=concept.slug,
+        name=concept.name,
+        category=concept.category,
+        created_at=concept.created_at,
+        created_by=concept.created_by,
+        definition=read_definition(concept.definition),
+        versions=tuple(version_info(opened, concept, row) for row in rows),
+    )
+
+
+def version_info(opened: Session, concept: Concept, version: ConceptVersion) -> VersionInfo:
+    """Return a version as it is told outside."""
+    return VersionInfo(
+        slug=concept.slug,
+        number=version.number,
+        state=version.state,
+        content_digest=version.content_digest,
+        created_at=version.created_at,
+        created_by=version.created_by,
+        spaces=tuple(version_space(entry) for entry in stored_anchors(opened, version)),
+        authors=authors_of(version),
+        approvals=count_approvals(opened, version),
+    )
+
+
+def version_space(entry: StoredAnchors) -> VersionSpace:
+    """Return a version's anchors in one space as they are told outside."""
+    scalars = json.loads(entry.row.scorer)
+    return VersionSpace(
+        space=read_space(entry.space),
+        digest=entry.space.digest,
+        anchor_set=entry.anchor_set.digest,
+        anchors=entry.anchor_set.anchors,
+        counter_anchors=entry.anchor_set.counter_anchors,
+        rule=scalars["rule"],
+        seed_threshold=scalars["seed_threshold"],
+        grow_threshold=scalars["grow_threshold"],
+    )

@@ -1,0 +1,293 @@
+"""The life of a version: submitted, approved or sent back, edited, deprecated, revoked.
+
+A version goes draft → in_review → approved → deprecated; an edit or a rejection takes it back to
+draft, and any but a draft may be revoked for good. Its content is fixed from in_review on. Each
+request for review is pinned to the content digest that it was opened for, and approvals are
+counted under the write lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from concepts.anchors import AnchorSet, Scorer
+from concepts.definition import ConceptDefinition
+from concepts.errors import PolicyError
+from registry.answers import RequestInfo, VersionInfo
+from registry.change.work import Work
+from registry.store.models import ChangeRequest, Concept, ConceptVersion
+from registry.team import policy_row
+from registry.versions.editing import NO_THRESHOLDS, edit_version
+from registry.versions.lifecycle import (
+    close,
+    decide,
+    find,
+    finish,
+    has_reviewed,
+    move,
+    open_for_review,
+    record,
+    refuse_own,
+    request_of,
+    require_reason,
+)
+from registry.versions.quorum import authors_of, open_request, reviews_of, valid_reviews
+from registry.versions.reading import version_info
+
+if TYPE_CHECKING:
+    from registry.registry import Registry
+
+
+def approve_on_release(unit: Work, version: ConceptVersion) -> bool:
+    """Approve a version as a part of its release, where the policy asks for no approvals.
+
+    The release's own event tells it; this writes none.
+
+    Returns:
+        Whether the version was not approved before.
+
+    Raises:
+        PolicyError: If the policy asks for approvals, or the version is deprecated or revoked.
+    """
+    if version.state == "approved":
+        return False
+    if version.state not in ("draft", "in_review"):
+        raise PolicyError(f"Version {version.number} is {version.state}. Release a newer one.")
+    needed = policy_row(unit.session).approvals
+    if needed:
+        raise PolicyError(
+            f"Version {version.number} is {version.state}, and the policy asks for {needed} "
+            "approvals. Submit it and have it approved first."
+        )
+    request = open_request(unit.session, version) or open_for_review(unit, version, "")
+    close(unit, version, request, "approved")
+    return True
+
+
+class Reviews:
+    """The life of a registry's versions; each method writes one audit event."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def submit(
+        self,
+        slug: str,
+        number: int | None = None,
+        *,
+        actor: str,
+        note: str = "",
+        expect_digest: str | None = None,
+    ) -> VersionInfo:
+        """Put a draft up for review, the newest by default; its content is fixed from here on.
+
+        Where the policy asks for no approvals it is approved at once.
+
+        Raises:
+            NotFoundError: If there is no such version.
+            PolicyError: If it is not a draft.
+            ConflictError: If its content is not the expected one.
+        """
+        with self._registry.work(actor, "curator") as unit:
+            concept, version = find(unit.session, slug, number, ("draft",), expect_digest)
+            request = open_for_review(unit, version, note)
+            approved = policy_row(unit.session).approvals == 0
+            if approved:
+                close(unit, version, request, "approved")
+            record(unit, "submit", concept, version, note=note, approved=approved)
+            return version_info(unit.session, concept, version)
+
+    def approve(
+        self,
+        slug: str,
+        number: int | None = None,
+        *,
+        actor: str,
+        reason: str = "",
+        break_glass: bool = False,
+        expect_digest: str | None = None,
+    ) -> VersionInfo:
+        """Approve a version in review, for the content that it has now.
+
+        Args:
+            slug: The concept.
+            number: The version, by default the newest in review.
+            actor: A reviewer; for ``break_glass`` an admin.
+            reason: Why; ``break_glass`` needs one.
+            break_glass: Approve at once, whatever the policy asks for.
+            expect_digest: The content digest that the approval is for.
+
+        Raises:
+            NotFoundError: If there is no such version.
+            PolicyError: If it is not in review, or the approval is an author's own and the
+                policy does not let it count.
+            ConflictError: If its content is not the expected one, or the actor approved before.
+        """
+        if break_glass:
+            require_reason(reason, "Breaking the glass")
+        with self._registry.work(actor, "admin" if break_glass else "reviewer") as unit:
+            concept, version = find(unit.session, slug, number, ("in_review",), expect_digest)
+            request = request_of(unit.session, concept, version)
+            needed = policy_row(unit.session).approvals
+            if not break_glass:
+                refuse_own(unit, concept, version)
+            decide(unit, request, "approve", reason, break_glass=break_glass)
+            count = len(valid_reviews(unit.session, request, version))
+            approved = break_glass or count >= needed
+            if approved:
+                close(unit, version, request, "approved")
+            record(
+                unit, "break_glass" if break_glass else "approve", concept, version,
+                reason=reason, approvals=count, needed=needed, approved=approved,
+            )  # fmt: skip
+            return version_info(unit.session, concept, version)
+
+    def reject(
+        self,
+        slug: str,
+        number: int | None = None,
+        *,
+        actor: str,
+        reason: str,
+        expect_digest: str | None = None,
+    ) -> VersionInfo:
+        """Send a version in review back to draft; its approvals are void.
+
+        Raises:
+            NotFoundError, ConflictError: See ``approve``.
+            PolicyError: If it is not in review, or there is no reason.
+        """
+        require_reason(reason, "A rejection")
+        with self._registry.work(actor, "reviewer") as unit:
+            concept, version = find(unit.session, slug, number, ("in_review",), expect_digest)
+            request = request_of(unit.session, concept, version)
+            # Who approved first and then rejects has a review already; the event tells the rest.
+            if not has_reviewed(unit.session, request, actor, break_glass=False):
+                decide(unit, request, "reject", reason, break_glass=False)
+            close(unit, version, request, "rejected")
+            record(unit, "reject", concept, version, reason=reason)
+            return version_info(unit.session, concept, version)
+
+    def edit(
+        self,
+        slug: str,
+        number: int | None = None,
+        *,
+        actor: str,
+        definition: ConceptDefinition | None = None,
+        thresholds: Mapping[str, tuple[float, float]] = NO_THRESHOLDS,
+        collections: Sequence[tuple[AnchorSet, Scorer]] = (),
+        expect_digest: str | None = None,
+    ) -> VersionInfo:
+        """Change the content of a draft; a version in review becomes a draft again.
+
+        Args:
+            slug: The concept.
+            number: The version, by default the newest that is a draft or in review.
+            actor: A curator; becomes one of the version's authors.
+            definition: Takes the place of its definition, and of the concept's current one where
+                that was the same.
+            thresholds: Seed and grow threshold by the digest, or the task, of an anchor space.
+            collections: Anchors and scorers that take the place of those of their model and task.
+            expect_digest: The content digest that it must have now.
+
+        Raises:
+            NotFoundError: If there is no such version or space.
+            PolicyError: If it is approved, deprecated or revoked.
+            ConflictError: If its content is not the expected one, would not change, or exists as
+                another version.
+        """
+        with self._registry.work(actor, "curator") as unit:
+            states = ("in_review", "draft")
+            concept, version = find(unit.session, slug, number, states, expect_digest)
+            if version.state == "in_review":
+                close(unit, version, request_of(unit.session, concept, version), "withdrawn")
+            before = version.content_digest
+            edit_version(
+                unit, self._registry.store, concept, version,
+                definition=definition, thresholds=thresholds, collections=collections,
+            )  # fmt: skip
+            record(unit, "edit", concept, version, before=before)
+            return version_info(unit.session, concept, version)
+
+    def deprecate(
+        self,
+        slug: str,
+        number: int | None = None,
+        *,
+        actor: str,
+        reason: str = "",
+        expect_digest: str | None = None,
+    ) -> VersionInfo:
+        """Mark an approved version as one that new releases no longer take."""
+        with self._registry.work(actor, "curator") as unit:
+            concept, version = find(unit.session, slug, number, ("approved",), expect_digest)
+            move(unit, version, "deprecated")
+            record(unit, "deprecate", concept, version, reason=reason)
+            return version_info(unit.session, concept, version)
+
+    def revoke(
+        self,
+        slug: str,
+        number: int | None = None,
+        *,
+        actor: str,
+        reason: str,
+        expect_digest: str | None = None,
+    ) -> VersionInfo:
+        """Withdraw a version for good: no later release may hold it, and each one says so.
+
+        Raises:
+            NotFoundError, ConflictError: See ``approve``.
+            PolicyError: If it is a draft or revoked already, or there is no reason.
+        """
+        require_reason(reason, "A revocation")
+        with self._registry.work(actor, "admin") as unit:
+            states = ("in_review", "approved", "deprecated")
+            concept, version = find(unit.session, slug, number, states, expect_digest)
+            request = open_request(unit.session, version)
+            if request is not None:
+                finish(unit, request, "withdrawn")
+            move(unit, version, "revoked")
+            record(unit, "revoke", concept, version, reason=reason)
+            return version_info(unit.session, concept, version)
+
+    def requests(self, state: str | None = "open") -> list[RequestInfo]:
+        """Return the requests in a state, None for all, oldest first."""
+        query = (
+            select(ChangeRequest, ConceptVersion, Concept)
+            .join(ConceptVersion, ConceptVersion.id == ChangeRequest.version_id)
+            .join(Concept, Concept.id == ConceptVersion.concept_id)
+            .order_by(ChangeRequest.id)
+        )
+        if state is not None:
+            query = query.where(ChangeRequest.state == state)
+        with self._registry.read() as opened:
+            needed = policy_row(opened).approvals
+            return [_info(opened, *row, needed) for row in opened.execute(query)]
+
+
+def _info(
+    opened: Session, request: ChangeRequest, version: ConceptVersion, concept: Concept, needed: int
+) -> RequestInfo:
+    valid = valid_reviews(opened, request, version) if request.state == "open" else []
+    return RequestInfo(
+        id=request.id,
+        slug=concept.slug,
+        version=version.number,
+        content_digest=request.content_digest,
+        state=request.state,
+        note=request.note,
+        opened_at=request.opened_at,
+        opened_by=request.opened_by,
+        closed_at=request.closed_at,
+        closed_by=request.closed_by,
+        authors=authors_of(version),
+        approvals=tuple(review.reviewer for review in valid),
+        needed=needed,
+        reviews=tuple(reviews_of(opened, request)),
+    )

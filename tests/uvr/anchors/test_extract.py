@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FluxKontextPipeline, FluxPipeline
+from PIL import Image
+
+from concepts.definition import ConceptDefinition
+from concepts.errors import UVRError
+from tests.uvr.conftest import HEAD_DIM, HEADS, call_pipe, make_pipe, make_transformer
+from uvr.anchors.calibrate import fit_scorer
+from uvr.anchors.capture import image_ids, noised_call, pack_latents, recorded_features
+from uvr.anchors.extract import (
+    Sample,
+    collect_from_images,
+    collect_from_prompts,
+    label_patches,
+    patch_coverage,
+)
+from uvr.profiles import ModelProfile
+from uvr.revision import weights_revision
+
+DIM = 2 * HEADS * HEAD_DIM
+
+
+def samples(count: int, *, masked: bool) -> list[Sample]:
+    random = np.random.default_rng(int(masked))
+    mask = np.zeros((32, 32), dtype=bool)
+    mask[:13, :8] = True
+    pictures = random.integers(0, 255, (count, 32, 32, 3), dtype=np.uint8)
+    return [
+        Sample(Image.fromarray(picture), mask if masked else None, "a cup") for picture in pictures
+    ]
+
+
+@pytest.mark.parametrize("task", ["t2i", "edit"])
+def test_anchors_from_pictures_are_the_covered_patches(
+    task: str, request: pytest.FixtureRequest
+) -> None:
+    pipe = request.getfixturevalue(f"{task}_pipe")
+    profile = request.getfixturevalue(f"{task}_profile")
+    seen: list[tuple[int, int]] = []
+    chosen = collect_from_images(
+        pipe,
+        profile,
+        samples(2, masked=True),
+        samples(3, masked=False),
+        noise_draws=2,
+        batch_size=4,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    grid = 32 // (pipe.vae_scale_factor * 2)
+    cells = patch_coverage(samples(1, masked=True)[0].mask, (grid, grid))
+    covered, clear = int((cells >= 0.35).sum()), int((cells == 0).sum())
+    assert covered > 0
+    assert clear < grid * grid - covered  # a boundary patch belongs to neither
+    assert chosen.anchors.shape == (2 * 2 * covered, DIM)
+    assert chosen.counter_anchors.shape == (2 * (2 * clear + 3 * grid * grid), DIM)
+    assert sorted(set(chosen.anchor_images.tolist())) == [0, 1]
+    assert sorted(set(chosen.counter_images.tolist())) == [0, 1, 2, 3, 4]
+    assert seen == [(4, 10), (8, 10), (10, 10)]
+    assert chosen.space.taps == profile.taps
+    assert fit_scorer(chosen).weights.shape == (1, DIM)
+
+
+def test_collection_leaves_the_pipeline_as_found(t2i_pipe: Any, t2i_profile: ModelProfile) -> None:
+    stock = call_pipe(t2i_pipe, "a cup", [1])
+    processors = t2i_pipe.transformer.attn_processors
+    arguments = (t2i_pipe, t2i_profile, samples(1, masked=True), samples(2, masked=False))
+    assert collect_from_images(*arguments).digest == collect_from_images(*arguments).digest
+    assert t2i_pipe.transformer.attn_processors == processors
+    assert torch.equal(stock, call_pipe(t2i_pipe, "a cup", [1]))
+
+
+def test_positive_pictures_need_masks(t2i_pipe: Any, t2i_profile: ModelProfile) -> None:
+    with pytest.raises(UVRError, match="needs a mask"):
+        collect_from_images(t2i_pipe, t2i_profile, samples(1, masked=False), [])
+
+
+def test_anchors_from_prompts_come_from_the_look_step(
+    t2i_pipe: Any, t2i_profile: ModelProfile
+) -> None:
+    definition = ConceptDefinition(
+        slug="ball",
+        name="Ball",
+        category="object",
+        description="A ball.",
+        prompts=("a red ball",),
+        near_misses=("a blue cup",),
+        benign=("a star",),
+        parameters={"seeds_per_prompt": 3},
+    )
+    chosen = collect_from_prompts(t2i_pipe, t2i_profile, definition, seed=2, batch_size=4)
+    assert chosen.anchors.shape[1] == DIM
+    assert set(chosen.anchor_images.tolist()) <= {0, 1, 2}
+    assert {3, 4, 5, 6, 7, 8} <= set(chosen.counter_images.tolist())
+    assert chosen.provenance["method"] == "prompts"
+    assert chosen.space.sigma == t2i_profile.sigma
+
+
+def test_recording_does_not_change_a_generation(t2i_pipe: Any, t2i_profile: ModelProfile) -> None:
+    stock = call_pipe(t2i_pipe, "a cup", [1])
+    with recorded_features(t2i_pipe, t2i_profile) as recorded:
+        recorded_latents = call_pipe(t2i_pipe, "a cup", [1])
+    assert torch.equal(stock, recorded_latents)
+    assert {name: part.shape for name, part in recorded.items()} == {
+        "look": (1, 64, DIM),
+        "late": (1, 64, DIM),
+    }
+
+
+@pytest.mark.parametrize("cls", [FluxPipeline, FluxKontextPipeline])
+def test_noised_call_passes_what_the_pipeline_passes(
+    cls: type, t2i_profile: ModelProfile, edit_profile: ModelProfile
+) -> None:
+    pipe = make_pipe(cls, guidance=True)
+    profile = t2i_profile if cls is FluxPipeline else edit_profile
+    seen: list[dict[str, Any]] = []
+    hook = pipe.transformer.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(kwargs), with_kwargs=True
+    )
+    sample = samples(1, masked=False)[0]
+    more = {**profile.call, "output_type": "latent", "guidance_scale": 3.5}
+    if cls is FluxKontextPipeline:
+        more["image"] = sample.image
+    pipe(prompt=sample.prompt, **more)
+    hook.remove()
+    mine = noised_call(pipe, profile, [sample], 0.5, torch.Generator().manual_seed(0))
+    theirs = seen[0]
+    assert mine["hidden_states"].shape == theirs["hidden_states"].shape
+    if cls is FluxKontextPipeline:
+        torch.testing.assert_close(mine["hidden_states"][:, 64:], theirs["hidden_states"][:, 64:])
+    for name in ("guidance", "pooled_projections", "encoder_hidden_states", "txt_ids", "img_ids"):
+        torch.testing.assert_close(mine[name], theirs[name])
+
+
+def test_packing_is_that_of_the_pipelines() -> None:
+    latents = torch.arange(2 * 4 * 6 * 8.0).reshape(2, 4, 6, 8)
+    assert torch.equal(pack_latents(latents), FluxPipeline._pack_latents(latents, 2, 4, 6, 8))
+    theirs = FluxPipeline._prepare_latent_image_ids(1, 3, 4, torch.device("cpu"), torch.float32)
+    assert torch.equal(image_ids(3, 4), theirs)
+
+
+@pytest.mark.parametrize("leak", [0.0, 4.0])
+def test_patches_are_labelled_from_picture_labels_alone(leak: float) -> None:
+    """Even when every patch of a picture shifts (by ``leak``) because the concept is in it."""
+    random = np.random.default_rng(0)
+    positive = random.normal(size=(20, 16, 8)).astype(np.float32)
+    counter = random.normal(size=(40, 16, 8)).astype(np.float32)
+    positive[:, :, 0] += leak
+    positive[:, 3:6, 2] += 8
+    shows, clear = label_patches(positive, counter)
+    assert shows[:, 3:6].mean() > 0.95
+    assert shows[:, 6:].mean() < 0.05
+    assert not (shows & clear).any()
+    assert clear[:, 6:].mean() > 0.6
+
+
+def test_coverage_counts_pixels_of_each_patch() -> None:
+    mask = np.zeros((8, 8), dtype=np.uint8)
+    mask[:4, :3] = 255
+    assert patch_coverage(mask, (2, 2)).tolist() == [0.75, 0, 0, 0]
+    assert patch_coverage(Image.fromarray(mask), (2, 2)).tolist() == [0.75, 0, 0, 0]
+    assert patch_coverage(None, (2, 2)).tolist() == [0, 0, 0, 0]
+
+
+def test_large_pictures_keep_a_bounded_number_of_counter_anchors(
+    t2i_pipe: Any, t2i_profile: ModelProfile
+) -> None:
+    large = replace(t2i_profile, call={**t2i_profile.call, "height": 96, "width": 96})
+    chosen = collect_from_images(t2i_pipe, large, samples(1, masked=True), samples(1, masked=False))
+    assert np.bincount(chosen.counter_images).tolist() == [256, 256]
+
+
+def test_revision_follows_the_weights_and_not_their_precision() -> None:
+    half = make_transformer().to(torch.bfloat16)
+    revision = weights_revision(half)
+    assert weights_revision(half.float()) == revision
+    assert weights_revision(make_transformer(seed=1)) != revision
+    half.fuse_qkv_projections()
+    assert weights_revision(half) == revision
+    half.register_to_config(_uvr_revision="r1")
+    assert weights_revision(half) == "r1"

@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from concepts.errors import NotFoundError
+from uvr.anchors.pictures import PictureError, read_picture, read_samples
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, colour in (("b", "red"), ("a", "blue")):
+        Image.new("RGB", (8, 6), colour).save(tmp_path / f"{name}.png")
+        Image.new("L", (8, 6), 255).save(tmp_path / f"{name}.mask.png")
+    (tmp_path / "b.txt").write_text("a red wall\n")
+    (tmp_path / "notes.md").write_text("not a picture")
+    return tmp_path
+
+
+def test_samples_come_in_order_with_masks_and_prompts(folder: Path):
+    first, second = read_samples(folder, ["a wall"], masked=True)
+    assert (first.image.getpixel((0, 0)), first.prompt) == ((0, 0, 255), "a wall")
+    assert (second.image.getpixel((0, 0)), second.prompt) == ((255, 0, 0), "a red wall")
+    assert first.mask is not None
+
+
+def test_prompts_are_used_in_turn(folder: Path):
+    Image.new("RGB", (8, 6)).save(folder / "c.jpg")
+    (folder / "b.txt").unlink()
+    samples = read_samples(folder, ["one", "two"])
+    assert [sample.prompt for sample in samples] == ["one", "two", "one"]
+
+
+def test_without_prompts_they_are_empty(folder: Path):
+    assert [sample.prompt for sample in read_samples(folder, [])] == ["", "a red wall"]
+
+
+def test_a_picture_without_its_mask_is_refused(folder: Path):
+    (folder / "a.mask.png").unlink()
+    with pytest.raises(PictureError, match=r"a\.mask\.png"):
+        read_samples(folder, [], masked=True)
+
+
+def test_a_mask_of_another_size_is_refused(folder: Path):
+    Image.new("L", (9, 6)).save(folder / "a.mask.png")
+    with pytest.raises(PictureError, match=r"\(9, 6\)"):
+        read_samples(folder, [])
+
+
+@pytest.mark.parametrize("cut", [0, 5, 45])
+def test_a_damaged_picture_is_refused_by_name(folder: Path, cut: int):
+    data = (folder / "a.png").read_bytes()
+    (folder / "a.png").write_bytes(data[:cut])
+    with pytest.raises(PictureError, match=r"a\.png"):
+        read_picture(folder / "a.png")
+
+
+def test_missing_places_are_named(tmp_path: Path):
+    with pytest.raises(NotFoundError, match="nowhere"):
+        read_samples(tmp_path / "nowhere", [])
+    with pytest.raises(NotFoundError, match=r"no\.png"):
+        read_picture(tmp_path / "no.png")
+    with pytest.raises(PictureError, match="no picture"):
+        read_samples(tmp_path, [])

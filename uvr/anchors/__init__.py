@@ -1,0 +1,1 @@
+"""Anchors: captured, extracted, and fitted into scorers."""

@@ -1,0 +1,82 @@
+"""Read pictures and folders of labelled pictures, with errors that name the file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import ClassVar
+
+from PIL import Image, UnidentifiedImageError
+
+from concepts.errors import NotFoundError, UVRError
+from uvr.anchors.extract import Sample
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+MASK = ".mask"
+
+
+class PictureError(UVRError):
+    """A file is not a picture, or a folder does not hold the pictures that are needed."""
+
+    exit_code: ClassVar[int] = 2
+
+
+def read_picture(path: Path | str, mode: str = "RGB") -> Image.Image:
+    """Read a picture whole.
+
+    Raises:
+        NotFoundError: There is no such file.
+        PictureError: It is not a picture, or cut off.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.convert(mode)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"No picture at '{path}'.") from error
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
+        raise PictureError(f"'{path}' cannot be read as a picture: {error}.") from error
+
+
+def read_samples(
+    folder: Path | str, prompts: Sequence[str], *, masked: bool = False
+) -> list[Sample]:
+    """Read a folder of pictures: ``NAME.png``, perhaps ``NAME.mask.png`` and ``NAME.txt``.
+
+    Args:
+        folder: Pictures of any size and common format, taken in the order of their names.
+        prompts: Used in turn for pictures without a ``NAME.txt`` that holds their prompt.
+        masked: Whether each picture needs a mask: white where it shows the concept.
+
+    Raises:
+        NotFoundError: There is no such folder.
+        PictureError: It holds no picture, or one without the mask it needs.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise NotFoundError(f"No folder of pictures at '{folder}'.")
+    files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
+    pictures = [path for path in files if not path.stem.endswith(MASK)]
+    if not pictures:
+        raise PictureError(f"The folder '{folder}' holds no picture ({', '.join(SUFFIXES)}).")
+    return [
+        _read_sample(path, prompt, masked)
+        for path, prompt in zip(pictures, cycle(prompts or ("",)), strict=False)
+    ]
+
+
+def _read_sample(path: Path, prompt: str, masked: bool) -> Sample:
+    mask_path = path.with_name(f"{path.stem}{MASK}.png")
+    if masked and not mask_path.is_file():
+        raise PictureError(
+            f"'{path}' has no mask: expected '{mask_path.name}' beside it, white where the "
+            "picture shows the concept."
+        )
+    image = read_picture(path)
+    mask = read_picture(mask_path, "L") if mask_path.is_file() else None
+    if mask is not None and mask.size != image.size:
+        raise PictureError(f"'{mask_path}' is {mask.size}, its picture {image.size}.")
+    text = path.with_suffix(".txt")
+    if text.is_file():
+        prompt = text.read_text(encoding="utf-8").strip()
+    return Sample(image, mask, prompt)

@@ -1,0 +1,1 @@
+"""How an engine gets its bundles: locations, polling, and what was accepted so far."""

@@ -1,0 +1,1 @@
+"""The engine: one regulator on one pipeline."""

@@ -1,0 +1,327 @@
+"""Attach a bundle to a pipeline: look once, and regulate what was found.
+
+1. ``Regulator(bundle).attach(pipe)`` picks the bundle's variant for the pipeline's model and task,
+   installs attention processors and transformer hooks, and notices each new generation by wrapping
+   ``set_timesteps`` of the scheduler instance. All of it is undone in ``finally``. Each new
+   generation compares the weights' revision again, and with a source of bundles takes the newest
+   release and keeps it.
+2. Steps before the *look* run untouched and are recorded.
+3. At the look step, features of the plain conditional pass are scored; each picture and concept
+   gets a mask. Nothing found: nothing is changed, and the output is the stock output to the bit.
+4. Something found: the recorded steps run again with the mask (``uvr.method.rewind``), for the
+   pictures concerned, and regulation goes on until the start-up stage ends. Masks are never
+   recomputed from regulated features: those look strange and would match again.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from concepts.bundle.reader import Bundle, BundleVariant, Member
+from concepts.errors import ExpiredError, MismatchError, NotFoundError, UVRError
+from concepts.instant import now
+from uvr.delivery.source import BundleInUse, BundleSource, SourceStatus
+from uvr.engine.attachment import Assignment, Attachment
+from uvr.engine.processor import install_processors, tap_width
+from uvr.method.scores import ScorerStack
+from uvr.profiles import ModelProfile, profile_for
+from uvr.report import RegulationReport
+from uvr.revision import weights_revision
+
+__all__ = ["Attachment", "Regulator", "RegulatorStatus", "fits"]
+
+log = logging.getLogger("uvr.regulator")
+
+
+@dataclass(frozen=True)
+class RegulatorStatus:
+    """What a regulator would use now, and where this host departs from it.
+
+    Attributes:
+        bundle: Name of the bundle, None when there is none to use.
+        sequence: Its release number.
+        digest: Its digest.
+        deny: Concepts that this host enforces whatever the bundle says.
+        allow: Concepts that this host does not regulate whatever the bundle says.
+        source: How the bundle's source stands, None for a fixed bundle.
+    """
+
+    bundle: str | None
+    sequence: int | None
+    digest: str | None
+    deny: tuple[str, ...]
+    allow: tuple[str, ...]
+    source: SourceStatus | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)
+
+
+class Regulator:
+    """A bundle, ready to be attached to pipelines; holds no state of any generation.
+
+    Args:
+        bundle: What to look for: a bundle, or a source that was started. With a source each
+            generation begins with the release in use then and keeps it to its end. A bundle that
+            expires later than this serves on; it is stale then, in the log and in every report.
+        deny: Slugs to enforce here even if the bundle only reports or measures them.
+        allow: Slugs to report but not to regulate here, whatever the bundle says.
+        profile: Use this profile instead of the one found for the pipeline.
+
+    Raises:
+        ExpiredError: The bundle has expired already.
+        NotFoundError: ``deny`` or ``allow`` names a concept that the bundle does not hold.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle | BundleSource,
+        *,
+        deny: Collection[str] = (),
+        allow: Collection[str] = (),
+        profile: ModelProfile | None = None,
+    ) -> None:
+        self.source = None if isinstance(bundle, Bundle) else bundle
+        self._fixed = bundle if isinstance(bundle, Bundle) else None
+        self.deny = frozenset(deny)
+        self.allow = frozenset(allow)
+        self.profile = profile
+        self._stacks: tuple[Bundle | None, dict[str, ScorerStack]] = (None, {})
+        self._warned = False
+        if self._fixed is not None and (stale := _expiry(self._fixed, now())):
+            raise ExpiredError(
+                f"Release {self._fixed.sequence} of '{self._fixed.name}' cannot be used: {stale}. "
+                "Release it again."
+            )
+        if both := sorted(self.deny & self.allow):
+            raise ValueError(f"deny and allow both name {', '.join(both)}")
+        if self.deny or self.allow:
+            self._check_overrides(self.bundle)
+            log.warning("%s", "; ".join(self._overrides()))
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle that a generation would begin with now.
+
+        Raises:
+            UVRError: Its source has none to give.
+        """
+        return self._in_use(now()).bundle
+
+    def status(self) -> RegulatorStatus:
+        """Say what is in use and what this host overrides."""
+        source = self.source.status() if self.source else None
+        found = source or self.bundle
+        return RegulatorStatus(
+            bundle=source.bundle if source else self.bundle.name,
+            sequence=found.sequence,
+            digest=found.digest,
+            deny=tuple(sorted(self.deny)),
+            allow=tuple(sorted(self.allow)),
+            source=source,
+        )
+
+    @contextmanager
+    def attach(self, pipe: Any) -> Iterator[Attachment]:
+        """Regulate every call of a pipeline within the ``with`` block.
+
+        Within the block, a call raises before anything is drawn when the source has no bundle to
+        give, or the release or the weights of that moment do not fit each other.
+
+        Raises:
+            MismatchError: The bundle has no variant for this model, its weights and this task, the
+                taps or their width differ, or the transformer's attention cannot be regulated.
+            UVRError: The bundle names the weights it was made for, and the transformer's cannot be
+                read (sequential offload); or the source has no bundle to give.
+        """
+        profile = self.profile or profile_for(pipe)
+        choice = _Choice(pipe, profile)
+        variant = choice.variant(self.bundle)
+        attachment = Attachment(pipe, profile, variant, lambda: self._assign(choice))
+        with ExitStack() as stack:
+            stack.enter_context(install_processors(pipe.transformer, attachment.state))
+            stack.enter_context(_hooks(pipe.transformer, attachment))
+            stack.enter_context(_generation_starts(pipe.scheduler, attachment))
+            yield attachment
+
+    def mode_of(self, member: Member, at: str) -> str:
+        """Say what to do with a concept here at an instant: "enforce", "log" or "shadow"."""
+        if member.slug in self.deny:
+            return "enforce"
+        if member.mode != "enforce":
+            return member.mode
+        return "enforce" if member.slug not in self.allow and member.enforced_at(at) else "log"
+
+    def _assign(self, choice: _Choice) -> Assignment:
+        at = now()
+        used = self._in_use(at)
+        bundle, variant = used.bundle, choice.variant(used.bundle)
+        report = RegulationReport(
+            bundle.name,
+            bundle.sequence,
+            bundle.digest,
+            choice.profile.name,
+            space=variant.space.digest if variant else "",
+            bundle_state=used.state,
+            notes=[*self._overrides(), *_notes(bundle, variant, at)],
+        )
+        if used.stale:
+            report.notes.append(f"the bundle is {used.state}: {used.stale}")
+        lost = sorted((self.deny | self.allow) - set(bundle.slugs))
+        if lost:
+            report.notes.append(f"this release does not hold {', '.join(lost)}")
+        scorers = self._stack(bundle, variant)
+        return Assignment(variant, scorers, lambda member: self.mode_of(member, at), report)
+
+    def _in_use(self, at: str) -> BundleInUse:
+        if self._fixed is None:
+            return self._source().in_use()
+        stale = _expiry(self._fixed, at)
+        if stale and not self._warned:
+            log.warning("the bundle '%s' is stale: %s", self._fixed.name, stale)
+            self._warned = True
+        return BundleInUse(self._fixed, "stale" if stale else "ok", stale)
+
+    def _stack(self, bundle: Bundle, variant: BundleVariant | None) -> ScorerStack:
+        """The variant's scorers; all pipelines share them for as long as the bundle is in use."""
+        if variant is None:
+            return ScorerStack(())
+        of, stacks = self._stacks
+        if of is not bundle:
+            stacks = {}
+            self._stacks = (bundle, stacks)
+        space = variant.space.digest
+        if space not in stacks:
+            stacks[space] = ScorerStack([member.scorer for member in variant.members])
+        return stacks[space]
+
+    def _overrides(self) -> list[str]:
+        found = (("not regulated", self.allow), ("enforced", self.deny))
+        return [
+            f"{what} on this host: {', '.join(sorted(slugs))}" for what, slugs in found if slugs
+        ]
+
+    def _check_overrides(self, bundle: Bundle) -> None:
+        unknown = sorted((self.deny | self.allow) - set(bundle.slugs))
+        if unknown:
+            raise NotFoundError(
+                f"The bundle {bundle.name!r} has no concept {', '.join(map(repr, unknown))}. "
+                f"It holds: {', '.join(bundle.slugs)}."
+            )
+
+    def _source(self) -> BundleSource:
+        if self.source is None:
+            raise UVRError("The regulator has neither a bundle nor a source.")
+        return self.source
+
+
+def fits(pipe: Any, profile: ModelProfile | None = None) -> Callable[[Bundle], object]:
+    """Return a check for ``BundleSource(accept=...)``: does a bundle fit this pipeline?
+
+    With it a release that was made for another model, task or weights is refused before it takes
+    the place of the one in use. The check raises MismatchError.
+    """
+    return lambda bundle: _Choice(pipe, profile or profile_for(pipe)).variant(bundle)
+
+
+class _Choice:
+    """The variant for one pipeline, picked again whenever the bundle or the weights change."""
+
+    def __init__(self, pipe: Any, profile: ModelProfile) -> None:
+        self.profile = profile
+        self._pipe = pipe
+        self._transformer = pipe.transformer
+        self._picked: tuple[Bundle, str | None, BundleVariant | None] | None = None
+
+    def variant(self, bundle: Bundle) -> BundleVariant | None:
+        """Return the bundle's variant, None when the bundle is empty; see ``attach`` for errors."""
+        if self._pipe.transformer is not self._transformer:
+            raise MismatchError(
+                "The pipeline's transformer was replaced while a regulator was attached, and the "
+                "new one is not regulated. Leave the `with` block first, then attach again."
+            )
+        # At each generation: a LoRA may have been loaded, fused or unloaded since the last one.
+        revision = self._revision(bundle)
+        picked = self._picked
+        if picked is None or picked[0] is not bundle or picked[1] != revision:
+            variant = self._pick(bundle, revision) if bundle.variants else None
+            self._picked = picked = (bundle, revision, variant)
+        return picked[2]
+
+    def _revision(self, bundle: Bundle) -> str | None:
+        """Revision of the weights, None when the bundle fits any: those need not be readable."""
+        wanted = (self.profile.model, self.profile.task)
+        spaces = [variant.space for variant in bundle.variants]
+        named = any(space.revision for space in spaces if (space.model, space.task) == wanted)
+        return weights_revision(self._transformer) if named else None
+
+    def _pick(self, bundle: Bundle, revision: str | None) -> BundleVariant:
+        variant = bundle.variant_for(self.profile.model, self.profile.task, revision)
+        width = tap_width(self._transformer, variant.space.taps)
+        if width != variant.space.dim:
+            raise MismatchError(
+                f"Features at {', '.join(variant.space.taps)} have {width} dimensions, the "
+                f"bundle's anchors {variant.space.dim}: they were collected on another model."
+            )
+        return variant
+
+
+def _expiry(bundle: Bundle, at: str) -> str | None:
+    """Why a bundle is stale at an instant."""
+    expired = bundle.expires is not None and at >= bundle.expires
+    return f"it expired at {bundle.expires}" if expired else None
+
+
+def _notes(bundle: Bundle, variant: BundleVariant | None, at: str) -> list[str]:
+    """What a reader of a report should know of a release on this model."""
+    if variant is None:
+        return ["the bundle holds no concepts: nothing was looked for"]
+    notes = []
+    if lacking := sorted(set(bundle.slugs) - {member.slug for member in variant.members}):
+        notes.append(f"no anchors for this model and task: {', '.join(lacking)}")
+    notes += [
+        f"disabled until {member.disabled_until}, only reported: {member.slug}"
+        for member in variant.members
+        if member.mode == "enforce" and not member.enforced_at(at)
+    ]
+    return notes
+
+
+@contextmanager
+def _hooks(transformer: Any, attachment: Attachment) -> Iterator[None]:
+    before = transformer.register_forward_pre_hook(attachment.before_forward, with_kwargs=True)
+    after = transformer.register_forward_hook(attachment.after_forward, with_kwargs=True)
+    try:
+        yield
+    finally:
+        before.remove()
+        after.remove()
+
+
+@contextmanager
+def _generation_starts(scheduler: Any, attachment: Attachment) -> Iterator[None]:
+    original = scheduler.set_timesteps
+    shadowed = scheduler.__dict__.get("set_timesteps")
+
+    # Pipelines inspect the signature of set_timesteps, which ``wraps`` keeps.
+    @functools.wraps(original)
+    def set_timesteps(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        attachment.start_generation()
+        return result
+
+    scheduler.set_timesteps = set_timesteps
+    try:
+        yield
+    finally:
+        # Whoever wrapped it after us, on a shared scheduler, has yet to leave.
+        if scheduler.__dict__.get("set_timesteps") is set_timesteps:
+            del scheduler.set_timesteps
+            if shadowed is not None:
+                scheduler.set_timesteps = shadowed

@@ -1,0 +1,1 @@
+"""The method of the paper as pure functions of tensors."""

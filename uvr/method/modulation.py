@@ -1,0 +1,129 @@
+"""From masks to changed attention: scaled values and restricted outputs. Pure functions.
+
+Multiplying attention columns after the softmax by ``c`` equals scaling the value rows of those keys
+by ``c``: ``sum_k p_k c_k v_k``. So modulation is a fused attention call with scaled values, one for
+each group of queries that sees the same scales, and no attention matrix is ever built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from uvr.method.masks import dilate, resize_mask
+from uvr.method.tokens import TokenLayout
+from uvr.profiles import ModulatePreset
+
+Attend = Callable[[Tensor, Tensor, Tensor, slice], Tensor]
+
+
+@dataclass(frozen=True)
+class QueryGroup:
+    """A run of queries and the scales they put on every key's value row.
+
+    Attributes:
+        queries: Positions in the joint sequence.
+        scales: (batch, keys), float32; None leaves the values as they are.
+    """
+
+    queries: slice
+    scales: Tensor | None
+
+
+def query_groups(layout: TokenLayout, mask: Tensor, preset: ModulatePreset) -> list[QueryGroup]:
+    """Say what text, output and reference queries see once a mask is known.
+
+    Text and output queries attend less to the reference patches under the mask (its core, and a
+    ring around it); output queries attend a little more to text and output; reference queries see
+    everything unchanged (paper, I2I).
+
+    Args:
+        layout: Spans of the joint sequence.
+        mask: Output patches to regulate, (batch, output patches), bool.
+        preset: Factors for core, ring and boost.
+
+    Returns:
+        Groups that cover the whole sequence in order.
+    """
+    text_scales = torch.ones(mask.shape[0], layout.total, device=mask.device)
+    for span, grid in zip(layout.references, layout.reference_grids, strict=True):
+        core = resize_mask(mask, layout.grid, grid)
+        ring = dilate(core, grid, preset.ring_width) & ~core
+        text_scales[:, span] = 1 + (preset.ring - 1) * ring + (preset.core - 1) * core
+    output_scales = text_scales.clone()
+    output_scales[:, : layout.output.stop] = preset.boost
+    groups = [
+        QueryGroup(slice(0, layout.text), text_scales),
+        QueryGroup(layout.output, output_scales),
+    ]
+    if layout.references:
+        groups.append(QueryGroup(slice(layout.output.stop, layout.total), None))
+    return groups
+
+
+def attention_with_scaled_values(
+    query: Tensor, key: Tensor, value: Tensor, groups: Sequence[QueryGroup], attend: Attend
+) -> Tensor:
+    """Attend once for each group of queries, with that group's value scales.
+
+    Args:
+        query: (batch, tokens, heads, head_dim).
+        key: Like query.
+        value: Like query.
+        groups: Disjoint runs of queries that cover the sequence in order.
+        attend: Plain attention ``(query, key, value, queries) -> output``; ``queries`` is the span,
+            for attention masks with a row for each query.
+
+    Returns:
+        (batch, tokens, heads, head_dim).
+    """
+    outputs = []
+    for group in groups:
+        seen = value
+        if group.scales is not None:
+            seen = value * group.scales[:, :, None, None].to(value.dtype)
+        outputs.append(attend(query[:, group.queries], key, seen, group.queries))
+    return torch.cat(outputs, dim=1)
+
+
+def restrict_output(out: Tensor, mask: Tensor, noise: Tensor, strength: float) -> Tensor:
+    """Replace the attention output of masked patches by noise: ``(1 - s) out + s std noise``.
+
+    The noise is scaled to the activations, the standard deviation of each sample's own output, so
+    that one strength serves every layer (the reference adds unit noise).
+
+    Args:
+        out: Attention output at the output positions, (batch, patches, dim).
+        mask: Patches to restrict, (batch, patches), bool.
+        noise: Unit noise, broadcastable to ``out``.
+        strength: In [0, 1].
+    """
+    spread = out.float().std(dim=(1, 2), keepdim=True)
+    restricted = (1 - strength) * out.float() + strength * spread * noise.to(out.device)
+    return torch.where(mask[:, :, None], restricted.to(out.dtype), out)
+
+
+def seeded_noise(first_latents: Tensor, dim: int) -> Tensor:
+    """Unit noise for each sample, seeded by the latents its generation starts from.
+
+    Those latents were drawn from the caller's generator, so the noise follows from it without
+    advancing it, and does not depend on the batch, the device or what else is generated.
+
+    Args:
+        first_latents: (batch, patches, channels).
+        dim: Width of the attention output.
+
+    Returns:
+        float32 on the CPU, (batch, patches, dim).
+    """
+    samples = first_latents.detach().to("cpu", torch.float32).contiguous()
+    noise = []
+    for sample in samples:
+        seed = int.from_bytes(hashlib.sha256(sample.numpy().tobytes()).digest()[:7], "big")
+        generator = torch.Generator().manual_seed(seed)
+        noise.append(torch.randn(samples.shape[1], dim, generator=generator))
+    return torch.stack(noise)
