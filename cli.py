@@ -34,7 +34,7 @@ from concepts.instant import now, parse_instant
 if TYPE_CHECKING:
     from PIL import Image
 
-    from concepts.bundle.reader import Bundle
+    from concepts.bundle import Bundle
     from concepts.definition import ConceptDefinition
     from concepts.signing.keys import KeyList, PrivateKey
     from registry.answers import ReleaseInfo, VersionInfo
@@ -1380,7 +1380,7 @@ def demo(out: Path, seed: int) -> None:
     """
     import tempfile
 
-    from concepts.bundle.reader import write_bundle
+    from concepts.bundle import write_bundle
     from uvr.evaluation.demo import run_demo
 
     with tempfile.TemporaryDirectory(prefix="uvr-demo-") as home:
@@ -1982,7 +1982,7 @@ def _outcome(findings: Sequence[ConceptFinding]) -> list[str]:
 
 def _read_bundle(file: Path, keys: KeyList | None, at: str | None = None) -> Bundle:
     """Read and check a bundle; what is wrong with it names the file."""
-    from concepts.bundle.reader import read_bundle
+    from concepts.bundle import read_bundle
 
     if file.is_dir():
         raise click.UsageError(f"'{file}' is a folder, a bundle file is expected.")
@@ -2357,7 +2357,7 @@ def _write_release(app: App, registry: Registry, info: ReleaseInfo, out: Path | 
 
 
 def _write_bundle(released: Bundle, out: Path) -> str:
-    from concepts.bundle.reader import write_bundle
+    from concepts.bundle import write_bundle
 
     data = write_bundle(released)
     write_file(out, data)

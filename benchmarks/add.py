@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from concepts.anchors import AnchorSet, AnchorSpace, Scorer
+from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.definition import ConceptDefinition
+from concepts.scorer import Scorer
 from registry.registry import Registry
 
 DIM = 3072

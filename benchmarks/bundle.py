@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from concepts.anchors import AnchorSpace, Scorer
-from concepts.bundle.reader import (
+from concepts.anchors import AnchorSpace
+from concepts.bundle import (
     Bundle,
     BundleVariant,
     Member,
@@ -29,6 +29,7 @@ from concepts.bundle.reader import (
     read_bundle,
     write_bundle,
 )
+from concepts.scorer import Scorer
 from concepts.signing.keys import KeyList, PrivateKey
 from uvr.delivery.source import BundleSource
 

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from concepts.anchors import AnchorSet, AnchorSpace, Scorer
+from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.definition import ConceptDefinition, load_shipped
+from concepts.scorer import Scorer
 from registry.registry import Registry
 
 COMMANDS = {  # and the target in CPU seconds

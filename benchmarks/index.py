@@ -23,8 +23,9 @@ import faiss  # noqa: TID253 (this is what is measured)
 import numpy as np
 from sqlalchemy import select  # noqa: TID253 (as the registry does)
 
-from concepts.anchors import AnchorSet, AnchorSpace, Scorer
+from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.definition import ConceptDefinition
+from concepts.scorer import Scorer
 from registry.index.build import SPARE
 from registry.index.cache import OpenIndex
 from registry.index.kinds import kind_for, search_parameters

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch  # noqa: TID253 (the pipelines import it anyway)
 
-from concepts.bundle.reader import (
+from concepts.bundle import (
     Bundle,
     BundleVariant,
     Member,

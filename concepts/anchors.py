@@ -1,4 +1,4 @@
-"""Anchors and what they were captured from: ``AnchorSpace``, ``AnchorSet``, ``Scorer``.
+"""Anchors and what they were captured from: ``AnchorSpace``, ``AnchorSet``.
 
 Features of different spaces never mix: each set carries its space, and spaces compare by digest.
 """
@@ -13,20 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from concepts.digest import (
-    all_finite,
-    json_digest,
-    plain_json,
-    read_metadata,
-    read_tensors,
-    sha256,
-    tensors_digest,
-    write_tensors,
-)
+from concepts.canonical import plain_json
+from concepts.digest import json_digest
 from concepts.errors import VerificationError
+from concepts.plain import finite_number, require_keys
+from concepts.tensors import read_metadata, read_tensors, tensors_digest, write_tensors
 
 TASKS = ("t2i", "edit")
-RULES = ("mean", "whitened")
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
@@ -54,7 +47,7 @@ class AnchorSpace:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "taps", tuple(self.taps))
-        object.__setattr__(self, "sigma", _number("sigma", self.sigma))
+        object.__setattr__(self, "sigma", finite_number("sigma", self.sigma))
         if not isinstance(self.model, str) or not self.model:
             raise ValueError("model must be a name")
         if not isinstance(self.revision, str):
@@ -83,7 +76,7 @@ class AnchorSpace:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> AnchorSpace:
         """Read the JSON form; ValueError if a key is missing, unknown or of another type."""
-        _exact_keys(data, ("model", "revision", "task", "taps", "dim", "sigma"))
+        require_keys(data, ("model", "revision", "task", "taps", "dim", "sigma"))
         if not isinstance(data["taps"], list | tuple):
             raise ValueError("taps must be a list")
         return cls(**{**data, "taps": tuple(data["taps"])})
@@ -153,7 +146,7 @@ class AnchorSet:
         cls, space: AnchorSpace, tensors: Mapping[str, NDArray[Any]], provenance: Mapping[str, Any]
     ) -> AnchorSet:
         """Rebuild a set from the arrays of ``to_tensors``."""
-        _exact_keys(tensors, ("anchors", "anchor_images", "counter_anchors", "counter_images"))
+        require_keys(tensors, ("anchors", "anchor_images", "counter_anchors", "counter_images"))
         return cls(space=space, provenance=provenance, **tensors)
 
     def to_bytes(self, dtype: str = "float32") -> bytes:
@@ -166,137 +159,12 @@ class AnchorSet:
         """Decode ``to_bytes``; VerificationError for anything else."""
         tensors, about = read_tensors(data), read_metadata(data)
         try:
-            _exact_keys(about, ("space", "provenance"))
+            require_keys(about, ("space", "provenance"))
             return cls.from_tensors(
                 AnchorSpace.from_dict(about["space"]), tensors, dict(about["provenance"])
             )
         except (ValueError, TypeError) as error:
             raise VerificationError(f"The anchor file is not valid: {error}.") from error
-
-
-@dataclass(frozen=True, eq=False)
-class Scorer:
-    """What scores a patch for one concept: ``score = max_k(f . weights_k + offset_k)``.
-
-    Attributes:
-        rule: "mean" (the reference's) or "whitened".
-        weights: One row for each prototype, (k, dim), float32 or float16; read-only. The dtype
-            is part of the digest, and whoever scores converts.
-        offset: (k,), float32, read-only.
-        seed_threshold: A patch with score >= this starts a region.
-        grow_threshold: A patch with score >= this joins a region next to it.
-        metadata: How it was fitted and what was measured; JSON.
-    """
-
-    rule: str
-    weights: NDArray[Any] = field(repr=False)
-    offset: Floats = field(repr=False)
-    seed_threshold: float
-    grow_threshold: float
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.rule not in RULES:
-            raise ValueError(f"rule is {self.rule!r}, allowed: {', '.join(RULES)}")
-        dtype = np.float16 if getattr(self.weights, "dtype", None) == np.float16 else np.float32
-        object.__setattr__(self, "weights", _frozen("weights", self.weights, 2, dtype))
-        object.__setattr__(self, "offset", _frozen("offset", self.offset, 1, np.float32))
-        if self.weights.shape[0] == 0 or self.offset.shape[0] != self.weights.shape[0]:
-            raise ValueError("a scorer needs one or more weight rows and one offset for each")
-        for name in ("seed_threshold", "grow_threshold"):
-            object.__setattr__(self, name, _number(name, getattr(self, name)))
-        if self.grow_threshold > self.seed_threshold:
-            raise ValueError("grow_threshold must not be above seed_threshold")
-        object.__setattr__(self, "metadata", plain_json(self.metadata))
-
-    @property
-    def dim(self) -> int:
-        """Number of features that it scores."""
-        return int(self.weights.shape[1])
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over the tensors' digest and the scalars."""
-        return json_digest({**self.to_dict(), "payload": tensors_digest(self.to_tensors())})
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form of everything but the tensors."""
-        return {
-            "rule": self.rule,
-            "seed_threshold": self.seed_threshold,
-            "grow_threshold": self.grow_threshold,
-            "metadata": self.metadata,
-        }
-
-    def to_tensors(self) -> dict[str, NDArray[Any]]:
-        """Return weights and offset by name."""
-        return {"weights": self.weights, "offset": self.offset}
-
-    @cached_property
-    def payload(self) -> bytes | memoryview:
-        """The tensors as one safetensors file."""
-        return write_tensors(self.to_tensors())
-
-    @cached_property
-    def payload_digest(self) -> str:
-        """SHA-256 of the payload, which names its file."""
-        return sha256(self.payload)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A payload may be a view of a whole bundle file, which can be neither copied nor pickled.
-        return {name: item for name, item in self.__dict__.items() if name != "payload"}
-
-    @classmethod
-    def from_payload(
-        cls, scalars: Mapping[str, Any], payload: bytes | memoryview, digest: str
-    ) -> Scorer:
-        """Rebuild a scorer from ``to_dict`` and a payload, without a copy of it where possible.
-
-        Args:
-            scalars: See ``to_dict``.
-            payload: See ``payload``; it must stay unchanged.
-            digest: SHA-256 of the payload, which the caller has checked.
-
-        Raises:
-            ValueError, VerificationError: For anything else.
-        """
-        tensors = read_tensors(payload, finite=False)  # The scorer refuses NaN and infinity.
-        made = cls.from_tensors(scalars, tensors)
-        for name, array in made.to_tensors().items():
-            if array.dtype != tensors[name].dtype:
-                raise ValueError(f"{name} must not be {tensors[name].dtype}")
-        made.__dict__.update(payload=payload, payload_digest=digest)
-        return made
-
-    @classmethod
-    def from_tensors(cls, scalars: Mapping[str, Any], tensors: Mapping[str, Any]) -> Scorer:
-        """Rebuild a scorer from ``to_dict`` and ``to_tensors``; ValueError for anything else."""
-        _exact_keys(scalars, ("rule", "seed_threshold", "grow_threshold", "metadata"))
-        _exact_keys(tensors, ("weights", "offset"))
-        if not isinstance(scalars["metadata"], Mapping):
-            raise ValueError("metadata must be a mapping")
-        return cls(**scalars, **tensors)
-
-
-def _exact_keys(data: object, keys: tuple[str, ...]) -> None:
-    if not isinstance(data, Mapping):
-        raise ValueError(f"a mapping with {', '.join(keys)} is expected")
-    if set(data) != set(keys):
-        raise ValueError(
-            f"found the keys {sorted(map(str, data))}, expected exactly {sorted(keys)}"
-        )
-
-
-def _number(name: str, value: object) -> float:
-    if not isinstance(value, int | float | np.number) or isinstance(value, bool):
-        raise ValueError(f"{name} must be a number, not {value!r}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = float("inf")
-    if not np.isfinite(number):
-        raise ValueError(f"{name} must be finite, not {value!r}")
-    return number
 
 
 def _floats(name: str, value: Any, ndim: int) -> Floats:
@@ -306,21 +174,6 @@ def _floats(name: str, value: Any, ndim: int) -> Floats:
         raise ValueError(f"{name} must have {ndim} axes, not {array.ndim}")
     if not np.isfinite(array).all():
         raise ValueError(f"{name} hold NaN or infinity")
-    return array
-
-
-def _frozen(name: str, value: Any, ndim: int, dtype: type[np.floating[Any]]) -> NDArray[Any]:
-    """Return a checked array that cannot be written; it is a copy unless nobody could before."""
-    array = value
-    if not isinstance(value, np.ndarray) or value.flags.writeable or value.dtype != dtype:
-        with np.errstate(over="ignore"):  # An overflow becomes infinity and is refused below.
-            array = np.array(value, dtype=dtype)
-    array = np.ascontiguousarray(array) if array.ndim else array
-    if array.ndim != ndim:
-        raise ValueError(f"{name} must have {ndim} axes, not {array.ndim}")
-    if not all_finite(array):
-        raise ValueError(f"{name} hold NaN or infinity")
-    array.setflags(write=False)
     return array
 
 

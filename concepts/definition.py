@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from concepts.digest import json_digest, plain_json
+from concepts.canonical import plain_json
+from concepts.digest import json_digest
 from concepts.errors import DefinitionError, NotFoundError, did_you_mean
 from concepts.fields import LISTS, FieldError, Place, check, describe
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from concepts.anchors import AnchorSet, AnchorSpace, Scorer
+from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.definition import ConceptDefinition
 from concepts.errors import NotFoundError
+from concepts.scorer import Scorer
 from registry.answers import (
     ConceptDetail,
     ConceptInfo,
@@ -47,7 +48,7 @@ from registry.versions.exemplars import SourceRef, Sources
 from registry.versions.review import Reviews
 
 if TYPE_CHECKING:
-    from concepts.bundle.reader import Bundle
+    from concepts.bundle import Bundle
     from concepts.signing.ed25519 import PrivateKey
     from registry.index.cache import IndexCache
     from registry.index.search import States

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import create_engine
 
 import cli
-from concepts.anchors import AnchorSet, AnchorSpace, Scorer
+from concepts.anchors import AnchorSet, AnchorSpace
+from concepts.scorer import Scorer
 from registry.registry import Registry
 from registry.store.db import connect, database_url
 

@@ -18,9 +18,10 @@ from diffusers import FluxKontextPipeline, FluxPipeline
 from PIL import Image
 
 import cli
-from concepts.anchors import AnchorSet, Scorer
-from concepts.bundle.reader import read_bundle
+from concepts.anchors import AnchorSet
+from concepts.bundle import read_bundle
 from concepts.definition import load_definition, load_shipped
+from concepts.scorer import Scorer
 from registry import team
 from registry.index import kinds
 from registry.registry import Registry

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from diffusers import FluxKontextPipeline, FluxPipeline
 
-from concepts.bundle.reader import Bundle, read_bundle, write_bundle
+from concepts.bundle import Bundle, read_bundle, write_bundle
 from concepts.definition import load_shipped
 from registry.registry import Registry
 from uvr.anchors.collection import Source, collect

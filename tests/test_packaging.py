@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
+from setuptools import find_packages
 
 from cli import cli
 from concepts.definition import load_shipped, shipped_definitions
@@ -126,14 +127,13 @@ def test_testbed_prompts_name_things_and_backgrounds_of_the_world():
 
 
 def test_every_package_of_the_tree_is_packaged():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    tops = ("concepts", "migrations", "registry", "uvr")
-    found = {
-        str(path.parent.relative_to(ROOT)).replace("/", ".")
-        for top in tops
-        for path in (ROOT / top).rglob("__init__.py")
+    found = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    listed = set(find_packages(str(ROOT), include=found["find"]["include"]))
+    roots = ("commands", "concepts", "migrations", "registry", "uvr")
+    folders = {
+        path.parent.relative_to(ROOT) for root in roots for path in (ROOT / root).rglob("*.py")
     }
-    assert found == set(project["tool"]["setuptools"]["packages"])
+    assert listed == {".".join(folder.parts) for folder in folders}
 
 
 @pytest.mark.parametrize("package", ["concepts", "registry", "uvr"])

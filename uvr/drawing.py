@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from concepts.bundle.reader import Bundle
+from concepts.bundle import Bundle
 from uvr.anchors.capture import Progress
 from uvr.delivery.source import BundleSource
 from uvr.engine.regulator import Regulator

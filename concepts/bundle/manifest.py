@@ -12,11 +12,13 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from concepts.anchors import AnchorSpace, Scorer
+from concepts.anchors import AnchorSpace
 from concepts.bundle.member import BundleVariant, Member, check_count, check_digest, check_name
-from concepts.digest import canonical_json, sha256
+from concepts.canonical import canonical_json
+from concepts.digest import sha256
 from concepts.errors import MismatchError
 from concepts.instant import is_instant
+from concepts.scorer import Scorer
 from concepts.signing.envelope import BUNDLE_TYPE, Envelope, Signature, sign
 
 if TYPE_CHECKING:  # It brings cryptography, which only signatures need.

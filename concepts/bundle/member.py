@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from concepts.anchors import AnchorSpace, Scorer
+from concepts.anchors import AnchorSpace
 from concepts.digest import is_digest, json_digest
 from concepts.fields import CATEGORIES, MAX_SLUG, SLUG
 from concepts.instant import is_instant
+from concepts.scorer import Scorer
 
 # What happens where a concept is found: it is regulated, only reported, or only measured.
 MODES = ("enforce", "log", "shadow")

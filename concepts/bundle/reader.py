@@ -26,16 +26,13 @@ from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from concepts.archive import Entry, pack, unpack
-from concepts.bundle.manifest import FORMAT, Bundle, read_header, read_variant
+from concepts.bundle.manifest import Bundle, read_header, read_variant
 from concepts.bundle.member import (
-    MODES,
-    BundleVariant,
-    LockedMember,
-    Member,
     lock_digest,
     locked_members,
 )
-from concepts.digest import sha256, strict_json
+from concepts.canonical import strict_json
+from concepts.digest import sha256
 from concepts.errors import (
     ExpiredError,
     NotFoundError,
@@ -47,11 +44,6 @@ from concepts.signing.envelope import BUNDLE_TYPE, KEYS_TYPE, Envelope, read_env
 
 if TYPE_CHECKING:  # It brings cryptography, which only signatures need.
     from concepts.signing.keys import KeyList
-
-__all__ = [
-    "FORMAT", "MAX_BYTES", "MODES", "Bundle", "BundleVariant", "LockedMember", "Member",
-    "followed_keys", "lock_digest", "locked_members", "read_bundle", "write_bundle",
-]  # fmt: skip
 
 ENVELOPE = "manifest.dsse.json"
 MAX_BYTES = 1 << 30

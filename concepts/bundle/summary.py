@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from concepts.bundle.manifest import key_list_version
-from concepts.bundle.reader import Bundle, Member
+from concepts.bundle.manifest import Bundle, key_list_version
+from concepts.bundle.member import Member
 
 
 def bundle_summary(bundle: Bundle) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import binascii
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from concepts.digest import canonical_json, is_digest, strict_json
+from concepts.canonical import canonical_json, strict_json
+from concepts.digest import is_digest
 from concepts.errors import SignatureError, VerificationError
 
 if TYPE_CHECKING:  # keys.py builds on this module.

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from concepts.digest import canonical_json, is_digest, sha256, strict_json
+from concepts.canonical import canonical_json, strict_json
+from concepts.digest import is_digest, sha256
 from concepts.errors import SignatureError, VerificationError
 from concepts.signing.ed25519 import PrivateKey, PublicKey
 from concepts.signing.envelope import KEYS_TYPE, Envelope, require, sign

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from alembic import op
 
-from concepts.digest import canonical_json, json_digest
+from concepts.canonical import canonical_json
+from concepts.digest import json_digest
 from migrations.versions import r0001_first
 from registry.store import guards
 

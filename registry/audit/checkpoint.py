@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from concepts.digest import canonical_json, is_digest, strict_json
+from concepts.canonical import canonical_json, strict_json
+from concepts.digest import is_digest
 from concepts.errors import SignatureError, VerificationError
 from concepts.instant import is_instant
 from concepts.signing.envelope import CHECKPOINT_TYPE, Envelope, pae, read_envelope

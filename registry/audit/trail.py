@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from concepts.digest import canonical_json
+from concepts.canonical import canonical_json
 from concepts.errors import NotFoundError, PolicyError, VerificationError
 from concepts.signing.envelope import CHECKPOINT_TYPE, sign
 from registry.audit.chain import BATCH, COLUMNS, Head, check_chain, event_digest

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from concepts.digest import canonical_json, json_digest
+from concepts.canonical import canonical_json
+from concepts.digest import json_digest
 from concepts.instant import now
 from registry.store.models import AuditEventRow
 

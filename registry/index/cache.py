@@ -23,7 +23,8 @@ from typing import Any
 import faiss
 from numpy.typing import NDArray
 
-from concepts.digest import canonical_json, json_digest, strict_json
+from concepts.canonical import canonical_json, strict_json
+from concepts.digest import json_digest
 from concepts.errors import VerificationError
 from registry.answers import SearchHit
 from registry.index.build import Finder, IndexBuild, build

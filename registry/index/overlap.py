@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from concepts.anchors import AnchorSet, Scorer
+from concepts.anchors import AnchorSet
+from concepts.scorer import Scorer
 from registry.answers import Overlap
 from registry.index.search import latest_sets
 from registry.store.blobs import BlobStore

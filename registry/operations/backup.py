@@ -21,7 +21,8 @@ from typing import IO, Any
 from sqlalchemy import Connection, Table, func, inspect, select, text
 from sqlalchemy.orm import Session
 
-from concepts.digest import canonical_json, is_digest, strict_json
+from concepts.canonical import canonical_json, strict_json
+from concepts.digest import is_digest
 from concepts.errors import ConflictError, NotFoundError, SchemaError, UVRError, VerificationError
 from concepts.files import check_writable, replacing
 from registry.audit.chain import Head, check_chain

@@ -16,7 +16,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from concepts.digest import is_digest, strict_json
+from concepts.canonical import strict_json
+from concepts.digest import is_digest
 from concepts.errors import UVRError, VerificationError
 from registry.operations import checks
 from registry.operations.gc import named_blobs

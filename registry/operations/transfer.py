@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from concepts.anchors import AnchorSet, Scorer
+from concepts.anchors import AnchorSet
 from concepts.archive import pack, unpack
+from concepts.canonical import canonical_json, strict_json
 from concepts.definition import ConceptDefinition
-from concepts.digest import canonical_json, read_tensors, sha256, strict_json
+from concepts.digest import sha256
 from concepts.errors import ConflictError, NotFoundError, UVRError, VerificationError
 from concepts.files import write_file
+from concepts.scorer import Scorer
+from concepts.tensors import read_tensors
 from registry.change.work import Work
 from registry.store.models import Concept, ConceptVersion
 from registry.team import policy_row

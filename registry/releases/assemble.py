@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from concepts.anchors import AnchorSpace
-from concepts.bundle.reader import Bundle, BundleVariant, Member, lock_digest
+from concepts.bundle import Bundle, BundleVariant, Member, lock_digest
 from concepts.errors import PolicyError, VerificationError
 from registry.releases.lineup import Chosen
 from registry.releases.signatures import key_chain, signatures_of

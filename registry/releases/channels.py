@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from concepts.bundle import Bundle
 from concepts.bundle.member import check_name
-from concepts.bundle.reader import Bundle
 from concepts.errors import (
     ConflictError,
     InputError,

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from concepts.bundle.member import check_name, lock_digest
-from concepts.digest import canonical_json
+from concepts.canonical import canonical_json
 from concepts.errors import (
     ConflictError,
     InputError,

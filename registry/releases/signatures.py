@@ -22,7 +22,7 @@ from registry.change.work import Work
 from registry.store.models import KeyListRow, Release, SignatureRow, SigningKey
 
 if TYPE_CHECKING:  # Both bring cryptography, which only signatures need.
-    from concepts.bundle.reader import Bundle
+    from concepts.bundle import Bundle
     from concepts.signing.keys import KeyList, PrivateKey
 
 

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from concepts.digest import DTYPES, MAX_HEADER_BYTES, strict_json
+from concepts.canonical import strict_json
 from concepts.errors import VerificationError
+from concepts.tensors import DTYPES, MAX_HEADER_BYTES
 
 
 class Rows(Protocol):

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from concepts.anchors import AnchorSet, AnchorSpace, Scorer
+from concepts.anchors import AnchorSet, AnchorSpace
+from concepts.canonical import canonical_json
 from concepts.definition import ConceptDefinition
-from concepts.digest import canonical_json, json_digest, write_tensors
+from concepts.digest import json_digest
 from concepts.errors import ConflictError
+from concepts.scorer import Scorer
+from concepts.tensors import write_tensors
 from registry.change.work import Work
 from registry.store.models import (
     AnchorSetRow,

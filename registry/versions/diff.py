@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from concepts.digest import canonical_json
+from concepts.canonical import canonical_json
 from concepts.fields import LISTS
 from registry.answers import VersionSpace
 from registry.vectors.exact import Stack, unit_vectors

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from concepts.anchors import Scorer
 from concepts.definition import ConceptDefinition
 from concepts.errors import ConflictError, InputError, NotFoundError
+from concepts.scorer import Scorer
 from registry.change.work import Work
 from registry.store.blobs import BlobStore
 from registry.store.models import Concept, ConceptVersion

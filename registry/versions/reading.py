@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from concepts.anchors import AnchorSet, AnchorSpace, Scorer
+from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.definition import ConceptDefinition
-from concepts.digest import is_digest, read_tensors
+from concepts.digest import is_digest
 from concepts.errors import (
     ConflictError,
     InputError,
@@ -19,6 +19,8 @@ from concepts.errors import (
     VerificationError,
     did_you_mean,
 )
+from concepts.scorer import Scorer
+from concepts.tensors import read_tensors
 from registry.answers import ConceptDetail, ConceptInfo, VersionInfo, VersionSpace
 from registry.store.blobs import BlobStore
 from registry.store.models import (

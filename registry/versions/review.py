@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from concepts.anchors import AnchorSet, Scorer
+from concepts.anchors import AnchorSet
 from concepts.definition import ConceptDefinition
 from concepts.errors import PolicyError
+from concepts.scorer import Scorer
 from registry.answers import RequestInfo, VersionInfo
 from registry.change.work import Work
 from registry.store.models import ChangeRequest, Concept, ConceptVersion

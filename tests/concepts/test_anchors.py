@@ -4,9 +4,10 @@ import hashlib
 import numpy as np
 import pytest
 
-from concepts.anchors import AnchorSet, AnchorSpace, Scorer
-from concepts.digest import write_tensors
+from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.errors import VerificationError
+from concepts.scorer import Scorer
+from concepts.tensors import write_tensors
 
 SPACE = AnchorSpace("testbed", "r1", "edit", ("blocks.0", "blocks.1"), 3, 0.95)
 

@@ -10,17 +10,10 @@ from hypothesis.extra import numpy as hnp
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
-from concepts.digest import (
-    all_finite,
-    canonical_json,
-    read_metadata,
-    read_tensors,
-    sha256,
-    strict_json,
-    tensors_digest,
-    write_tensors,
-)
+from concepts.canonical import canonical_json, strict_json
+from concepts.digest import sha256
 from concepts.errors import VerificationError
+from concepts.tensors import all_finite, read_metadata, read_tensors, tensors_digest, write_tensors
 
 TENSORS = {
     "b": np.arange(6, dtype=np.float32).reshape(2, 3),

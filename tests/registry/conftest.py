@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from sqlalchemy import create_engine
 
-from concepts.anchors import AnchorSet, AnchorSpace, Scorer
+from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.definition import ConceptDefinition
+from concepts.scorer import Scorer
 from concepts.signing.ed25519 import PrivateKey
 from registry.registry import Registry
 

@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from concepts.bundle.reader import read_bundle, write_bundle
-from concepts.digest import canonical_json, json_digest, sha256, tensors_digest
+from concepts.bundle import read_bundle, write_bundle
+from concepts.canonical import canonical_json
+from concepts.digest import json_digest, sha256
 from concepts.errors import (
     ConflictError,
     MismatchError,
@@ -22,6 +23,7 @@ from concepts.errors import (
     VerificationError,
 )
 from concepts.signing.ed25519 import PrivateKey
+from concepts.tensors import tensors_digest
 from registry.operations import gc
 from registry.registry import Registry
 from registry.store.db import session

@@ -1,7 +1,7 @@
 import pytest
 from sqlalchemy import text
 
-from concepts.bundle.reader import read_bundle, write_bundle
+from concepts.bundle import read_bundle, write_bundle
 from concepts.errors import (
     ConflictError,
     InputError,

@@ -26,9 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from concepts.anchors import AnchorSet, AnchorSpace, Scorer
+from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.definition import ConceptDefinition
 from concepts.errors import BusyError, UVRError
+from concepts.scorer import Scorer
 from concepts.signing.ed25519 import PrivateKey
 from registry.index.listing import build_indexes
 from registry.operations.backup import backup, restore

@@ -24,8 +24,9 @@ from transformers import (
     T5EncoderModel,
 )
 
-from concepts.anchors import AnchorSpace, Scorer
-from concepts.bundle.reader import Bundle, BundleVariant, Member
+from concepts.anchors import AnchorSpace
+from concepts.bundle import Bundle, BundleVariant, Member
+from concepts.scorer import Scorer
 from uvr.profiles import ModelProfile, ModulatePreset, RestrictPreset
 
 WORDS = ["a", "red", "blue", "cup", "star", "ball", "on", "the", "left", "right"]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from concepts.bundle.reader import (
+from concepts.bundle import (
     Bundle,
     BundleVariant,
     Member,

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from concepts.anchors import AnchorSet, Scorer
+from concepts.anchors import AnchorSet
 from concepts.errors import UVRError
+from concepts.scorer import Scorer
 from uvr.anchors.prototypes import group_by_direction
 
 Array = NDArray[np.float32]

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from concepts.anchors import AnchorSet, Scorer
+from concepts.anchors import AnchorSet
 from concepts.definition import ConceptDefinition
+from concepts.scorer import Scorer
 from uvr.anchors.calibrate import fit_scorer
 from uvr.anchors.capture import Progress, Sample
 from uvr.anchors.extract import collect_from_images, collect_from_prompts

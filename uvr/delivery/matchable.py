@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from concepts.bundle import Bundle
 from concepts.bundle.member import Member
-from concepts.bundle.reader import Bundle
 from concepts.errors import MismatchError
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from concepts.bundle.reader import MAX_BYTES, Bundle, followed_keys, read_bundle
+from concepts.bundle import MAX_BYTES, Bundle, followed_keys, read_bundle
 from concepts.digest import sha256
 from concepts.errors import (
     ExpiredError,

@@ -23,7 +23,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from concepts.digest import canonical_json, is_digest, sha256, strict_json
+from concepts.canonical import canonical_json, strict_json
+from concepts.digest import is_digest, sha256
 from concepts.errors import RollbackError, UVRError, VerificationError
 from concepts.files import sync, write_file
 from concepts.instant import is_instant

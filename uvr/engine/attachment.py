@@ -12,7 +12,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from concepts.bundle.reader import BundleVariant, Member
+from concepts.bundle import BundleVariant, Member
 from concepts.errors import NotFoundError, UVRError
 from uvr.engine.look import look_at
 from uvr.engine.processor import Action, AttentionState

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from concepts.bundle.reader import Member
+from concepts.bundle import Member
 from concepts.errors import UVRError
 from uvr.method.masks import seeds_and_growth
 from uvr.method.scores import ScorerStack

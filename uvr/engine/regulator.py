@@ -22,7 +22,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from concepts.bundle.reader import Bundle, BundleVariant, Member
+from concepts.bundle import Bundle, BundleVariant, Member
 from concepts.errors import ExpiredError, MismatchError, NotFoundError, UVRError
 from concepts.instant import now
 from uvr.delivery.source import BundleInUse, BundleSource, SourceStatus

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from concepts.bundle.reader import Bundle
+from concepts.bundle import Bundle
 from uvr.anchors.capture import Progress
 from uvr.engine.regulator import Regulator
 from uvr.profiles import profile_for

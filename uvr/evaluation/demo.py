@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from concepts.bundle.reader import Bundle
+from concepts.bundle import Bundle
 from uvr.evaluation.cases import Case, Drawn, draw_cases, make_cases
 from uvr.evaluation.figures import Erasure, Preservation, erasure, preservation, table
 from uvr.testbed import load_testbed

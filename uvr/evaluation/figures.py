@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from concepts.bundle.reader import Bundle
+from concepts.bundle import Bundle
 from uvr.evaluation.cases import Case, Drawn, draw_cases, make_cases
 from uvr.evaluation.judges import (
     IMAGENET_CLASSES,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from concepts.bundle.reader import read_bundle
+from concepts.bundle import read_bundle
 from uvr.evaluation.figures import Erasure, Preservation, measure, table
 from uvr.evaluation.judges import THRESHOLD
 from uvr.testbed import load_testbed

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from concepts.anchors import Scorer
+from concepts.scorer import Scorer
 
 
 class ScorerStack:

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from concepts.anchors import AnchorSpace, Scorer
+from concepts.anchors import AnchorSpace
 from concepts.archive import pack
-from concepts.bundle.reader import (
+from concepts.bundle import (
     Bundle,
     BundleVariant,
     LockedMember,
@@ -34,6 +34,7 @@ from concepts.errors import (
     SignatureError,
     VerificationError,
 )
+from concepts.scorer import Scorer
 from concepts.signing.envelope import BUNDLE_TYPE, Envelope, read_envelope
 from concepts.signing.keys import KeyList, PrivateKey, sign_key_list
 
@@ -359,7 +360,7 @@ def test_signatures_are_checked_before_anything_is_parsed():
 
 
 def test_cryptography_is_imported_only_where_signatures_are_handled():
-    modules = "sys, concepts.bundle.reader, concepts.bundle.summary"
+    modules = "sys, concepts.bundle, concepts.bundle.summary"
     code = f"import {modules}; print('cryptography' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"

@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from concepts.anchors import AnchorSpace, Scorer
+from concepts.anchors import AnchorSpace
 from concepts.archive import pack, unpack
-from concepts.bundle.reader import (
-    _FILE,
-    ENVELOPE,
+from concepts.bundle import (
     Bundle,
     BundleVariant,
     Member,
@@ -24,10 +22,14 @@ from concepts.bundle.reader import (
     read_bundle,
     write_bundle,
 )
-from concepts.digest import canonical_json, sha256, write_tensors
+from concepts.bundle.reader import _FILE, ENVELOPE
+from concepts.canonical import canonical_json
+from concepts.digest import sha256
 from concepts.errors import VerificationError
+from concepts.scorer import Scorer
 from concepts.signing.envelope import BUNDLE_TYPE, KEYS_TYPE, sign
 from concepts.signing.keys import KeyList, PrivateKey, sign_key_list
+from concepts.tensors import write_tensors
 
 SEED, MUTANTS = 20261124, 12_000
 CAP = 1 << 20

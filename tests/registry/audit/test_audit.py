@@ -4,7 +4,8 @@ import tracemalloc
 import pytest
 from sqlalchemy import insert, text
 
-from concepts.digest import canonical_json, json_digest
+from concepts.canonical import canonical_json
+from concepts.digest import json_digest
 from concepts.errors import NotFoundError, PolicyError, SignatureError, VerificationError
 from concepts.signing.envelope import CHECKPOINT_TYPE, read_envelope, sign
 from concepts.signing.keys import KeyList, PrivateKey

@@ -4,7 +4,7 @@ import zipfile
 import pytest
 from sqlalchemy import text
 
-from concepts.bundle.reader import write_bundle
+from concepts.bundle import write_bundle
 from concepts.digest import sha256
 from concepts.errors import ConflictError, NotFoundError, SchemaError, UVRError, VerificationError
 from concepts.signing.ed25519 import PrivateKey

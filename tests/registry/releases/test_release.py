@@ -3,7 +3,7 @@ import threading
 import pytest
 from sqlalchemy import text
 
-from concepts.bundle.reader import lock_digest, locked_members, read_bundle, write_bundle
+from concepts.bundle import lock_digest, locked_members, read_bundle, write_bundle
 from concepts.errors import (
     ConflictError,
     InputError,

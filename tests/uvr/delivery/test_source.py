@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from concepts.anchors import AnchorSpace, Scorer
-from concepts.bundle.reader import (
+from concepts.anchors import AnchorSpace
+from concepts.bundle import (
     Bundle,
     BundleVariant,
     Member,
@@ -40,6 +40,7 @@ from concepts.errors import (
     UVRError,
     VerificationError,
 )
+from concepts.scorer import Scorer
 from concepts.signing.keys import KeyList, PrivateKey, sign_key_list
 from uvr.delivery.http import SLOWEST
 from uvr.delivery.location import parse_location

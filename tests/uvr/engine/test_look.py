@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from concepts.bundle.reader import Member
+from concepts.bundle import Member
 from concepts.errors import NotFoundError, UVRError
 from tests.uvr.conftest import make_scorer
 from uvr.engine.look import NEAREST_MAPS, Look, look_at

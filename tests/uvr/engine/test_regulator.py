@@ -13,8 +13,7 @@ import torch
 from diffusers import FluxKontextPipeline
 from PIL import Image
 
-from concepts.anchors import Scorer
-from concepts.bundle.reader import (
+from concepts.bundle import (
     Bundle,
     lock_digest,
     locked_members,
@@ -22,6 +21,7 @@ from concepts.bundle.reader import (
     write_bundle,
 )
 from concepts.errors import ExpiredError, MismatchError, NotFoundError, UVRError
+from concepts.scorer import Scorer
 from tests.uvr.conftest import bundle_of, call_pipe, make_pipe, make_scorer, random_weights
 from uvr.delivery.source import BundleSource
 from uvr.engine.attachment import KEPT_REPORTS

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from concepts.anchors import Scorer
+from concepts.scorer import Scorer
 from tests.uvr.conftest import make_scorer
 from uvr.method.scores import ScorerStack
 
