@@ -89,20 +89,20 @@ class Keys:
 
     def list(self) -> builtins.list[KeyInfo]:
         """Return all keys, by name."""
-        with self._registry.read() as opened:
-            current = current_keys(opened)
-            found = [_info(row, current) for row in opened.scalars(select(SigningKey))]
+        with self._registry.read() as session:
+            current = current_keys(session)
+            found = [_info(row, current) for row in session.scalars(select(SigningKey))]
         return sorted(found, key=lambda item: item.name)
 
     def current(self) -> KeyList | None:
         """Return the key list that engines should trust, None before the first rotation."""
-        with self._registry.read() as opened:
-            return current_keys(opened)
+        with self._registry.read() as session:
+            return current_keys(session)
 
     def chain(self) -> builtins.list[Envelope]:
         """Return every signed key list, oldest first."""
-        with self._registry.read() as opened:
-            return [*key_chain(opened)]
+        with self._registry.read() as session:
+            return [*key_chain(session)]
 
     def rotate(
         self,
@@ -176,10 +176,10 @@ class Keys:
             return release_info(unit.session, row, release)
 
 
-def _find(opened: Session, name: str) -> SigningKey:
-    row = opened.scalars(select(SigningKey).filter_by(name=name)).first()
+def _find(session: Session, name: str) -> SigningKey:
+    row = session.scalars(select(SigningKey).filter_by(name=name)).first()
     if row is None:
-        known = opened.scalars(select(SigningKey.name)).all()
+        known = session.scalars(select(SigningKey.name)).all()
         raise NotFoundError(
             f"No key '{name}'.{did_you_mean(name, known)} Add it first: `uvr-registry key add`."
         )

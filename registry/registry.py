@@ -38,8 +38,8 @@ from registry.store.db import (
     database_url,
     default_home,
     default_url,
+    open_session,
     require_head,
-    session,
 )
 from registry.store.home import bind_home, make_home, registry_id, require_home_of
 from registry.team import Actors
@@ -133,7 +133,7 @@ class Registry:
 
     def read(self) -> AbstractContextManager[Session]:
         """Open a session that sees one snapshot."""
-        return session(self.engine)
+        return open_session(self.engine)
 
     def work(self, actor: str, role: str) -> AbstractContextManager[Work]:
         """Open a unit of work for an actor who must have a role; rolled back in a dry run."""
@@ -173,13 +173,13 @@ class Registry:
 
     def concepts(self) -> list[ConceptInfo]:
         """Return all concepts, sorted by slug."""
-        with self.read() as opened:
-            return reading.list_concepts(opened)
+        with self.read() as session:
+            return reading.list_concepts(session)
 
     def concept(self, slug: str) -> ConceptDetail:
         """Return a concept and its versions; NotFoundError names the closest slug."""
-        with self.read() as opened:
-            return reading.concept_detail(opened, reading.find_concept(opened, slug))
+        with self.read() as session:
+            return reading.concept_detail(session, reading.find_concept(session, slug))
 
     def add_version(
         self,
@@ -226,10 +226,10 @@ class Registry:
             NotFoundError: If the concept, the version or its anchors there do not exist.
             VerificationError: If the stored bytes are damaged.
         """
-        with self.read() as opened:
-            concept = reading.find_concept(opened, slug)
-            row = reading.find_version(opened, concept, number)
-            for entry in reading.stored_anchors(opened, row):
+        with self.read() as session:
+            concept = reading.find_concept(session, slug)
+            row = reading.find_version(session, concept, number)
+            for entry in reading.stored_anchors(session, row):
                 if entry.space.digest == _digest(space):
                     return reading.read_anchor_set(self.store, entry.anchor_set)
         raise NotFoundError(
@@ -240,8 +240,8 @@ class Registry:
         """Return the anchor spaces, with what the latest versions hold in each."""
         from registry.index.search import list_spaces  # noqa: PLC0415 (FAISS, as in `search`)
 
-        with self.read() as opened:
-            return list_spaces(opened)
+        with self.read() as session:
+            return list_spaces(session)
 
     def search(
         self,
@@ -272,8 +272,8 @@ class Registry:
 
         digest = _digest(space)
         if slug is not None:
-            with self.read() as opened:
-                return search_concept(opened, self.store, slug, version, digest, vectors, k)
+            with self.read() as session:
+                return search_concept(session, self.store, slug, version, digest, vectors, k)
         return search_current(
             self.engine, self._states, self.store, self.index_cache, digest, vectors, k
         )
@@ -290,8 +290,8 @@ class Registry:
         """
         from registry.index.overlap import overlaps  # noqa: PLC0415 (FAISS)
 
-        with self.read() as opened:
-            return overlaps(opened, self.store, slug, collections, distance)
+        with self.read() as session:
+            return overlaps(session, self.store, slug, collections, distance)
 
     def release(
         self,
@@ -368,8 +368,8 @@ class Registry:
 
     def releases(self, bundle_name: str | None = None) -> list[ReleaseInfo]:
         """Return all releases, or those of one bundle, by bundle and sequence."""
-        with self.read() as opened:
-            return release.list_releases(opened, bundle_name)
+        with self.read() as session:
+            return release.list_releases(session, bundle_name)
 
     def gaps(self, bundle_name: str, sequence: int | None = None) -> list[Gap]:
         """Return what a release, the newest by default, leaves uncovered.
@@ -377,8 +377,8 @@ class Registry:
         Raises:
             NotFoundError: If there is no such bundle or release.
         """
-        with self.read() as opened:
-            return find_gaps(opened, release.find_release(opened, bundle_name, sequence)[1])
+        with self.read() as session:
+            return find_gaps(session, release.find_release(session, bundle_name, sequence)[1])
 
     def bundle(self, bundle_name: str, sequence: int | None = None) -> Bundle:
         """Return a release's bundle, the newest by default, with its signatures.
@@ -387,9 +387,9 @@ class Registry:
             NotFoundError: If there is no such bundle or release.
             VerificationError: If stored bytes are damaged.
         """
-        with self.read() as opened:
-            found = release.find_release(opened, bundle_name, sequence)
-            return release.read_bundle_of(opened, self.store, *found)
+        with self.read() as session:
+            found = release.find_release(session, bundle_name, sequence)
+            return release.read_bundle_of(session, self.store, *found)
 
 
 def _digest(space: str | AnchorSpace) -> str:

@@ -58,15 +58,15 @@ class Policy:
             raise InputError(f"The share max_shrink must lie in 0..1, not {self.max_shrink}.")
 
 
-def require(opened: Session, name: str, role: str) -> None:
+def require(session: Session, name: str, role: str) -> None:
     """Check that an actor may act in a role.
 
     Raises:
         PolicyError: Says who, which role, and what to do.
     """
-    if opened.scalars(select(Actor).limit(1)).first() is None:
+    if session.scalars(select(Actor).limit(1)).first() is None:
         return
-    row = opened.scalars(select(Actor).filter_by(name=name)).first()
+    row = session.scalars(select(Actor).filter_by(name=name)).first()
     if row is None or not row.active:
         why = "is not an actor of this registry" if row is None else "is no longer active"
         raise PolicyError(f"'{name}' {why}. An admin can change that: `uvr-registry actor set`.")
@@ -77,9 +77,9 @@ def require(opened: Session, name: str, role: str) -> None:
         )
 
 
-def policy_row(opened: Session) -> PolicyRow:
+def policy_row(session: Session) -> PolicyRow:
     """Return the registry's one policy row."""
-    return opened.scalars(select(PolicyRow)).one()
+    return session.scalars(select(PolicyRow)).one()
 
 
 class Actors:
@@ -90,8 +90,8 @@ class Actors:
 
     def list(self) -> list[ActorInfo]:
         """Return all actors, by name."""
-        with self._registry.read() as opened:
-            found = [_info(row) for row in opened.scalars(select(Actor)).all()]
+        with self._registry.read() as session:
+            found = [_info(row) for row in session.scalars(select(Actor)).all()]
         return sorted(found, key=lambda item: item.name)
 
     def set(
@@ -110,28 +110,28 @@ class Actors:
             PolicyError: No active admin would be left, or ``actor`` is not an admin.
         """
         with self._registry.work(actor, "admin") as unit:
-            opened = unit.session
-            row = opened.scalars(select(Actor).filter_by(name=name)).first()
+            session = unit.session
+            row = session.scalars(select(Actor).filter_by(name=name)).first()
             before = None if row is None else (row.roles, row.active)
             if row is None:
                 row = Actor(name=_name(name), roles="", active=True)
                 row.created_at, row.created_by = unit.at, actor
-                opened.add(row)
+                session.add(row)
             if roles is not None:
                 row.roles = " ".join(_roles(roles))
             if active is not None:
                 row.active = active
             if (row.roles, row.active) == before:
                 raise ConflictError(f"Actor '{name}' is already like that.")
-            opened.flush()
-            _require_admin(opened)
+            session.flush()
+            _require_admin(session)
             unit.record("actor.set", name, roles=row.roles.split(), active=row.active)
             return _info(row)
 
     def policy(self) -> Policy:
         """Return what the registry asks for."""
-        with self._registry.read() as opened:
-            return _policy(policy_row(opened))
+        with self._registry.read() as session:
+            return _policy(policy_row(session))
 
     def set_policy(self, *, actor: str, **changes: Any) -> Policy:
         """Change fields of the policy; ValueError for a value out of range."""
@@ -171,7 +171,7 @@ def _roles(roles: Iterable[str]) -> list[str]:
     return chosen
 
 
-def _require_admin(opened: Session) -> None:
-    rows = opened.scalars(select(Actor)).all()
+def _require_admin(session: Session) -> None:
+    rows = session.scalars(select(Actor)).all()
     if not any(row.active and "admin" in row.roles.split() for row in rows):
         raise PolicyError("A registry with actors needs an active admin: give that role first.")

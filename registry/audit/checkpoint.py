@@ -88,29 +88,29 @@ def read_checkpoint(data: bytes) -> Checkpoint:
     return made
 
 
-def stored_checkpoints(opened: Session) -> list[Checkpoint]:
+def stored_checkpoints(session: Session) -> list[Checkpoint]:
     """Return the registry's own checkpoints by event, each checked as far as its key is known.
 
     Raises:
         VerificationError: If one is damaged.
     """
     found = []
-    for row in opened.scalars(select(AuditCheckpoint).order_by(AuditCheckpoint.event_number)):
+    for row in session.scalars(select(AuditCheckpoint).order_by(AuditCheckpoint.event_number)):
         made = read_checkpoint(row.envelope.encode())
         if (made.event, made.digest) != (row.event_number, row.event_digest):
             raise VerificationError(
                 f"The stored checkpoint of event {row.event_number} does not say what its row says."
             )
-        _check_known_keys(opened, made)
+        _check_known_keys(session, made)
         found.append(made)
     return found
 
 
-def _check_known_keys(opened: Session, made: Checkpoint) -> None:
+def _check_known_keys(session: Session, made: Checkpoint) -> None:
     # A checkpoint's key need not be one of the registry's: an auditor may keep it to himself.
     envelope = made.envelope
     for item in envelope.signatures if envelope else ():
-        pem = opened.scalar(select(SigningKey.pem).where(SigningKey.key_id == item.key_id))
+        pem = session.scalar(select(SigningKey.pem).where(SigningKey.key_id == item.key_id))
         if envelope is None or pem is None:
             continue
         from concepts.signing.ed25519 import PublicKey  # noqa: PLC0415 (cryptography)

@@ -32,9 +32,9 @@ def log(registry: Registry, slug: str) -> list[AuditEvent]:
     Raises:
         NotFoundError: If there is no such concept.
     """
-    with registry.read() as opened:
-        concept = find_concept(opened, slug)
-        moves = _moves(opened, concept)
+    with registry.read() as session:
+        concept = find_concept(session, slug)
+        moves = _moves(session, concept)
         subject, action = AuditEventRow.subject, AuditEventRow.action
         released = (
             select(BundleRow.name + "#" + cast(Release.sequence, String))
@@ -51,7 +51,7 @@ def log(registry: Registry, slug: str) -> list[AuditEvent]:
                 and_(action == "channel.move", subject.in_(sorted({name for name, _ in moves}))),
             )
         )
-        rows = opened.scalars(query.order_by(AuditEventRow.number)).all()
+        rows = session.scalars(query.order_by(AuditEventRow.number)).all()
         events = [read_event(row) for row in rows]
     return [
         event
@@ -60,7 +60,7 @@ def log(registry: Registry, slug: str) -> list[AuditEvent]:
     ]
 
 
-def _moves(opened: Session, concept: Concept) -> set[tuple[str, int]]:
+def _moves(session: Session, concept: Concept) -> set[tuple[str, int]]:
     """Return channel and number of each move to a release that held the concept."""
     query = (
         select(Channel.name, ChannelMove.number)
@@ -68,4 +68,4 @@ def _moves(opened: Session, concept: Concept) -> set[tuple[str, int]]:
         .join(ReleaseMember, ReleaseMember.release_id == ChannelMove.release_id)
         .where(ReleaseMember.concept_id == concept.id)
     )
-    return {(name, number) for name, number in opened.execute(query)}
+    return {(name, number) for name, number in session.execute(query)}

@@ -79,15 +79,15 @@ class Trail:
             query = query.where(AuditEventRow.at >= since)
         if limit is not None:
             query = query.limit(limit)
-        with self._registry.read() as opened:
-            found = [read_event(row) for row in opened.scalars(query)]
+        with self._registry.read() as session:
+            found = [read_event(row) for row in session.scalars(query)]
         return found[::-1]
 
     def export(self) -> Iterator[str]:
         """Yield every event as a line of canonical JSON, oldest first, of one snapshot."""
         query = select(*COLUMNS).order_by(AuditEventRow.number)
-        with self._registry.read() as opened:
-            for row in opened.execute(query.execution_options(yield_per=BATCH)):
+        with self._registry.read() as session:
+            for row in session.execute(query.execution_options(yield_per=BATCH)):
                 yield canonical_json(read_event(row).to_dict()).decode()
 
     def verify(
@@ -110,11 +110,11 @@ class Trail:
         if against is not None:
             given = read_checkpoint(_read(against))
             signed = given.require(keys) if keys is not None else ()
-        with self._registry.read() as opened:
-            head = check_chain(opened)
+        with self._registry.read() as session:
+            head = check_chain(session)
             if given is not None:
-                _compare(opened, given, head)
-            count = check_checkpoints(opened, head)
+                _compare(session, given, head)
+            count = check_checkpoints(session, head)
         return TrailReport(head.number, head.digest, count, given.event if given else None, signed)
 
     def checkpoint(self, *, actor: str, key: PrivateKey) -> bytes:
@@ -154,17 +154,17 @@ class Trail:
             return envelope
 
 
-def check_checkpoints(opened: Session, head: Head) -> int:
+def check_checkpoints(session: Session, head: Head) -> int:
     """Compare the trail with the registry's own checkpoints; return how many there are.
 
     Raises:
         VerificationError: If one does not fit, is damaged, or is gone.
     """
-    found = stored_checkpoints(opened)
+    found = stored_checkpoints(session)
     for made in found:
-        _compare(opened, made, head)
+        _compare(session, made, head)
     query = select(AuditEventRow.subject).where(AuditEventRow.action == "audit.checkpoint")
-    told, held = set(opened.scalars(query)), {f"event {made.event}" for made in found}
+    told, held = set(session.scalars(query)), {f"event {made.event}" for made in found}
     if gone := told - held:
         raise VerificationError(
             f"The checkpoint of {min(gone)} was made and is no longer in the registry."
@@ -172,8 +172,8 @@ def check_checkpoints(opened: Session, head: Head) -> int:
     return len(found)
 
 
-def _compare(opened: Session, made: Checkpoint, head: Head) -> None:
-    registry = policy_row(opened).registry_id
+def _compare(session: Session, made: Checkpoint, head: Head) -> None:
+    registry = policy_row(session).registry_id
     if made.registry != registry:
         raise VerificationError(
             f"The checkpoint is of registry {made.registry}, this is registry {registry}."
@@ -183,7 +183,7 @@ def _compare(opened: Session, made: Checkpoint, head: Head) -> None:
             f"The audit trail was truncated: it ends with event {head.number}, and a checkpoint of "
             f"{made.at} covers event {made.event}."
         )
-    found = event_digest(opened, made.event)
+    found = event_digest(session, made.event)
     if found != made.digest:
         raise VerificationError(
             f"The audit trail was rewritten: event {made.event} or one before it is not the one "

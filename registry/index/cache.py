@@ -111,7 +111,7 @@ def open_index(
     digest, stack = input_digest(space_digest, inputs), _stack(inputs, load)
     files = _Files(folder, space_digest, digest)
 
-    def opened(found: tuple[Any, IndexBuild]) -> OpenIndex:
+    def loaded(found: tuple[Any, IndexBuild]) -> OpenIndex:
         index, about = found
         return OpenIndex(
             digest, tuple(inputs), Finder(index, stack, about.effort, about.slack), about
@@ -119,7 +119,7 @@ def open_index(
 
     found = files.read(kind)
     if found is not None:
-        return opened(found)
+        return loaded(found)
     with files.lease() as writable:
         # Another process may have built it while this one waited.
         found = files.read(kind)
@@ -127,7 +127,7 @@ def open_index(
             found = build(stack, kind)
             if writable:
                 files.write(*found)
-    return opened(found)
+    return loaded(found)
 
 
 def _stack(inputs: Sequence[IndexInput], load: Load) -> Stack:
@@ -233,7 +233,7 @@ class IndexCache:
         self._opening: dict[str, threading.Lock] = {}
 
     def current(self, space_digest: str, state: str) -> OpenIndex | None:
-        """Return the index that was opened in this very state of the registry, if any."""
+        """Return the index that was session in this very state of the registry, if any."""
         opened_in, held = self._open.get(space_digest, ("", None))
         return held if opened_in == state else None
 

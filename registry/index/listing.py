@@ -44,9 +44,9 @@ def build_indexes(registry: Registry, kind: str | None = None) -> list[IndexInfo
         VerificationError: If stored anchors are damaged.
     """
     found = []
-    with registry.read() as opened:
-        for row in opened.scalars(select(AnchorSpaceRow).order_by(AnchorSpaceRow.digest)).all():
-            index = space_index(opened, registry.store, registry.index_cache, row, kind)
+    with registry.read() as session:
+        for row in session.scalars(select(AnchorSpaceRow).order_by(AnchorSpaceRow.digest)).all():
+            index = space_index(session, registry.store, registry.index_cache, row, kind)
             if index is not None:
                 found.append(IndexInfo(row.digest, row.model, row.task, index.about))
     return found

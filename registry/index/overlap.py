@@ -28,7 +28,7 @@ CHECKED = 256
 
 
 def overlaps(
-    opened: Session,
+    session: Session,
     store: BlobStore,
     slug: str,
     collections: Sequence[tuple[AnchorSet, Scorer]],
@@ -37,7 +37,7 @@ def overlaps(
     """Return the other concepts whose latest anchors lie near new ones, by falling share.
 
     Args:
-        opened: A session.
+        session: Of a transaction.
         store: Where the anchors are.
         slug: The concept that the new anchors are for; it is not compared with itself.
         collections: The new anchors, one set for each space.
@@ -48,12 +48,12 @@ def overlaps(
     """
     found = []
     for anchors, _ in collections:
-        space = opened.scalars(select(AnchorSpaceRow).filter_by(digest=anchors.space.digest))
+        space = session.scalars(select(AnchorSpaceRow).filter_by(digest=anchors.space.digest))
         row = space.first()
         if row is None:
             continue
         sample = _sample(anchors.anchors)
-        for held in latest_sets(opened, row):
+        for held in latest_sets(session, row):
             if held.input.slug == slug:
                 continue
             nearest = _nearest(sample, Stack([held.rows(store, row.dim)]), 1)[:, 0]

@@ -89,16 +89,16 @@ def backup(registry: Registry, path: Path, progress: Progress | None = None) -> 
     """
     path = Path(path)
     _refuse_own_files(registry, path)
-    with _writing(path) as archive, registry.read() as opened:
-        blobs = sorted(named_blobs(opened))
-        info = _describe(opened, registry.store, path, len(blobs))
+    with _writing(path) as archive, registry.read() as session:
+        blobs = sorted(named_blobs(session))
+        info = _describe(session, registry.store, path, len(blobs))
         about = {"format": FORMAT, **info.to_dict()}
         del about["path"]
         with _entry(archive, "backup.json") as entry:
             entry.write(canonical_json(about))
         for table in Base.metadata.sorted_tables:
             with _entry(archive, f"tables/{table.name}.jsonl") as entry:
-                for row in _rows(opened, table):
+                for row in _rows(session, table):
                     entry.write(canonical_json(row) + b"\n")
         for done, digest in enumerate(blobs, 1):
             with _entry(archive, f"blobs/{digest}") as entry:
@@ -149,13 +149,13 @@ def restore(
         with transaction(engine, write=True) as connection:
             _refuse_existing(connection)
             _load_tables(connection, archive, about["tables"])
-            with Session(connection) as opened:
-                with kept_blobs(opened, registry.store) as blobs:
-                    _load_blobs(opened, blobs, archive, progress)
-                    _verify(opened, registry.store, about)
+            with Session(connection) as session:
+                with kept_blobs(session, registry.store) as blobs:
+                    _load_blobs(session, blobs, archive, progress)
+                    _verify(session, registry.store, about)
                 event.record(
-                    opened, "registry.restore", about["registry"], actor=actor,
-                    at=event.clock(opened), events=about["events"], digest=about["digest"],
+                    session, "registry.restore", about["registry"], actor=actor,
+                    at=event.clock(session), events=about["events"], digest=about["digest"],
                 )  # fmt: skip
     bind_home(home, about["registry"])
     return registry
@@ -180,20 +180,20 @@ def _refuse_own_files(registry: Registry, path: Path) -> None:
         raise ConflictError(f"'{path}' is a part of the registry. Back it up to another place.")
 
 
-def _describe(opened: Session, store: BlobStore, path: Path, blobs: int) -> BackupInfo:
-    head = check_chain(opened)
+def _describe(session: Session, store: BlobStore, path: Path, blobs: int) -> BackupInfo:
+    head = check_chain(session)
     counts = {
-        table.name: opened.execute(select(func.count()).select_from(table)).scalar_one()
+        table.name: session.execute(select(func.count()).select_from(table)).scalar_one()
         for table in Base.metadata.sorted_tables
     }
-    registry_id = policy_row(opened).registry_id
-    found = _problems(opened, store)
+    registry_id = policy_row(session).registry_id
+    found = _problems(session, store)
     return BackupInfo(str(path), registry_id, HEAD, counts, blobs, head.number, head.digest, found)
 
 
-def _rows(opened: Session, table: Table) -> Iterator[dict[str, Any]]:
+def _rows(session: Session, table: Table) -> Iterator[dict[str, Any]]:
     query = select(table).order_by(*table.primary_key.columns)
-    for row in opened.execute(query.execution_options(yield_per=BATCH)).mappings():
+    for row in session.execute(query.execution_options(yield_per=BATCH)).mappings():
         yield dict(row)
 
 
@@ -327,10 +327,10 @@ def _continue_numbers(connection: Connection) -> None:
 
 
 def _load_blobs(
-    opened: Session, blobs: NewBlobs, archive: zipfile.ZipFile, progress: Progress | None
+    session: Session, blobs: NewBlobs, archive: zipfile.ZipFile, progress: Progress | None
 ) -> None:
     held = [name.removeprefix("blobs/") for name in archive.namelist() if name[:6] == "blobs/"]
-    if set(held) != named_blobs(opened) or not all(map(is_digest, held)):
+    if set(held) != named_blobs(session) or not all(map(is_digest, held)):
         raise VerificationError("The backup is corrupt: its blobs are not those that rows name.")
     for done, digest in enumerate(held, 1):
         with _open(archive, f"blobs/{digest}") as file:
@@ -346,19 +346,19 @@ def _open(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
         raise VerificationError(f"The backup is corrupt: it has no file '{name}'.") from error
 
 
-def _verify(opened: Session, store: BlobStore, about: dict[str, Any]) -> None:
-    head = check_chain(opened)
+def _verify(session: Session, store: BlobStore, about: dict[str, Any]) -> None:
+    head = check_chain(session)
     if head != Head(about["events"], about["digest"], head.at):
         raise VerificationError("The backup is corrupt: its audit trail does not end as it says.")
-    if policy_row(opened).registry_id != about["registry"]:
+    if policy_row(session).registry_id != about["registry"]:
         raise VerificationError("The backup is corrupt: it is of another registry than it says.")
-    problems = [found for found in _problems(opened, store) if found not in about["problems"]]
+    problems = [found for found in _problems(session, store) if found not in about["problems"]]
     if problems:
         more = f" ({len(problems) - 1} more)" if problems[1:] else ""
         raise VerificationError(f"The backup is corrupt: {problems[0]}{more}")
 
 
-def _problems(opened: Session, store: BlobStore) -> tuple[str, ...]:
+def _problems(session: Session, store: BlobStore) -> tuple[str, ...]:
     from registry.operations.doctor import check_content  # noqa: PLC0415 (its parts are needed here only)
 
-    return tuple(line for check in check_content(opened, store) for line in check.problems)
+    return tuple(line for check in check_content(session, store) for line in check.problems)

@@ -98,10 +98,10 @@ def diagnose(registry: Registry, *, quick: bool = False) -> Diagnosis:
         _check("schema", partial(_schema, registry.engine)),
         _check("triggers", partial(_triggers, registry.engine)),
     ]
-    with registry.read() as opened:
-        found += check_content(opened, registry.store, quick=quick)
-        left = _check("", partial(_left_over, opened, registry.store))
-        live = _check("", partial(checks.live_revoked, opened, registry.store))
+    with registry.read() as session:
+        found += check_content(session, registry.store, quick=quick)
+        left = _check("", partial(_left_over, session, registry.store))
+        live = _check("", partial(checks.live_revoked, session, registry.store))
     found.append(Check("leftovers", notes=left.problems))
     found.append(Check("live", notes=live.problems))
     found.append(_check("index", partial(_index, registry.home / "index")))
@@ -109,7 +109,7 @@ def diagnose(registry: Registry, *, quick: bool = False) -> Diagnosis:
     return Diagnosis(tuple(found), quick)
 
 
-def check_content(opened: Session, store: BlobStore, *, quick: bool = False) -> list[Check]:
+def check_content(session: Session, store: BlobStore, *, quick: bool = False) -> list[Check]:
     """Check the rows of a session and the blobs that they name."""
     parts: dict[str, Callable[[Session, BlobStore], Iterable[str]]] = {
         "blobs": checks.blobs,
@@ -122,7 +122,7 @@ def check_content(opened: Session, store: BlobStore, *, quick: bool = False) -> 
         "channels": checks.channels,
         "audit": checks.trail,
     }
-    return [_check(name, partial(part, opened, store)) for name, part in parts.items()]
+    return [_check(name, partial(part, session, store)) for name, part in parts.items()]
 
 
 def repair(registry: Registry, actor: str) -> Repaired:
@@ -192,8 +192,8 @@ def _triggers(engine: Engine) -> Iterator[str]:
             yield f"{difference} `uvr-registry init` makes the triggers anew."
 
 
-def _left_over(opened: Session, store: BlobStore) -> Iterator[str]:
-    named = named_blobs(opened)
+def _left_over(session: Session, store: BlobStore) -> Iterator[str]:
+    named = named_blobs(session)
     orphans = sum(digest not in named for digest in store.digests())
     if orphans:
         yield f"Blobs that no row names: {orphans}. `uvr-registry gc` deletes them."

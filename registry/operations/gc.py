@@ -82,10 +82,10 @@ def collect(
         return found
 
 
-def named_blobs(opened: Session) -> set[str]:
+def named_blobs(session: Session) -> set[str]:
     """Return the digests of the blobs that rows name."""
     columns = (AnchorSetRow.blob, VersionAnchors.scorer_blob)
-    return {digest for column in columns for digest in opened.scalars(select(column).distinct())}
+    return {digest for column in columns for digest in session.scalars(select(column).distinct())}
 
 
 def check_grace(grace: str) -> None:

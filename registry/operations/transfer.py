@@ -119,17 +119,17 @@ def export_concept(registry: Registry, slug: str, path: Path) -> None:
         VerificationError: If stored bytes are damaged.
         UVRError: If the file cannot be written.
     """
-    with registry.read() as opened:
-        concept = find_concept(opened, slug)
+    with registry.read() as session:
+        concept = find_concept(session, slug)
         query = select(ConceptVersion).where(
             ConceptVersion.concept_id == concept.id, ConceptVersion.state != "revoked"
         )
-        rows = opened.scalars(query.order_by(ConceptVersion.number)).all()
+        rows = session.scalars(query.order_by(ConceptVersion.number)).all()
         about = {
             "format": FORMAT,
-            "registry": policy_row(opened).registry_id,
+            "registry": policy_row(session).registry_id,
             "definition": json.loads(concept.definition),
-            "versions": [_describe(opened, row) for row in rows],
+            "versions": [_describe(session, row) for row in rows],
         }
         blobs = {
             entry[name]
@@ -186,7 +186,7 @@ def import_concept(
         return ImportInfo(slug, new, tuple(added), tuple(skipped))
 
 
-def _describe(opened: Session, row: ConceptVersion) -> dict[str, Any]:
+def _describe(session: Session, row: ConceptVersion) -> dict[str, Any]:
     return {
         "number": row.number,
         "definition": json.loads(row.definition),
@@ -198,7 +198,7 @@ def _describe(opened: Session, row: ConceptVersion) -> dict[str, Any]:
                 "scorer_json": json.loads(entry.row.scorer),
                 "scorer_blob": entry.row.scorer_blob,
             }
-            for entry in stored_anchors(opened, row)
+            for entry in stored_anchors(session, row)
         ],
     }
 

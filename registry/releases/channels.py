@@ -153,23 +153,23 @@ class Channels:
             VerificationError: If its stored bytes are damaged.
         """
         with self._registry.work(actor, "publisher") as unit:
-            opened = unit.session
-            bundle, release = find_release(opened, bundle_name, sequence)
+            session = unit.session
+            bundle, release = find_release(session, bundle_name, sequence)
             channel = _channel(unit, name, bundle)
-            last = _last_move(opened, channel)
-            before = opened.get_one(Release, last.release_id) if last else None
+            last = _last_move(session, channel)
+            before = session.get_one(Release, last.release_id) if last else None
             _expect(channel, before, expect_digest)
             if before is not None and before.id == release.id:
                 raise ConflictError(
                     f"Channel '{name}' already points to release {release.sequence}."
                 )
-            found = read_bundle_of(opened, self._registry.store, bundle, release)
+            found = read_bundle_of(session, self._registry.store, bundle, release)
             _check(unit, bundle, release, found)
             move = ChannelMove(
                 channel_id=channel.id, number=last.number + 1 if last else 1,
                 release_id=release.id, reason=reason, at=unit.at, by=actor,
             )  # fmt: skip
-            opened.add(move)
+            session.add(move)
             unit.record(
                 "channel.move", name, bundle=bundle.name, sequence=release.sequence,
                 bundle_digest=release.bundle_digest, number=move.number, reason=reason,
@@ -179,21 +179,21 @@ class Channels:
 
     def list(self) -> builtins.list[ChannelInfo]:
         """Return all channels, by name."""
-        with self._registry.read() as opened:
+        with self._registry.read() as session:
             found = []
-            for channel in opened.scalars(select(Channel)).all():
-                move = _last_move(opened, channel)
+            for channel in session.scalars(select(Channel)).all():
+                move = _last_move(session, channel)
                 if move is not None:
-                    bundle = opened.get_one(BundleRow, channel.bundle_id)
-                    release = opened.get_one(Release, move.release_id)
+                    bundle = session.get_one(BundleRow, channel.bundle_id)
+                    release = session.get_one(Release, move.release_id)
                     found.append(_channel_info(channel, bundle, release, move))
         return sorted(found, key=lambda item: item.name)
 
     def history(self, name: str) -> builtins.list[MoveInfo]:
         """Return a channel's moves, oldest first; NotFoundError if there is no such channel."""
-        with self._registry.read() as opened:
-            channel = _find(opened, name)
-            bundle = opened.get_one(BundleRow, channel.bundle_id)
+        with self._registry.read() as session:
+            channel = _find(session, name)
+            bundle = session.get_one(BundleRow, channel.bundle_id)
             query = (
                 select(ChannelMove, Release)
                 .join(Release, Release.id == ChannelMove.release_id)
@@ -206,7 +206,7 @@ class Channels:
                     sequence=release.sequence, bundle_digest=release.bundle_digest,
                     at=move.at, by=move.by, reason=move.reason,
                 )
-                for move, release in opened.execute(query)
+                for move, release in session.execute(query)
             ]  # fmt: skip
 
     def live(self, name: str, at: str | None = None) -> LiveInfo:
@@ -221,9 +221,9 @@ class Channels:
             InputError: If the instant cannot be read.
         """
         instant = None if at is None else _instant(at)
-        with self._registry.read() as opened:
-            channel = _find(opened, name)
-            move = _last_move(opened, channel, instant)
+        with self._registry.read() as session:
+            channel = _find(session, name)
+            move = _last_move(session, channel, instant)
             if move is None:
                 raise NotFoundError(
                     f"Channel '{name}' did not point to anything yet at {instant}. "
@@ -231,9 +231,9 @@ class Channels:
                 )
             # A move by a host whose clock is ahead counts as made.
             asked = instant or max(now(), move.at)
-            bundle = opened.get_one(BundleRow, channel.bundle_id)
-            release = opened.get_one(Release, move.release_id)
-            return _live(name, asked, move, release_info(opened, bundle, release))
+            bundle = session.get_one(BundleRow, channel.bundle_id)
+            release = session.get_one(Release, move.release_id)
+            return _live(name, asked, move, release_info(session, bundle, release))
 
 
 def _live(name: str, at: str, move: ChannelMove, release: ReleaseInfo) -> LiveInfo:
@@ -290,20 +290,20 @@ def _channel(unit: Work, name: str, bundle: BundleRow) -> Channel:
     return row
 
 
-def _find(opened: Session, name: str) -> Channel:
-    row = opened.scalars(select(Channel).filter_by(name=name)).first()
+def _find(session: Session, name: str) -> Channel:
+    row = session.scalars(select(Channel).filter_by(name=name)).first()
     if row is None:
-        known = opened.scalars(select(Channel.name)).all()
+        known = session.scalars(select(Channel.name)).all()
         hint = did_you_mean(name, known) or " Make it with `uvr-registry channel move`."
         raise NotFoundError(f"No channel '{name}'.{hint}")
     return row
 
 
-def _last_move(opened: Session, channel: Channel, at: str | None = None) -> ChannelMove | None:
+def _last_move(session: Session, channel: Channel, at: str | None = None) -> ChannelMove | None:
     query = select(ChannelMove).where(ChannelMove.channel_id == channel.id)
     if at is not None:
         query = query.where(ChannelMove.at <= at)
-    return opened.scalars(query.order_by(ChannelMove.number.desc())).first()
+    return session.scalars(query.order_by(ChannelMove.number.desc())).first()
 
 
 def _expect(channel: Channel, before: Release | None, digest: str | None) -> None:

@@ -66,7 +66,7 @@ class Changes:
 
 
 def choose(
-    opened: Session, members: Sequence[str] | None, before: Sequence[Chosen], at: str
+    session: Session, members: Sequence[str] | None, before: Sequence[Chosen], at: str
 ) -> list[Chosen]:
     """Return the versions to release, by slug, each enforced as in the release before.
 
@@ -75,17 +75,17 @@ def choose(
         ConflictError: If two versions of one concept are asked for.
         PolicyError: If a version may not be released.
     """
-    open_states = UNAPPROVED if policy_row(opened).approvals == 0 else ()
+    open_states = UNAPPROVED if policy_row(session).approvals == 0 else ()
     if members is None:
-        versions = _newest_of_all(opened, open_states)
+        versions = _newest_of_all(session, open_states)
     else:
-        versions = _named(opened, members, open_states)
+        versions = _named(session, members, open_states)
     old = {chosen.concept.id: chosen for chosen in before}
     kept = [_keep(concept, version, old.get(concept.id), at) for concept, version in versions]
     return sorted(kept, key=lambda chosen: chosen.concept.slug)
 
 
-def change(opened: Session, chosen: Sequence[Chosen], changes: Changes, at: str) -> list[Chosen]:
+def change(session: Session, chosen: Sequence[Chosen], changes: Changes, at: str) -> list[Chosen]:
     """Return the members with other modes, thresholds and pauses.
 
     Raises:
@@ -98,14 +98,14 @@ def change(opened: Session, chosen: Sequence[Chosen], changes: Changes, at: str)
             raise NotFoundError(
                 f"'{slug}' is not a member of this release.{did_you_mean(slug, slugs)}"
             )
-    return [_changed(opened, item, changes, at) for item in chosen]
+    return [_changed(session, item, changes, at) for item in chosen]
 
 
-def nothing(opened: Session, members: Sequence[str] | None) -> PolicyError:
+def nothing(session: Session, members: Sequence[str] | None) -> PolicyError:
     """Return why there is nothing to release."""
-    concepts = opened.scalars(select(Concept)).all() if members is None else []
+    concepts = session.scalars(select(Concept)).all() if members is None else []
     if concepts:
-        return _nothing_of(opened, concepts)
+        return _nothing_of(session, concepts)
     return PolicyError(
         "No concepts to release. Run `uvr-registry collect-anchors` first, or allow the release "
         "to shrink (--allow-shrink) if it is to be empty."
@@ -158,18 +158,18 @@ def _lost(slug: str, before: Sequence[Chosen]) -> str:
 
 
 def _named(
-    opened: Session, members: Sequence[str], open_states: tuple[str, ...]
+    session: Session, members: Sequence[str], open_states: tuple[str, ...]
 ) -> list[tuple[Concept, ConceptVersion]]:
     found: dict[str, tuple[Concept, ConceptVersion]] = {}
     for name in members:
         slug, _, number = name.partition("@")
-        concept = find_concept(opened, slug)
+        concept = find_concept(session, slug)
         if number:
-            version = _numbered(opened, concept, number, open_states)
+            version = _numbered(session, concept, number, open_states)
         else:
-            newest = _newest(opened, concept, open_states)
+            newest = _newest(session, concept, open_states)
             if newest is None:
-                raise _nothing_of(opened, [concept])
+                raise _nothing_of(session, [concept])
             version = newest
         if found.setdefault(slug, (concept, version))[1] is not version:
             raise ConflictError(f"Two versions of '{slug}' are asked for. Name one.")
@@ -177,12 +177,12 @@ def _named(
 
 
 def _numbered(
-    opened: Session, concept: Concept, number: str, open_states: tuple[str, ...]
+    session: Session, concept: Concept, number: str, open_states: tuple[str, ...]
 ) -> ConceptVersion:
     version = None
     if number.isascii() and number.isdigit() and len(number) < 10:
         query = select(ConceptVersion).filter_by(concept_id=concept.id, number=int(number))
-        version = opened.scalars(query).first()
+        version = session.scalars(query).first()
     if version is None:
         raise NotFoundError(f"Concept '{concept.slug}' has no version {number}.")
     if version.state not in ("approved", "deprecated", *open_states):
@@ -191,17 +191,17 @@ def _numbered(
 
 
 def _newest(
-    opened: Session, concept: Concept, open_states: tuple[str, ...]
+    session: Session, concept: Concept, open_states: tuple[str, ...]
 ) -> ConceptVersion | None:
     query = select(ConceptVersion).where(
         ConceptVersion.concept_id == concept.id,
         ConceptVersion.state.in_(("approved", *open_states)),
     )
-    return opened.scalars(query.order_by(ConceptVersion.number.desc())).first()
+    return session.scalars(query.order_by(ConceptVersion.number.desc())).first()
 
 
 def _newest_of_all(
-    opened: Session, open_states: tuple[str, ...]
+    session: Session, open_states: tuple[str, ...]
 ) -> list[tuple[Concept, ConceptVersion]]:
     query = (
         select(Concept, ConceptVersion)
@@ -209,14 +209,14 @@ def _newest_of_all(
         .where(ConceptVersion.state.in_(("approved", *open_states)))
         .order_by(ConceptVersion.number)
     )
-    newest = {concept.id: (concept, version) for concept, version in opened.execute(query)}
+    newest = {concept.id: (concept, version) for concept, version in session.execute(query)}
     return list(newest.values())
 
 
-def _nothing_of(opened: Session, concepts: Sequence[Concept]) -> PolicyError:
+def _nothing_of(session: Session, concepts: Sequence[Concept]) -> PolicyError:
     """Say why none of some concepts has a version that may be released."""
     newest = {
-        concept.slug: opened.scalars(
+        concept.slug: session.scalars(
             select(ConceptVersion)
             .where(ConceptVersion.concept_id == concept.id)
             .order_by(ConceptVersion.number.desc())
@@ -249,12 +249,12 @@ def _keep(concept: Concept, version: ConceptVersion, old: Chosen | None, at: str
     return Chosen(concept, version, old.mode, thresholds, paused)
 
 
-def _changed(opened: Session, item: Chosen, changes: Changes, at: str) -> Chosen:
+def _changed(session: Session, item: Chosen, changes: Changes, at: str) -> Chosen:
     slug = item.concept.slug
     if slug in changes.modes:
         item = replace(item, mode=_mode(changes.modes[slug]))
     if slug in changes.thresholds:
-        item = replace(item, thresholds=_thresholds(opened, item, changes.thresholds[slug]))
+        item = replace(item, thresholds=_thresholds(session, item, changes.thresholds[slug]))
     if slug in changes.disabled:
         until = changes.disabled[slug]
         item = replace(
@@ -270,11 +270,11 @@ def _mode(mode: str) -> str:
     return mode
 
 
-def _thresholds(opened: Session, item: Chosen, asked: Any) -> Mapping[str, float]:
+def _thresholds(session: Session, item: Chosen, asked: Any) -> Mapping[str, float]:
     """Return a member's thresholds by space: None for the scorers' own, else old ones updated."""
     if asked is None:
         return {}
-    spaces = [entry.space for entry in stored_anchors(opened, item.version)]
+    spaces = [entry.space for entry in stored_anchors(session, item.version)]
     where = ", ".join(sorted({f"{space.model} {space.task}" for space in spaces}))
     if not isinstance(asked, Mapping):
         if len(spaces) != 1:

@@ -125,49 +125,49 @@ def roll_back(
 
 
 def find_release(
-    opened: Session, name: str, sequence: int | None = None
+    session: Session, name: str, sequence: int | None = None
 ) -> tuple[BundleRow, Release]:
     """Return a release's rows, the newest when no sequence is named; NotFoundError otherwise."""
-    row = find_bundle(opened, name)
+    row = find_bundle(session, name)
     query = select(Release).filter_by(bundle_id=row.id, sequence=sequence)
-    release = _newest(opened, row) if sequence is None else opened.scalars(query).first()
+    release = _newest(session, row) if sequence is None else session.scalars(query).first()
     if release is None:
         which = "no release yet" if sequence is None else f"no release {sequence}"
         raise NotFoundError(f"Bundle '{name}' has {which}.")
     return row, release
 
 
-def find_bundle(opened: Session, name: str) -> BundleRow:
+def find_bundle(session: Session, name: str) -> BundleRow:
     """Return a bundle's row; NotFoundError with the closest name otherwise."""
-    row = opened.scalars(select(BundleRow).filter_by(name=name)).first()
+    row = session.scalars(select(BundleRow).filter_by(name=name)).first()
     if row is None:
-        known = opened.scalars(select(BundleRow.name)).all()
+        known = session.scalars(select(BundleRow.name)).all()
         raise NotFoundError(f"No bundle '{name}'.{did_you_mean(name, known)}")
     return row
 
 
-def release_info(opened: Session, bundle: BundleRow, release: Release) -> ReleaseInfo:
+def release_info(session: Session, bundle: BundleRow, release: Release) -> ReleaseInfo:
     """Return a release as it is told outside."""
-    return _info(opened, bundle, release, {})
+    return _info(session, bundle, release, {})
 
 
-def list_releases(opened: Session, name: str | None = None) -> list[ReleaseInfo]:
+def list_releases(session: Session, name: str | None = None) -> list[ReleaseInfo]:
     """Return all releases, or those of one bundle, by bundle and sequence."""
     query = select(BundleRow, Release).join(Release, Release.bundle_id == BundleRow.id)
     if name is not None:
-        query = query.where(BundleRow.id == find_bundle(opened, name).id)
+        query = query.where(BundleRow.id == find_bundle(session, name).id)
     known: dict[int, Approval | None] = {}
-    found = [_info(opened, bundle, release, known) for bundle, release in opened.execute(query)]
+    found = [_info(session, bundle, release, known) for bundle, release in session.execute(query)]
     return sorted(found, key=lambda item: (item.bundle, item.sequence))
 
 
 def _info(
-    opened: Session, bundle: BundleRow, release: Release, known: dict[int, Approval | None]
+    session: Session, bundle: BundleRow, release: Release, known: dict[int, Approval | None]
 ) -> ReleaseInfo:
-    members = released_members(opened, release)
+    members = released_members(session, release)
     new = [item.version for item in members if item.version.id not in known]
     known |= dict.fromkeys((version.id for version in new), None)
-    known |= approvals_of(opened, new)
+    known |= approvals_of(session, new)
     return ReleaseInfo(
         bundle=bundle.name,
         sequence=release.sequence,
@@ -181,8 +181,8 @@ def _info(
         rollback_of=release.rollback_of,
         note=release.note,
         key_list=release.key_list,
-        revocations=tuple(revocations_of(opened, release)),
-        signatures=tuple(item.key_id for item in signatures_of(opened, release)),
+        revocations=tuple(revocations_of(session, release)),
+        signatures=tuple(item.key_id for item in signatures_of(session, release)),
     )
 
 
@@ -213,7 +213,7 @@ def _insert(
     note: str,
     rollback_of: int | None = None,
 ) -> Release:
-    opened = unit.session
+    session = unit.session
     release = Release(
         bundle_id=row.id,
         sequence=last.sequence + 1 if last else 1,
@@ -221,20 +221,20 @@ def _insert(
         format=FORMAT,
         previous_digest=last.bundle_digest if last else None,
         expires_at=None if expires is None else lineup.future("expires", expires, unit.at),
-        key_list=newest_list(opened),
+        key_list=newest_list(session),
         rollback_of=rollback_of,
         note=note,
         created_at=unit.at,
         created_by=unit.actor,
     )
-    revocations = _revoked(opened, row, chosen)
-    release.bundle_digest = assemble(opened, store, row, release, chosen, revocations).digest
-    opened.add(release)
-    opened.flush()
-    opened.add_all(_member_row(release, item) for item in chosen)
+    revocations = _revoked(session, row, chosen)
+    release.bundle_digest = assemble(session, store, row, release, chosen, revocations).digest
+    session.add(release)
+    session.flush()
+    session.add_all(_member_row(release, item) for item in chosen)
     for digest in revocations:
-        opened.add(ReleaseRevocation(release_id=release.id, content_digest=digest))
-    opened.flush()
+        session.add(ReleaseRevocation(release_id=release.id, content_digest=digest))
+    session.flush()
     return release
 
 
@@ -279,16 +279,16 @@ def _check_shrink(
     return lineup.check_shrink(before, after, unit.at, max_share)
 
 
-def _revoked(opened: Session, row: BundleRow, chosen: Sequence[Chosen]) -> list[str]:
+def _revoked(session: Session, row: BundleRow, chosen: Sequence[Chosen]) -> list[str]:
     """Return the content digests of revoked versions of the concepts that a bundle ever had."""
     released = (
         select(ReleaseMember.concept_id)
         .join(Release, Release.id == ReleaseMember.release_id)
         .where(Release.bundle_id == row.id)
     )
-    concepts = {*opened.scalars(released.distinct()), *(item.concept.id for item in chosen)}
+    concepts = {*session.scalars(released.distinct()), *(item.concept.id for item in chosen)}
     query = select(ConceptVersion).where(ConceptVersion.state == "revoked")
-    rows = opened.scalars(query).all()
+    rows = session.scalars(query).all()
     return sorted(item.content_digest for item in rows if item.concept_id in concepts)
 
 
@@ -307,9 +307,9 @@ def _bundle_row(unit: Work, name: str) -> BundleRow:
     return row
 
 
-def _newest(opened: Session, bundle: BundleRow) -> Release | None:
+def _newest(session: Session, bundle: BundleRow) -> Release | None:
     query = select(Release).where(Release.bundle_id == bundle.id)
-    return opened.scalars(query.order_by(Release.sequence.desc())).first()
+    return session.scalars(query.order_by(Release.sequence.desc())).first()
 
 
 def _expect(row: BundleRow, last: Release | None, digest: str | None) -> None:

@@ -26,26 +26,26 @@ if TYPE_CHECKING:  # Both bring cryptography, which only signatures need.
     from concepts.signing.keys import KeyList, PrivateKey
 
 
-def newest_list(opened: Session) -> int:
+def newest_list(session: Session) -> int:
     """Return the version of the current key list, 0 before the first."""
-    return opened.scalar(select(func.max(KeyListRow.version))) or 0
+    return session.scalar(select(func.max(KeyListRow.version))) or 0
 
 
-def key_chain(opened: Session, last: int | None = None) -> tuple[Envelope, ...]:
+def key_chain(session: Session, last: int | None = None) -> tuple[Envelope, ...]:
     """Return the signed key lists up to a version, by default all, oldest first."""
     query = select(KeyListRow.envelope).order_by(KeyListRow.version)
     if last is not None:
         query = query.where(KeyListRow.version <= last)
-    return tuple(read_envelope(text.encode(), KEYS_TYPE) for text in opened.scalars(query))
+    return tuple(read_envelope(text.encode(), KEYS_TYPE) for text in session.scalars(query))
 
 
-def current_keys(opened: Session) -> KeyList | None:
+def current_keys(session: Session) -> KeyList | None:
     """Return the current key list, None before the first.
 
     Raises:
         VerificationError: If the chain of lists that leads to it is damaged.
     """
-    chain = key_chain(opened)
+    chain = key_chain(session)
     if not chain:
         return None
     from concepts.signing.keys import follow, read_key_list  # noqa: PLC0415 (cryptography)
@@ -55,14 +55,14 @@ def current_keys(opened: Session) -> KeyList | None:
     return follow(first, chain[1:])
 
 
-def signatures_of(opened: Session, release: Release) -> tuple[Signature, ...]:
+def signatures_of(session: Session, release: Release) -> tuple[Signature, ...]:
     """Return a release's signatures, by key id."""
     query = select(SignatureRow).where(SignatureRow.release_id == release.id)
-    rows = opened.scalars(query.order_by(SignatureRow.key_id)).all()
+    rows = session.scalars(query.order_by(SignatureRow.key_id)).all()
     return tuple(Signature(row.key_id, bytes.fromhex(row.value)) for row in rows)
 
 
-def signed_by(opened: Session, release: Release, bundle: Bundle) -> list[str]:
+def signed_by(session: Session, release: Release, bundle: Bundle) -> list[str]:
     """Return the ids of the keys whose signatures engines count, whichever list they trust.
 
     Those are keys listed now and in the newest list that the release carries.
@@ -70,7 +70,7 @@ def signed_by(opened: Session, release: Release, bundle: Bundle) -> list[str]:
     Raises:
         SignatureError: If a listed key's signature does not fit.
     """
-    current, own = current_keys(opened), _own_keys(opened, release)
+    current, own = current_keys(session), _own_keys(session, release)
     if current is None or own is None:
         return []
     return [key_id for key_id in bundle.envelope.signed_by(current) if own.find(key_id)]
@@ -102,16 +102,16 @@ def add_signatures(
     return sorted(by_id)
 
 
-def key_name(opened: Session, key_id: str) -> str:
+def key_name(session: Session, key_id: str) -> str:
     """Return how a message names a key: its name where the registry knows it."""
-    name = opened.scalar(select(SigningKey.name).where(SigningKey.key_id == key_id))
+    name = session.scalar(select(SigningKey.name).where(SigningKey.key_id == key_id))
     return f"'{name}'" if name else key_id[:16]
 
 
-def _own_keys(opened: Session, release: Release) -> KeyList | None:
+def _own_keys(session: Session, release: Release) -> KeyList | None:
     """Return the newest key list that a release leads engines to, None before the first."""
     # One that was made before there were keys leads nowhere, and all engines trust list 1 or later.
-    chain = key_chain(opened, max(release.key_list, 1))
+    chain = key_chain(session, max(release.key_list, 1))
     if not chain:
         return None
     from concepts.signing.keys import read_key_list  # noqa: PLC0415 (cryptography)
@@ -119,8 +119,8 @@ def _own_keys(opened: Session, release: Release) -> KeyList | None:
     return read_key_list(chain[-1])  # Checked with the chain of the current list.
 
 
-def _require_listed(opened: Session, release: Release, keys: Sequence[PrivateKey]) -> KeyList:
-    current, own = current_keys(opened), _own_keys(opened, release)
+def _require_listed(session: Session, release: Release, keys: Sequence[PrivateKey]) -> KeyList:
+    current, own = current_keys(session), _own_keys(session, release)
     if current is None or own is None:
         raise PolicyError(
             "There is no key list yet, so nobody could check a signature. Make one: "
@@ -131,12 +131,12 @@ def _require_listed(opened: Session, release: Release, keys: Sequence[PrivateKey
         if current.find(key_id) is None:
             why = "revoked" if key_id in current.revoked else "not in the key list"
             raise PolicyError(
-                f"Key {key_name(opened, key_id)} is {why}: engines would not accept its "
+                f"Key {key_name(session, key_id)} is {why}: engines would not accept its "
                 f"signature. Sign with a key of list {current.version}, or rotate it in."
             )
         if own.find(key_id) is None:
             raise PolicyError(
-                f"Release {release.sequence} was made before key {key_name(opened, key_id)} was "
+                f"Release {release.sequence} was made before key {key_name(session, key_id)} was "
                 f"listed: engines that follow it to key list {own.version} would not accept its "
                 "signature. Release again, and sign that."
             )

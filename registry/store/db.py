@@ -148,23 +148,23 @@ def transaction(engine: Engine, *, write: bool = False, keep: bool = True) -> It
     with (
         named_errors(engine),
         engine.connect().execution_options(**options) as connection,
-        connection.begin() as opened,
+        connection.begin() as begun,
     ):
         if write and postgres:
             connection.execute(text(f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'"))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})"))
         yield connection
         if not keep:
-            opened.rollback()
+            begun.rollback()
 
 
 @contextmanager
-def session(engine: Engine, *, write: bool = False, keep: bool = True) -> Iterator[Session]:
+def open_session(engine: Engine, *, write: bool = False, keep: bool = True) -> Iterator[Session]:
     """Open an ORM session inside one transaction; it is flushed before the commit."""
-    with transaction(engine, write=write, keep=keep) as connection, Session(connection) as opened:
-        yield opened
+    with transaction(engine, write=write, keep=keep) as connection, Session(connection) as session:
+        yield session
         if write:
-            opened.flush()
+            session.flush()
 
 
 @contextmanager

@@ -119,11 +119,11 @@ def diff_versions(registry: Registry, slug: str, before: int, after: int) -> Ver
         NotFoundError: If the concept or a version does not exist.
         VerificationError: If stored anchors are damaged.
     """
-    with registry.read() as opened:
-        concept = find_concept(opened, slug)
-        first, second = (find_version(opened, concept, number) for number in (before, after))
+    with registry.read() as session:
+        concept = find_concept(session, slug)
+        first, second = (find_version(session, concept, number) for number in (before, after))
         held, new = (
-            {entry.space.digest: entry for entry in stored_anchors(opened, version)}
+            {entry.space.digest: entry for entry in stored_anchors(session, version)}
             for version in (first, second)
         )
         spaces = [

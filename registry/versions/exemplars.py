@@ -119,18 +119,18 @@ class Sources:
         Raises:
             NotFoundError: If there is no such concept.
         """
-        with self._registry.read() as opened:
+        with self._registry.read() as session:
             if slug is not None:
-                find_concept(opened, slug)
+                find_concept(session, slug)
             query = select(SourceRefRow, AnchorSetRow).join(
                 AnchorSetRow, AnchorSetRow.id == SourceRefRow.anchor_set_id
             )
             if due is not None:
                 query = query.where(SourceRefRow.retain_until <= due)
-            holders = _holders(opened)
+            holders = _holders(session)
             found = [
                 _info(row, held, holders.get(held.id, []))
-                for row, held in opened.execute(query.order_by(SourceRefRow.id))
+                for row, held in session.execute(query.order_by(SourceRefRow.id))
             ]
         return [item for item in found if slug is None or _is_of(item, slug)]
 
@@ -172,7 +172,7 @@ class Sources:
             return ids
 
 
-def _holders(opened: Session) -> dict[int, list[str]]:
+def _holders(session: Session) -> dict[int, list[str]]:
     """Return which versions hold each anchor set."""
     query = (
         select(VersionAnchors.anchor_set_id, Concept.slug, ConceptVersion.number)
@@ -180,7 +180,7 @@ def _holders(opened: Session) -> dict[int, list[str]]:
         .join(Concept, Concept.id == ConceptVersion.concept_id)
     )
     found: dict[int, list[tuple[str, int]]] = {}
-    for held, slug, number in opened.execute(query):
+    for held, slug, number in session.execute(query):
         found.setdefault(held, []).append((slug, number))
     return {
         held: [f"{slug}@{number}" for slug, number in sorted(places)]

@@ -29,14 +29,14 @@ _WHAT_TO_DO = {
 
 
 def find(
-    opened: Session, slug: str, number: int | None, states: Sequence[str], digest: str | None
+    session: Session, slug: str, number: int | None, states: Sequence[str], digest: str | None
 ) -> tuple[Concept, ConceptVersion]:
     """Return a version that is in one of some states, the newest such by default."""
-    concept = find_concept(opened, slug)
+    concept = find_concept(session, slug)
     query = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
     if number is not None:
         query = query.where(ConceptVersion.number == number)
-    found = opened.scalars(query.order_by(ConceptVersion.number.desc())).all()
+    found = session.scalars(query.order_by(ConceptVersion.number.desc())).all()
     if not found:
         which = "version" if number is None else f"version {number}"
         raise NotFoundError(f"Concept '{slug}' has no {which} yet.")
@@ -51,9 +51,9 @@ def find(
     return concept, version
 
 
-def request_of(opened: Session, concept: Concept, version: ConceptVersion) -> ChangeRequest:
+def request_of(session: Session, concept: Concept, version: ConceptVersion) -> ChangeRequest:
     """Return the open request of a version in review."""
-    request = open_request(opened, version)
+    request = open_request(session, version)
     if request is None:
         raise ConflictError(
             f"Version {version.number} of '{concept.slug}' is in review without an open request. "
@@ -75,9 +75,9 @@ def open_for_review(unit: Work, version: ConceptVersion, note: str) -> ChangeReq
     return request
 
 
-def _check_content(opened: Session, version: ConceptVersion) -> None:
+def _check_content(session: Session, version: ConceptVersion) -> None:
     """Check that a version has the anchors that its digest says; VerificationError otherwise."""
-    found = [entry.content for entry in stored_anchors(opened, version)]
+    found = [entry.content for entry in stored_anchors(session, version)]
     if not found or content_digest(version.definition, found) != version.content_digest:
         raise VerificationError(
             f"Version {version.number} does not hold what its content digest says: another program "
@@ -124,12 +124,12 @@ def decide(
     unit.session.flush()
 
 
-def has_reviewed(opened: Session, request: ChangeRequest, name: str, *, break_glass: bool) -> bool:
+def has_reviewed(session: Session, request: ChangeRequest, name: str, *, break_glass: bool) -> bool:
     """Whether a reviewer has decided on a request already."""
     query = select(Review).filter_by(
         change_request_id=request.id, reviewer=name, break_glass=break_glass
     )
-    return opened.scalars(query).first() is not None
+    return session.scalars(query).first() is not None
 
 
 def refuse_own(unit: Work, concept: Concept, version: ConceptVersion) -> None:

@@ -51,31 +51,31 @@ class StoredAnchors:
         }
 
 
-def find_concept(opened: Session, slug: str) -> Concept:
+def find_concept(session: Session, slug: str) -> Concept:
     """Return a concept's row; NotFoundError with the closest name otherwise."""
-    row = opened.scalars(select(Concept).where(Concept.slug == slug)).first()
+    row = session.scalars(select(Concept).where(Concept.slug == slug)).first()
     if row is None:
-        known = opened.scalars(select(Concept.slug)).all()
+        known = session.scalars(select(Concept.slug)).all()
         raise NotFoundError(f"No concept '{slug}'.{did_you_mean(slug, known)}")
     return row
 
 
 def latest_version(
-    opened: Session, concept: Concept, *, revoked: bool = True
+    session: Session, concept: Concept, *, revoked: bool = True
 ) -> ConceptVersion | None:
     """Return the newest version of a concept, None if it has none; maybe only of those in use."""
     query = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
     if not revoked:
         query = query.where(ConceptVersion.state != "revoked")
-    return opened.scalars(query.order_by(ConceptVersion.number.desc())).first()
+    return session.scalars(query.order_by(ConceptVersion.number.desc())).first()
 
 
-def find_version(opened: Session, concept: Concept, number: int | None = None) -> ConceptVersion:
+def find_version(session: Session, concept: Concept, number: int | None = None) -> ConceptVersion:
     """Return a version of a concept, the newest by default; NotFoundError otherwise."""
     query = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
     if number is not None:
         query = query.where(ConceptVersion.number == number)
-    row = opened.scalars(query.order_by(ConceptVersion.number.desc())).first()
+    row = session.scalars(query.order_by(ConceptVersion.number.desc())).first()
     if row is None:
         which = "version" if number is None else f"version {number}"
         advice = " Run `uvr-registry collect-anchors` first." if number is None else ""
@@ -97,13 +97,13 @@ def require_digest(what: str, found: str, expected: str | None) -> None:
         )
 
 
-def stored_anchors(opened: Session, version: ConceptVersion) -> list[StoredAnchors]:
+def stored_anchors(session: Session, version: ConceptVersion) -> list[StoredAnchors]:
     """Return a version's anchors by space, sorted by task, model and digest."""
-    return stored_anchors_of(opened, [version])[version.id]
+    return stored_anchors_of(session, [version])[version.id]
 
 
 def stored_anchors_of(
-    opened: Session, versions: Sequence[ConceptVersion]
+    session: Session, versions: Sequence[ConceptVersion]
 ) -> dict[int, list[StoredAnchors]]:
     """Return the anchors of versions by their id, each as ``stored_anchors`` does."""
     found: dict[int, list[StoredAnchors]] = {version.id: [] for version in versions}
@@ -115,7 +115,7 @@ def stored_anchors_of(
             .where(VersionAnchors.version_id.in_(ids))
             .order_by(AnchorSpaceRow.task.desc(), AnchorSpaceRow.model, AnchorSpaceRow.digest)
         )
-        for row in opened.execute(query):
+        for row in session.execute(query):
             found[row[0].version_id].append(StoredAnchors(*row))
     return found
 
@@ -149,7 +149,7 @@ def read_scorer(store: BlobStore, row: VersionAnchors) -> Scorer:
     return scorer
 
 
-def list_concepts(opened: Session) -> list[ConceptInfo]:
+def list_concepts(session: Session) -> list[ConceptInfo]:
     """Return all concepts, sorted by slug."""
     query = (
         select(Concept, func.max(ConceptVersion.number), func.count(ConceptVersion.id))
@@ -158,15 +158,15 @@ def list_concepts(opened: Session) -> list[ConceptInfo]:
     )
     found = [
         ConceptInfo(row.slug, row.name, row.category, latest, count, row.created_at)
-        for row, latest, count in opened.execute(query)
+        for row, latest, count in session.execute(query)
     ]
     return sorted(found, key=lambda item: item.slug)  # Databases collate differently.
 
 
-def concept_detail(opened: Session, concept: Concept) -> ConceptDetail:
+def concept_detail(session: Session, concept: Concept) -> ConceptDetail:
     """Return a concept with its versions, oldest first."""
     query = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
-    rows = opened.scalars(query.order_by(ConceptVersion.number)).all()
+    rows = session.scalars(query.order_by(ConceptVersion.number)).all()
     return ConceptDetail(
         slug=concept.slug,
         name=concept.name,
@@ -174,11 +174,11 @@ def concept_detail(opened: Session, concept: Concept) -> ConceptDetail:
         created_at=concept.created_at,
         created_by=concept.created_by,
         definition=read_definition(concept.definition),
-        versions=tuple(version_info(opened, concept, row) for row in rows),
+        versions=tuple(version_info(session, concept, row) for row in rows),
     )
 
 
-def version_info(opened: Session, concept: Concept, version: ConceptVersion) -> VersionInfo:
+def version_info(session: Session, concept: Concept, version: ConceptVersion) -> VersionInfo:
     """Return a version as it is told outside."""
     return VersionInfo(
         slug=concept.slug,
@@ -187,9 +187,9 @@ def version_info(opened: Session, concept: Concept, version: ConceptVersion) -> 
         content_digest=version.content_digest,
         created_at=version.created_at,
         created_by=version.created_by,
-        spaces=tuple(version_space(entry) for entry in stored_anchors(opened, version)),
+        spaces=tuple(version_space(entry) for entry in stored_anchors(session, version)),
         authors=authors_of(version),
-        approvals=count_approvals(opened, version),
+        approvals=count_approvals(session, version),
     )
 
 

@@ -2,7 +2,7 @@
 
 A version goes draft → in_review → approved → deprecated; an edit or a rejection takes it back to
 draft, and any but a draft may be revoked for good. Its content is fixed from in_review on. Each
-request for review is pinned to the content digest that it was opened for, and approvals are
+request for review is pinned to the content digest that it was session for, and approvals are
 counted under the write lock.
 """
 
@@ -267,15 +267,15 @@ class Reviews:
         )
         if state is not None:
             query = query.where(ChangeRequest.state == state)
-        with self._registry.read() as opened:
-            needed = policy_row(opened).approvals
-            return [_info(opened, *row, needed) for row in opened.execute(query)]
+        with self._registry.read() as session:
+            needed = policy_row(session).approvals
+            return [_info(session, *row, needed) for row in session.execute(query)]
 
 
 def _info(
-    opened: Session, request: ChangeRequest, version: ConceptVersion, concept: Concept, needed: int
+    session: Session, request: ChangeRequest, version: ConceptVersion, concept: Concept, needed: int
 ) -> RequestInfo:
-    valid = valid_reviews(opened, request, version) if request.state == "open" else []
+    valid = valid_reviews(session, request, version) if request.state == "open" else []
     return RequestInfo(
         id=request.id,
         slug=concept.slug,
@@ -290,5 +290,5 @@ def _info(
         authors=authors_of(version),
         approvals=tuple(review.reviewer for review in valid),
         needed=needed,
-        reviews=tuple(reviews_of(opened, request)),
+        reviews=tuple(reviews_of(session, request)),
     )

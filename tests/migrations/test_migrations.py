@@ -506,36 +506,36 @@ def test_a_source_may_be_forgotten_and_not_rewritten(filled):
 
 
 def test_the_orm_refuses_before_the_database(filled):
-    with Session(filled) as opened:
-        version = opened.get(ConceptVersion, 1)
+    with Session(filled) as session:
+        version = session.get(ConceptVersion, 1)
         version.definition = "other"
-        opened.flush()
+        session.flush()
         version.state = "in_review"
-        opened.flush()
+        session.flush()
         version.content_digest = "other"
         with pytest.raises(PolicyError, match="Version 1 is in_review: its content is fixed"):
-            opened.flush()
-    with Session(filled) as opened:
-        opened.get(ConceptVersion, 1).state = "approved"
+            session.flush()
+    with Session(filled) as session:
+        session.get(ConceptVersion, 1).state = "approved"
         with pytest.raises(PolicyError, match="never goes from draft to approved"):
-            opened.flush()
-    with Session(filled) as opened:
-        opened.get(ConceptVersion, 1).number = 7
+            session.flush()
+    with Session(filled) as session:
+        session.get(ConceptVersion, 1).number = 7
         with pytest.raises(PolicyError, match="number and origin of a version never change"):
-            opened.flush()
-    with Session(filled) as opened:
-        opened.get(VersionAnchors, (1, 1)).scorer = "other"
+            session.flush()
+    with Session(filled) as session:
+        session.get(VersionAnchors, (1, 1)).scorer = "other"
         with pytest.raises(PolicyError, match="A row of 'version_anchors' never changes"):
-            opened.flush()
-    with Session(filled) as opened:
-        opened.get(Release, 1).sequence = 2
+            session.flush()
+    with Session(filled) as session:
+        session.get(Release, 1).sequence = 2
         with pytest.raises(PolicyError, match="A row of 'release' never changes"):
-            opened.flush()
+            session.flush()
     for table in (ConceptVersion, Release):
-        with Session(filled) as opened:
-            opened.delete(opened.get(table, 1))
+        with Session(filled) as session:
+            session.delete(session.get(table, 1))
             with pytest.raises(PolicyError, match="never changes"):
-                opened.flush()
+                session.flush()
 
 
 def test_migrating_from_another_folder(engine, tmp_path, monkeypatch):

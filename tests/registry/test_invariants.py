@@ -26,7 +26,7 @@ from concepts.signing.ed25519 import PrivateKey
 from concepts.tensors import tensors_digest
 from registry.operations import gc
 from registry.registry import Registry
-from registry.store.db import session
+from registry.store.db import open_session
 from registry.store.models import MOVES, STATES, ConceptVersion
 
 
@@ -107,11 +107,11 @@ def test_1_states_are_never_jumped(filled):
 
 def test_1_the_orm_refuses_too(filled):
     filled.review.submit("pistol", actor="ann")
-    with session(filled.engine) as opened:
-        row = opened.query(ConceptVersion).filter_by(state="approved").one()
+    with open_session(filled.engine) as session:
+        row = session.query(ConceptVersion).filter_by(state="approved").one()
         row.definition = "{}"
         with pytest.raises(PolicyError, match="its content is fixed"):
-            opened.flush()
+            session.flush()
 
 
 def test_1_an_edit_in_review_makes_a_draft_and_approvals_stale(filled):
@@ -381,12 +381,12 @@ def test_11_blobs_are_whole_on_disk_before_a_row_names_them(filled, collect, mon
 
     record = event.record
 
-    def recorded(opened, *args, **details):
-        named = gc.named_blobs(opened)
+    def recorded(session, *args, **details):
+        named = gc.named_blobs(session)
         assert all(sha256(filled.store.path(digest).read_bytes()) == digest for digest in named)
         assert not list(filled.store.root.rglob(".tmp-*"))
         order.append("row")
-        record(opened, *args, **details)
+        record(session, *args, **details)
 
     monkeypatch.setattr("registry.change.work.event.record", recorded)
     filled.add_version("pistol", [collect(7)], actor="ann")
@@ -396,8 +396,8 @@ def test_11_blobs_are_whole_on_disk_before_a_row_names_them(filled, collect, mon
 def test_11_garbage_waits_for_its_grace_period_and_is_never_what_sql_names(filled):
     young, _ = filled.store.put(b"young")
     old, _ = filled.store.put(b"old")
-    with filled.read() as opened:
-        named = gc.named_blobs(opened)
+    with filled.read() as session:
+        named = gc.named_blobs(session)
     past = time.time() - 48 * 3600
     for digest in (old, *named):
         os.utime(filled.store.path(digest), (past, past))

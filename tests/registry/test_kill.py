@@ -33,8 +33,8 @@ def test_a_process_killed_at_any_point_leaves_the_registry_consistent(registry, 
             os.kill(worker, signal.SIGKILL)
             assert workers.wait(worker) == -signal.SIGKILL
         if turn % 10 == 0:
-            with registry.read() as opened:
-                found = check_content(opened, registry.store)
+            with registry.read() as session:
+                found = check_content(session, registry.store)
             assert {check.name: check.problems for check in found if not check.ok} == {}
 
     found = diagnose(registry)
@@ -49,7 +49,7 @@ def test_a_process_killed_at_any_point_leaves_the_registry_consistent(registry, 
 
     repair(registry, "ann")
     collect_garbage(registry, actor="ann", grace="0h")
-    with registry.read() as opened:
-        assert set(registry.store.digests()) == named_blobs(opened)
+    with registry.read() as session:
+        assert set(registry.store.digests()) == named_blobs(session)
     assert registry.store.temporaries() == []
     assert diagnose(registry).ok

@@ -67,8 +67,8 @@ def test_a_dry_run_only_tells(filled):
 def test_what_an_edit_left_behind_is_collected(filled, collect):
     before = blobs(filled)
     filled.review.edit("pistol", actor="ann", collections=[collect(2)])
-    with filled.read() as opened:
-        named = named_blobs(opened)
+    with filled.read() as session:
+        named = named_blobs(session)
     # The anchors are still named by their set, which never goes; the old scorer is not.
     (gone,) = before - named
     assert collect_garbage(filled, actor="ann", grace="0h").blobs == (gone,)
