@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from concepts.anchors import AnchorSpace
 from concepts.definition import ConceptDefinition
 
+NEAR_DISTANCE = 0.05
+"""Anchors are near each other when 1 - cosine <= this."""
+
 
 @dataclass(frozen=True)
 class ConceptInfo:

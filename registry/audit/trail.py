@@ -20,14 +20,15 @@ from concepts.errors import NotFoundError, PolicyError, VerificationError
 from concepts.signing.envelope import CHECKPOINT_TYPE, sign
 from registry.audit.chain import BATCH, COLUMNS, Head, check_chain, event_digest
 from registry.audit.checkpoint import Checkpoint, read_checkpoint, stored_checkpoints
+from registry.audit.history import concept_history
 from registry.change.event import AuditEvent, read_event
-from registry.releases.signatures import current_keys
+from registry.change.policy import policy_row
+from registry.change.workspace import Workspace
+from registry.keys.lists import current_keys
 from registry.store.models import AuditCheckpoint, AuditEventRow
-from registry.team import policy_row
 
 if TYPE_CHECKING:  # It brings cryptography, which only signatures need.
     from concepts.signing.keys import KeyList, PrivateKey
-    from registry.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ class TrailReport:
 class Trail:
     """The audit trail of a registry."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
 
     def events(
         self, limit: int | None = None, subject: str | None = None, since: str | None = None
@@ -79,14 +80,26 @@ class Trail:
             query = query.where(AuditEventRow.at >= since)
         if limit is not None:
             query = query.limit(limit)
-        with self._registry.read() as session:
+        with self._workspace.read() as session:
             found = [read_event(row) for row in session.scalars(query)]
         return found[::-1]
+
+    def history(self, slug: str) -> list[AuditEvent]:
+        """Return what happened to a concept, oldest first.
+
+        That is what was done to its definition and its versions, the releases that held one of
+        them, and the channels that pointed to such a release.
+
+        Raises:
+            NotFoundError: If there is no such concept.
+        """
+        with self._workspace.read() as session:
+            return concept_history(session, slug)
 
     def export(self) -> Iterator[str]:
         """Yield every event as a line of canonical JSON, oldest first, of one snapshot."""
         query = select(*COLUMNS).order_by(AuditEventRow.number)
-        with self._registry.read() as session:
+        with self._workspace.read() as session:
             for row in session.execute(query.execution_options(yield_per=BATCH)):
                 yield canonical_json(read_event(row).to_dict()).decode()
 
@@ -110,7 +123,7 @@ class Trail:
         if against is not None:
             given = read_checkpoint(_read(against))
             signed = given.require(keys) if keys is not None else ()
-        with self._registry.read() as session:
+        with self._workspace.read() as session:
             head = check_chain(session)
             if given is not None:
                 _compare(session, given, head)
@@ -131,7 +144,7 @@ class Trail:
             PolicyError: If there are no events yet, or the key was revoked.
             VerificationError: If the chain is broken: nobody should sign that.
         """
-        with self._registry.work(actor, "auditor") as unit:
+        with self._workspace.work(actor, "auditor") as unit:
             listed = current_keys(unit.session)
             if listed is not None and key.public.key_id in listed.revoked:
                 raise PolicyError("This key was revoked, so nobody would believe the checkpoint.")

@@ -12,8 +12,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from concepts.errors import InputError
-from registry import team
 from registry.change import event
+from registry.change.policy import require_role
 from registry.store.blobs import BlobStore
 from registry.store.db import open_session
 
@@ -85,7 +85,7 @@ def work(
         open_session(engine, write=True, keep=not dry_run) as session,
         kept_blobs(session, store, dry_run=dry_run) as blobs,
     ):
-        team.require(session, actor, role)
+        require_role(session, actor, role)
         yield Work(session, blobs, actor, event.clock(session))
         session.flush()
 

@@ -21,9 +21,10 @@ from concepts.signing.envelope import BUNDLE_TYPE, pae
 from registry.audit.chain import check_chain
 from registry.audit.trail import check_checkpoints
 from registry.change.event import AuditEvent, read_event
+from registry.keys.lists import current_keys
 from registry.operations.gc import named_blobs
 from registry.releases.assemble import FORMAT, read_bundle_of, released_members
-from registry.releases.signatures import current_keys, signatures_of
+from registry.releases.signatures import signatures_of
 from registry.store.blobs import BlobStore
 from registry.store.models import (
     AnchorSetRow,
@@ -41,7 +42,7 @@ from registry.store.models import (
     VersionAnchors,
 )
 from registry.versions.adding import content_digest
-from registry.versions.quorum import approval_of, authors_of, open_request
+from registry.versions.quorum import approval_of, open_request
 from registry.versions.reading import read_anchor_set, read_scorer, read_space, stored_anchors
 
 REVIEWED = ("version.submit", "version.approve", "version.break_glass")
@@ -249,9 +250,8 @@ def _approved(
         yield f"Version {name} was approved at {approval.at}, and no event tells of it."
     elif approval.how == "review":
         needed = telling[-1].details.get("needed", 0)
-        counted = [name for name in approval.by if name not in authors_of(row)]
         if len(approval.by) < needed:
-            yield f"Version {name} has {len(counted)} of the {needed} approvals it needed."
+            yield f"Version {name} has {len(approval.by)} of the {needed} approvals it needed."
     query = select(Review.content_digest).where(
         Review.decision == "approve", Review.at == approval.at, Review.reviewer.in_(approval.by)
     )

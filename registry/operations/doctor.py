@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -19,13 +19,11 @@ from sqlalchemy.orm import Session
 from concepts.canonical import strict_json
 from concepts.digest import is_digest
 from concepts.errors import UVRError, VerificationError
+from registry.change.workspace import Workspace
 from registry.operations import checks
 from registry.operations.gc import named_blobs
 from registry.store.blobs import TEMPORARY, BlobStore
 from registry.store.db import transaction
-
-if TYPE_CHECKING:
-    from registry.registry import Registry
 
 OURS = "uvr-registry"
 NAMES = ("cli", "concepts", "migrations", "registry", "uvr")
@@ -86,25 +84,25 @@ class Repaired:
         return asdict(self)
 
 
-def diagnose(registry: Registry, *, quick: bool = False) -> Diagnosis:
+def diagnose(workspace: Workspace, *, quick: bool = False) -> Diagnosis:
     """Check a registry, in one snapshot; nothing is changed, and no finding raises.
 
     Args:
-        registry: Which.
+        workspace: The registry.
         quick: Look at rows and names only, not at the bytes of blobs and bundles.
     """
     found = [
-        _check("database", partial(_database, registry.engine)),
-        _check("schema", partial(_schema, registry.engine)),
-        _check("triggers", partial(_triggers, registry.engine)),
+        _check("database", partial(_database, workspace.engine)),
+        _check("schema", partial(_schema, workspace.engine)),
+        _check("triggers", partial(_triggers, workspace.engine)),
     ]
-    with registry.read() as session:
-        found += check_content(session, registry.store, quick=quick)
-        left = _check("", partial(_left_over, session, registry.store))
-        live = _check("", partial(checks.live_revoked, session, registry.store))
+    with workspace.read() as session:
+        found += check_content(session, workspace.store, quick=quick)
+        left = _check("", partial(_left_over, session, workspace.store))
+        live = _check("", partial(checks.live_revoked, session, workspace.store))
     found.append(Check("leftovers", notes=left.problems))
     found.append(Check("live", notes=live.problems))
-    found.append(_check("index", partial(_index, registry.home / "index")))
+    found.append(_check("index", partial(_index, workspace.home / "index")))
     found.append(_check("names", _clashes))
     return Diagnosis(tuple(found), quick)
 
@@ -125,23 +123,28 @@ def check_content(session: Session, store: BlobStore, *, quick: bool = False) ->
     return [_check(name, partial(part, session, store)) for name, part in parts.items()]
 
 
-def repair(registry: Registry, actor: str) -> Repaired:
+def content_problems(session: Session, store: BlobStore) -> tuple[str, ...]:
+    """Return what is wrong with the rows of a session and the blobs that they name."""
+    return tuple(line for check in check_content(session, store) for line in check.problems)
+
+
+def repair(workspace: Workspace, actor: str) -> Repaired:
     """Remove unfinished files, and index files that are damaged or no longer used.
 
     Nothing that a row names is touched, and no index that a process builds at the moment. An event
     is written when anything went.
 
     Args:
-        registry: Which.
+        workspace: The registry.
         actor: An admin.
     """
-    with registry.work(actor, "admin") as unit:
-        temporaries = registry.store.temporaries()
-        stale = list(_stale_index_files(registry.home / "index"))
-        if not registry.dry_run:
+    with workspace.work(actor, "admin") as unit:
+        temporaries = workspace.store.temporaries()
+        stale = list(_stale_index_files(workspace.home / "index"))
+        if not workspace.dry_run:
             temporaries = [path for path in temporaries if _removed(path)]
             stale = [path for path in stale if _removed_unused(path)]
-        found = Repaired(_names(registry.home, temporaries), _names(registry.home, stale))
+        found = Repaired(_names(workspace.home, temporaries), _names(workspace.home, stale))
         if temporaries or stale:
             unit.record("doctor.repair", "files", **found.to_dict())
         return found

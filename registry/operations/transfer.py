@@ -13,7 +13,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -27,9 +27,10 @@ from concepts.errors import ConflictError, NotFoundError, UVRError, Verification
 from concepts.files import write_file
 from concepts.scorer import Scorer
 from concepts.tensors import read_tensors
+from registry.change.policy import policy_row
 from registry.change.work import Work
+from registry.change.workspace import Workspace
 from registry.store.models import Concept, ConceptVersion
-from registry.team import policy_row
 from registry.versions.adding import (
     add_collection,
     content_digest,
@@ -40,9 +41,6 @@ from registry.versions.adding import (
 )
 from registry.versions.quorum import authors_of
 from registry.versions.reading import find_concept, latest_version, stored_anchors
-
-if TYPE_CHECKING:
-    from registry.registry import Registry
 
 FORMAT = "uvr-concept/1"
 MAX_BYTES = 1 << 30
@@ -111,7 +109,7 @@ class _Exported:
     versions: tuple[_Version, ...]
 
 
-def export_concept(registry: Registry, slug: str, path: Path) -> None:
+def export_concept(workspace: Workspace, slug: str, path: Path) -> None:
     """Write a concept, with all versions that are not revoked, to a file.
 
     Raises:
@@ -119,7 +117,7 @@ def export_concept(registry: Registry, slug: str, path: Path) -> None:
         VerificationError: If stored bytes are damaged.
         UVRError: If the file cannot be written.
     """
-    with registry.read() as session:
+    with workspace.read() as session:
         concept = find_concept(session, slug)
         query = select(ConceptVersion).where(
             ConceptVersion.concept_id == concept.id, ConceptVersion.state != "revoked"
@@ -137,7 +135,7 @@ def export_concept(registry: Registry, slug: str, path: Path) -> None:
             for entry in version["collections"]
             for name in ("blob", "scorer_blob")
         }
-        files = {f"blobs/{digest}": registry.store.get(digest) for digest in blobs}
+        files = {f"blobs/{digest}": workspace.store.get(digest) for digest in blobs}
     try:
         write_file(Path(path), pack({**files, ABOUT: canonical_json(about)}), durable=True)
     except OSError as error:
@@ -145,7 +143,7 @@ def export_concept(registry: Registry, slug: str, path: Path) -> None:
 
 
 def import_concept(
-    registry: Registry, path: Path, *, actor: str, max_bytes: int = MAX_BYTES
+    workspace: Workspace, path: Path, *, actor: str, max_bytes: int = MAX_BYTES
 ) -> ImportInfo:
     """Add a concept's versions from a file, as drafts with their content digests.
 
@@ -158,7 +156,7 @@ def import_concept(
         ConflictError: If the concept exists with another category, or nothing in the file is new.
     """
     found = _read(Path(path), max_bytes)
-    with registry.work(actor, "curator") as unit:
+    with workspace.work(actor, "curator") as unit:
         slug = found.definition.slug
         concept = unit.session.scalars(select(Concept).filter_by(slug=slug)).first()
         new = concept is None

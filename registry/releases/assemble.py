@@ -11,8 +11,10 @@ from sqlalchemy.orm import Session
 from concepts.anchors import AnchorSpace
 from concepts.bundle import Bundle, BundleVariant, Member, lock_digest
 from concepts.errors import PolicyError, VerificationError
+from registry.change.policy import policy_row
+from registry.keys.lists import key_chain
 from registry.releases.lineup import Chosen
-from registry.releases.signatures import key_chain, signatures_of
+from registry.releases.signatures import signatures_of
 from registry.store.blobs import BlobStore
 from registry.store.models import (
     BundleRow,
@@ -22,7 +24,6 @@ from registry.store.models import (
     ReleaseMember,
     ReleaseRevocation,
 )
-from registry.team import policy_row
 from registry.versions.reading import read_definition, read_scorer, read_space, stored_anchors_of
 
 FORMAT = 1  # of `concepts.bundle.manifest.FORMAT`, as the release's row has it

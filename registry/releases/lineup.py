@@ -1,33 +1,25 @@
 """Which versions a release takes, and how each is enforced.
 
 1. Members: the ones asked for, or every concept with a version that may be released.
-2. Modes, thresholds and pauses: as in the release before, then as asked for.
+2. Modes, thresholds and pauses: as in the release before, then as asked for (``changes``).
 3. The shrink rule: a release that enforces fewer concepts must be asked for explicitly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from concepts.bundle.member import MODES, LockedMember, check_threshold
-from concepts.errors import (
-    ConflictError,
-    InputError,
-    NotFoundError,
-    PolicyError,
-    did_you_mean,
-)
-from concepts.instant import parse_instant
+from concepts.bundle.member import LockedMember
+from concepts.errors import ConflictError, PolicyError
+from registry.change.policy import policy_row
 from registry.change.work import Work
 from registry.store.models import Concept, ConceptVersion
-from registry.team import policy_row
-from registry.versions.reading import find_concept, stored_anchors
-from registry.versions.review import approve_on_release
+from registry.versions.lifecycle import approve_on_release
+from registry.versions.reading import find_concept, no_version
 
 NEVER = "~"  # sorts after every instant
 UNAPPROVED = ("draft", "in_review")  # released only where the policy asks for no approvals
@@ -56,15 +48,6 @@ class Chosen:
         return max(at, self.disabled_until or at) if self.mode == "enforce" else NEVER
 
 
-@dataclass(frozen=True)
-class Changes:
-    """What a release changes of its members, by slug; see ``Registry.release``."""
-
-    modes: Mapping[str, str]
-    thresholds: Mapping[str, Any]
-    disabled: Mapping[str, str | None]
-
-
 def choose(
     session: Session, members: Sequence[str] | None, before: Sequence[Chosen], at: str
 ) -> list[Chosen]:
@@ -83,22 +66,6 @@ def choose(
     old = {chosen.concept.id: chosen for chosen in before}
     kept = [_keep(concept, version, old.get(concept.id), at) for concept, version in versions]
     return sorted(kept, key=lambda chosen: chosen.concept.slug)
-
-
-def change(session: Session, chosen: Sequence[Chosen], changes: Changes, at: str) -> list[Chosen]:
-    """Return the members with other modes, thresholds and pauses.
-
-    Raises:
-        NotFoundError: For a concept that is not a member, a mode or a space that there is not.
-        InputError: For a value that cannot be.
-    """
-    slugs = [item.concept.slug for item in chosen]
-    for slug in {**changes.modes, **changes.thresholds, **changes.disabled}:
-        if slug not in slugs:
-            raise NotFoundError(
-                f"'{slug}' is not a member of this release.{did_you_mean(slug, slugs)}"
-            )
-    return [_changed(session, item, changes, at) for item in chosen]
 
 
 def nothing(session: Session, members: Sequence[str] | None) -> PolicyError:
@@ -184,7 +151,7 @@ def _numbered(
         query = select(ConceptVersion).filter_by(concept_id=concept.id, number=int(number))
         version = session.scalars(query).first()
     if version is None:
-        raise NotFoundError(f"Concept '{concept.slug}' has no version {number}.")
+        raise no_version(concept.slug, number)
     if version.state not in ("approved", "deprecated", *open_states):
         raise PolicyError(_refused(concept, version))
     return version
@@ -247,69 +214,3 @@ def _keep(concept: Concept, version: ConceptVersion, old: Chosen | None, at: str
     until = old.disabled_until
     paused = until if until is not None and until > at else None
     return Chosen(concept, version, old.mode, thresholds, paused)
-
-
-def _changed(session: Session, item: Chosen, changes: Changes, at: str) -> Chosen:
-    slug = item.concept.slug
-    if slug in changes.modes:
-        item = replace(item, mode=_mode(changes.modes[slug]))
-    if slug in changes.thresholds:
-        item = replace(item, thresholds=_thresholds(session, item, changes.thresholds[slug]))
-    if slug in changes.disabled:
-        until = changes.disabled[slug]
-        item = replace(
-            item, disabled_until=None if until is None else future("disabled until", until, at)
-        )
-    return item
-
-
-def _mode(mode: str) -> str:
-    if mode not in MODES:
-        close = did_you_mean(mode, MODES)
-        raise NotFoundError(f"No mode '{mode}'.{close} Modes: {', '.join(MODES)}.")
-    return mode
-
-
-def _thresholds(session: Session, item: Chosen, asked: Any) -> Mapping[str, float]:
-    """Return a member's thresholds by space: None for the scorers' own, else old ones updated."""
-    if asked is None:
-        return {}
-    spaces = [entry.space for entry in stored_anchors(session, item.version)]
-    where = ", ".join(sorted({f"{space.model} {space.task}" for space in spaces}))
-    if not isinstance(asked, Mapping):
-        if len(spaces) != 1:
-            raise InputError(
-                f"'{item.concept.slug}' has anchors of {where}: give one threshold for each task."
-            )
-        asked = {spaces[0].digest: asked}
-    found = dict(item.thresholds)
-    for name, value in asked.items():
-        fits = [space.digest for space in spaces if name in (space.task, space.digest)]
-        if not fits:
-            raise NotFoundError(f"'{item.concept.slug}' has no anchors of '{name}', only {where}.")
-        if len(fits) > 1:
-            raise InputError(
-                f"'{item.concept.slug}' has anchors of {where}: name a space by its digest."
-            )
-        found.pop(fits[0], None)
-        if value is not None:
-            found[fits[0]] = _threshold(item, value)
-    return found
-
-
-def _threshold(item: Chosen, value: object) -> float:
-    try:
-        return check_threshold(value)
-    except ValueError as error:
-        raise InputError(f"'{item.concept.slug}': {error}.") from error
-
-
-def future(what: str, text: str, at: str) -> str:
-    """Return an instant that must lie ahead; InputError otherwise."""
-    try:
-        instant = parse_instant(text, now=at)
-    except ValueError as error:
-        raise InputError(f"{what.capitalize()}: {error}.") from error
-    if instant <= at:
-        raise InputError(f"{what.capitalize()} {instant} lies in the past. Name a later time.")
-    return instant

@@ -1,58 +1,22 @@
-"""Key lists and signatures as the database holds them, each checked when it is read."""
+"""Signatures of releases: each is checked before it is stored, and when it is counted."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from concepts.errors import ConflictError, PolicyError
-from concepts.signing.envelope import (
-    BUNDLE_TYPE,
-    KEYS_TYPE,
-    Envelope,
-    Signature,
-    read_envelope,
-    require,
-    sign,
-)
+from concepts.signing.envelope import BUNDLE_TYPE, Signature, sign
 from registry.change.work import Work
-from registry.store.models import KeyListRow, Release, SignatureRow, SigningKey
+from registry.keys.lists import current_keys, key_chain, key_name
+from registry.store.models import Release, SignatureRow
 
 if TYPE_CHECKING:  # Both bring cryptography, which only signatures need.
     from concepts.bundle import Bundle
     from concepts.signing.keys import KeyList, PrivateKey
-
-
-def newest_list(session: Session) -> int:
-    """Return the version of the current key list, 0 before the first."""
-    return session.scalar(select(func.max(KeyListRow.version))) or 0
-
-
-def key_chain(session: Session, last: int | None = None) -> tuple[Envelope, ...]:
-    """Return the signed key lists up to a version, by default all, oldest first."""
-    query = select(KeyListRow.envelope).order_by(KeyListRow.version)
-    if last is not None:
-        query = query.where(KeyListRow.version <= last)
-    return tuple(read_envelope(text.encode(), KEYS_TYPE) for text in session.scalars(query))
-
-
-def current_keys(session: Session) -> KeyList | None:
-    """Return the current key list, None before the first.
-
-    Raises:
-        VerificationError: If the chain of lists that leads to it is damaged.
-    """
-    chain = key_chain(session)
-    if not chain:
-        return None
-    from concepts.signing.keys import follow, read_key_list  # noqa: PLC0415 (cryptography)
-
-    first = read_key_list(chain[0])
-    require(chain[0], first)
-    return follow(first, chain[1:])
 
 
 def signatures_of(session: Session, release: Release) -> tuple[Signature, ...]:
@@ -100,12 +64,6 @@ def add_signatures(
         unit.session.add(row)
     unit.session.flush()
     return sorted(by_id)
-
-
-def key_name(session: Session, key_id: str) -> str:
-    """Return how a message names a key: its name where the registry knows it."""
-    name = session.scalar(select(SigningKey.name).where(SigningKey.key_id == key_id))
-    return f"'{name}'" if name else key_id[:16]
 
 
 def _own_keys(session: Session, release: Release) -> KeyList | None:

@@ -24,7 +24,7 @@ from registry.store.models import (
     ConceptVersion,
     VersionAnchors,
 )
-from registry.versions.exemplars import SourceRef, add_sources
+from registry.versions.exemplars import Exemplar, add_exemplars
 from registry.versions.quorum import authors_of
 from registry.versions.reading import (
     StoredAnchors,
@@ -93,7 +93,7 @@ def add_version(
     collections: Sequence[Collection],
     *,
     definition_digest: str | None = None,
-    sources: Sequence[SourceRef] = (),
+    exemplars: Sequence[Exemplar] = (),
 ) -> ConceptVersion:
     """Insert the next version of a concept; blobs are on disk before the row that names them."""
     if definition_digest not in (None, concept.definition_digest):
@@ -129,7 +129,7 @@ def add_version(
     sets = [add_collection(unit, version, *collection) for collection in collections]
     for entry in kept:
         session.add(scoring_row(version, entry.row))
-    add_sources(unit, sets, sources)
+    add_exemplars(unit, sets, exemplars)
     unit.record("version.add", f"{concept.slug}@{version.number}", content_digest=digest)
     return version
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from concepts.canonical import canonical_json
 from concepts.fields import LISTS
 from registry.answers import VersionSpace
+from registry.change.workspace import Workspace
 from registry.vectors.exact import Stack, unit_vectors
 from registry.versions.reading import (
     StoredAnchors,
@@ -24,9 +25,6 @@ from registry.versions.reading import (
     stored_anchors,
     version_space,
 )
-
-if TYPE_CHECKING:
-    from registry.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -112,14 +110,14 @@ class VersionDiff:
         return plain
 
 
-def diff_versions(registry: Registry, slug: str, before: int, after: int) -> VersionDiff:
+def diff_versions(workspace: Workspace, slug: str, before: int, after: int) -> VersionDiff:
     """Compare two versions of a concept.
 
     Raises:
         NotFoundError: If the concept or a version does not exist.
         VerificationError: If stored anchors are damaged.
     """
-    with registry.read() as session:
+    with workspace.read() as session:
         concept = find_concept(session, slug)
         first, second = (find_version(session, concept, number) for number in (before, after))
         held, new = (
@@ -127,7 +125,7 @@ def diff_versions(registry: Registry, slug: str, before: int, after: int) -> Ver
             for version in (first, second)
         )
         spaces = [
-            _space_diff(registry, entry, held.get(digest), new.get(digest))
+            _space_diff(workspace, entry, held.get(digest), new.get(digest))
             for digest, entry in (held | new).items()
         ]
         definition = _definition_diff(json.loads(first.definition), json.loads(second.definition))
@@ -156,13 +154,13 @@ def _field_change(name: str, before: Any, after: Any) -> FieldChange:
 
 
 def _space_diff(
-    registry: Registry,
+    workspace: Workspace,
     either: StoredAnchors,
     before: StoredAnchors | None,
     after: StoredAnchors | None,
 ) -> SpaceDiff:
     changed = (before and before.row.scorer_digest) != (after and after.row.scorer_digest)
-    anchors, counters, shift = _compare(registry, before, after)
+    anchors, counters, shift = _compare(workspace, before, after)
     return SpaceDiff(
         space=either.space.digest,
         model=either.space.model,
@@ -177,15 +175,15 @@ def _space_diff(
 
 
 def _compare(
-    registry: Registry, before: StoredAnchors | None, after: StoredAnchors | None
+    workspace: Workspace, before: StoredAnchors | None, after: StoredAnchors | None
 ) -> tuple[RowChange, RowChange, Shift | None]:
     if before and after and before.anchor_set.digest == after.anchor_set.digest:
         # The same payload: nothing moved, and no vector need be read.
         held = before.anchor_set
         same = RowChange(0, 0, held.anchors), RowChange(0, 0, held.counter_anchors)
         return (*same, Shift(0.0, 0.0, 0.0))
-    old = read_anchor_set(registry.store, before.anchor_set) if before else None
-    new = read_anchor_set(registry.store, after.anchor_set) if after else None
+    old = read_anchor_set(workspace.store, before.anchor_set) if before else None
+    new = read_anchor_set(workspace.store, after.anchor_set) if after else None
     return (
         _row_change(old.anchors if old else None, new.anchors if new else None),
         _row_change(old.counter_anchors if old else None, new.counter_anchors if new else None),

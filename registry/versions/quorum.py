@@ -10,8 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry.answers import ReviewInfo
+from registry.change.policy import policy_row
 from registry.store.models import Actor, ChangeRequest, ConceptVersion, Review
-from registry.team import policy_row
 
 
 @dataclass(frozen=True)

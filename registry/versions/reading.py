@@ -72,15 +72,29 @@ def latest_version(
 
 def find_version(session: Session, concept: Concept, number: int | None = None) -> ConceptVersion:
     """Return a version of a concept, the newest by default; NotFoundError otherwise."""
+    return versions_of(session, concept, number)[-1]
+
+
+def versions_of(
+    session: Session, concept: Concept, number: int | None = None
+) -> Sequence[ConceptVersion]:
+    """Return a concept's versions, or the one of a number; NotFoundError where there is none."""
     query = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
     if number is not None:
         query = query.where(ConceptVersion.number == number)
-    row = session.scalars(query.order_by(ConceptVersion.number.desc())).first()
-    if row is None:
-        which = "version" if number is None else f"version {number}"
-        advice = " Run `uvr-registry collect-anchors` first." if number is None else ""
-        raise NotFoundError(f"Concept '{concept.slug}' has no {which} yet.{advice}")
-    return row
+    rows = session.scalars(query.order_by(ConceptVersion.number)).all()
+    if not rows:
+        raise no_version(concept.slug, number)
+    return rows
+
+
+def no_version(slug: str, number: int | str | None) -> NotFoundError:
+    """Return the error for a version that there is not, None for the newest of none."""
+    if number is None:
+        return NotFoundError(
+            f"Concept '{slug}' has no versions yet. Run `uvr-registry collect-anchors` first."
+        )
+    return NotFoundError(f"Concept '{slug}' has no version {number}.")
 
 
 def require_digest(what: str, found: str, expected: str | None) -> None:

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from concepts.digest import json_digest
 from concepts.errors import PolicyError
 from migrations.versions import r0001_first, r0002_registry_in_full
-from registry.registry import Registry
+from registry import Registry
+from registry.change.workspace import Workspace
 from registry.store import db, guards, schema
 from registry.store.db import connect, database_url, transaction
 from registry.store.models import (
@@ -245,13 +246,13 @@ def test_an_old_registry_keeps_its_rows(old):
 
 def test_what_was_released_counts_as_approved_and_one_event_says_so(old, tmp_path):
     schema.upgrade(old)
-    registry = Registry(tmp_path, old)
+    registry = Registry(Workspace.of(tmp_path, old))
     assert [item.state for item in states(old)] == ["approved", "draft"]
     event = registry.audit.events()[-1]
     assert (event.number, event.action, event.subject) == (2, "schema.migrate", "0002")
     assert event.details == {"approved_since_released": 1}
     assert registry.audit.verify().events == 2
-    assert registry.actors.policy().approvals == 0
+    assert registry.team.policy().approvals == 0
 
 
 def states(engine):

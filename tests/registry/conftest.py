@@ -17,7 +17,7 @@ from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.definition import ConceptDefinition
 from concepts.scorer import Scorer
 from concepts.signing.ed25519 import PrivateKey
-from registry.registry import Registry
+from registry import Registry
 
 SPACES = {
     task: AnchorSpace("testbed", "r1", task, ("blocks.0",), 6, 0.95) for task in ("t2i", "edit")
