@@ -42,8 +42,8 @@ class Team:
     def list(self) -> builtins.list[ActorInfo]:
         """Return all actors, by name."""
         with self._workspace.read() as session:
-            found = [_info(row) for row in session.scalars(select(Actor)).all()]
-        return sorted(found, key=lambda item: item.name)
+            actors = [_info(row) for row in session.scalars(select(Actor)).all()]
+        return sorted(actors, key=lambda item: item.name)
 
     def set(
         self,

@@ -60,8 +60,8 @@ def event_digest(session: Session, number: int) -> str | None:
 def _rows(session: Session) -> Generator[Row[Any], None, None]:
     query = select(*COLUMNS).order_by(AuditEventRow.number)
     # Closed on an error too: PostgreSQL keeps a cursor open for it.
-    with session.execute(query.execution_options(yield_per=BATCH)) as found:
-        yield from found
+    with session.execute(query.execution_options(yield_per=BATCH)) as rows:
+        yield from rows
 
 
 def _fits(row: Row[Any], number: int | None = None) -> bool:

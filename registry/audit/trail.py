@@ -81,8 +81,8 @@ class Trail:
         if limit is not None:
             query = query.limit(limit)
         with self._workspace.read() as session:
-            found = [read_event(row) for row in session.scalars(query)]
-        return found[::-1]
+            events = [read_event(row) for row in session.scalars(query)]
+        return events[::-1]
 
     def history(self, slug: str) -> list[AuditEvent]:
         """Return what happened to a concept, oldest first.
@@ -118,17 +118,17 @@ class Trail:
             VerificationError: Names the first event that was edited, removed, inserted, reordered,
                 truncated or rewritten, or says what is wrong with a checkpoint.
         """
-        given: Checkpoint | None = None
+        kept: Checkpoint | None = None
         signed: tuple[str, ...] = ()
         if against is not None:
-            given = read_checkpoint(_read(against))
-            signed = given.require(keys) if keys is not None else ()
+            kept = read_checkpoint(_read(against))
+            signed = kept.require(keys) if keys is not None else ()
         with self._workspace.read() as session:
             head = check_chain(session)
-            if given is not None:
-                _compare(session, given, head)
+            if kept is not None:
+                _compare(session, kept, head)
             count = check_checkpoints(session, head)
-        return TrailReport(head.number, head.digest, count, given.event if given else None, signed)
+        return TrailReport(head.number, head.digest, count, kept.event if kept else None, signed)
 
     def checkpoint(self, *, actor: str, key: PrivateKey) -> bytes:
         """Sign what the newest event is, and return the envelope to keep elsewhere.
@@ -151,10 +151,10 @@ class Trail:
             head = check_chain(unit.session)
             if head.number == 0:
                 raise PolicyError("There is no event yet that a checkpoint could cover.")
-            made = Checkpoint(
+            checkpoint = Checkpoint(
                 policy_row(unit.session).registry_id, head.number, head.digest, unit.at
             )
-            envelope = sign(CHECKPOINT_TYPE, made.payload(), key).to_bytes()
+            envelope = sign(CHECKPOINT_TYPE, checkpoint.payload(), key).to_bytes()
             row = AuditCheckpoint(
                 event_number=head.number, event_digest=head.digest, envelope=envelope.decode()
             )
@@ -173,34 +173,33 @@ def check_checkpoints(session: Session, head: Head) -> int:
     Raises:
         VerificationError: If one does not fit, is damaged, or is gone.
     """
-    found = stored_checkpoints(session)
-    for made in found:
-        _compare(session, made, head)
+    checkpoints = stored_checkpoints(session)
+    for checkpoint in checkpoints:
+        _compare(session, checkpoint, head)
     query = select(AuditEventRow.subject).where(AuditEventRow.action == "audit.checkpoint")
-    told, held = set(session.scalars(query)), {f"event {made.event}" for made in found}
-    if gone := told - held:
+    recorded = set(session.scalars(query))
+    if missing := recorded - {f"event {checkpoint.event}" for checkpoint in checkpoints}:
         raise VerificationError(
-            f"The checkpoint of {min(gone)} was made and is no longer in the registry."
+            f"The checkpoint of {min(missing)} was made, but is no longer in the registry."
         )
-    return len(found)
+    return len(checkpoints)
 
 
-def _compare(session: Session, made: Checkpoint, head: Head) -> None:
+def _compare(session: Session, checkpoint: Checkpoint, head: Head) -> None:
     registry = policy_row(session).registry_id
-    if made.registry != registry:
+    if checkpoint.registry != registry:
         raise VerificationError(
-            f"The checkpoint is of registry {made.registry}, this is registry {registry}."
+            f"The checkpoint is of registry {checkpoint.registry}, this is registry {registry}."
         )
-    if made.event > head.number:
+    if checkpoint.event > head.number:
         raise VerificationError(
             f"The audit trail was truncated: it ends with event {head.number}, and a checkpoint of "
-            f"{made.at} covers event {made.event}."
+            f"{checkpoint.at} covers event {checkpoint.event}."
         )
-    found = event_digest(session, made.event)
-    if found != made.digest:
+    if event_digest(session, checkpoint.event) != checkpoint.digest:
         raise VerificationError(
-            f"The audit trail was rewritten: event {made.event} or one before it is not the one "
-            f"that a checkpoint of {made.at} covers."
+            f"The audit trail was rewritten: event {checkpoint.event} or one before it is not the "
+            f"one that a checkpoint of {checkpoint.at} covers."
         )
 
 

@@ -43,12 +43,12 @@ class StoredSet:
 
 def list_spaces(session: Session) -> list[SpaceInfo]:
     """Return the anchor spaces, with what the latest versions hold in each."""
-    found = []
+    spaces = []
     for row in session.scalars(select(AnchorSpaceRow).order_by(AnchorSpaceRow.digest)).all():
         sets = latest_sets(session, row)
         anchors = sum(item.input.anchors for item in sets)
-        found.append(SpaceInfo(row.digest, read_space(row), len(sets), anchors))
-    return found
+        spaces.append(SpaceInfo(row.digest, read_space(row), len(sets), anchors))
+    return spaces
 
 
 class States:
@@ -163,12 +163,12 @@ def search_concept(
         raise NotFoundError(
             f"The {which} of '{slug}' has no anchors in the anchor space {space_digest[:12]}."
         )
-    (held,) = sets
-    found = nearest(Stack([held.rows(store, row.dim)]), unit_vectors(vectors), k)
-    version = held.input.version
+    (stored,) = sets
+    hits = nearest(Stack([stored.rows(store, row.dim)]), unit_vectors(vectors), k)
+    version = stored.input.version
     return [
         [SearchHit(slug, version, int(at), float(score)) for at, score in zip(*best, strict=True)]
-        for best in found
+        for best in hits
     ]
 
 
@@ -210,8 +210,8 @@ def _sets(
             (latest.c.concept_id == ConceptVersion.concept_id)
             & (latest.c.number == ConceptVersion.number),
         )
-    found = [StoredSet(IndexInput(*row[:4]), row[4]) for row in session.execute(query)]
-    return sorted(found, key=lambda item: item.input.slug)  # Databases collate differently.
+    sets = [StoredSet(IndexInput(*row[:4]), row[4]) for row in session.execute(query)]
+    return sorted(sets, key=lambda item: item.input.slug)  # Databases collate differently.
 
 
 def _state(connection: Connection) -> str:

@@ -58,7 +58,7 @@ def _read_key(row: SigningKey) -> PublicKey:
 
     key = PublicKey.from_pem(row.pem)
     if key.key_id != row.key_id:
-        raise VerificationError(f"The stored key '{row.name}' does not have its id.")
+        raise VerificationError(f"The stored key '{row.name}' does not match its id.")
     return key
 
 

@@ -32,7 +32,7 @@ def writing(path: Path) -> Iterator[zipfile.ZipFile]:
     """Write an archive beside its place, and put it there once it is whole and on disk."""
     path = path.resolve()
     if path.exists() and not path.is_file():
-        raise UVRError(f"'{path}' is no file: a backup is put in its place in one step.")
+        raise UVRError(f"'{path}' is not a file, so a backup cannot replace it. Name a file.")
     try:
         check_writable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,8 +84,8 @@ def read_about(archive: zipfile.ZipFile) -> dict[str, Any]:
     names = {"format", "registry", "schema", "tables", "blobs", "events", "digest", "problems"}
     if not isinstance(about, dict) or set(about) != names or about["format"] != FORMAT:
         raise VerificationError(f"This is not a backup of format '{FORMAT}'.")
-    found = about["problems"]
-    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+    problems = about["problems"]
+    if not isinstance(problems, list) or not all(isinstance(item, str) for item in problems):
         raise VerificationError("The backup is corrupt: its problems are not a list of texts.")
     if about["schema"] != HEAD:
         raise SchemaError(

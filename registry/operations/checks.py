@@ -1,7 +1,7 @@
 """What must be true of a registry's rows and blobs: one function for each part, listing problems.
 
 Each takes a session and the blobs and returns what is wrong, nothing when all is well; stored bytes
-that cannot be read raise, and whoever calls tells that as a problem too.
+that cannot be read raise, and whoever calls reports that as a problem too.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ def anchors(session: Session, store: BlobStore) -> Problems:
         AnchorSpaceRow, AnchorSpaceRow.id == AnchorSetRow.space_id
     )
     for row, space in session.execute(query):
-        found, problem = _read_anchors(store, row)
-        if found is None:
+        anchor_set, problem = _read_anchors(store, row)
+        if anchor_set is None:
             yield problem
-        elif found.space.digest != space.digest:
+        elif anchor_set.space.digest != space.digest:
             yield f"Anchor set {row.digest[:12]} is of another anchor space than its row says."
-        elif (len(found.anchors), len(found.counter_anchors)) != (row.anchors, row.counter_anchors):
-            yield f"Anchor set {row.digest[:12]} has not as many anchors as its row says."
+        elif _counts(anchor_set) != (row.anchors, row.counter_anchors):
+            yield f"Anchor set {row.digest[:12]} does not have as many anchors as its row says."
 
 
 def scorers(session: Session, store: BlobStore) -> Problems:
@@ -98,14 +98,14 @@ def spaces(session: Session, _store: BlobStore) -> Problems:
         .where(VersionAnchors.space_id != AnchorSetRow.space_id)
     )
     for digest in session.scalars(query):
-        yield f"Anchor set {digest[:12]} is used in another anchor space than its own."
+        yield f"Anchor set {digest[:12]} is used outside its own anchor space."
 
 
 def versions(session: Session, _store: BlobStore) -> Problems:
     """Definitions and versions have their digest, and version numbers have no gap."""
     for concept in session.scalars(select(Concept).order_by(Concept.slug)):
         if json_digest(json.loads(concept.definition)) != concept.definition_digest:
-            yield f"The definition of '{concept.slug}' does not have its digest."
+            yield f"The definition of '{concept.slug}' does not match its digest."
         rows = _versions_of(session, concept)
         if [row.number for row in rows] != list(range(1, len(rows) + 1)):
             yield f"The version numbers of '{concept.slug}' have a gap."
@@ -114,7 +114,7 @@ def versions(session: Session, _store: BlobStore) -> Problems:
             if not content:
                 yield f"Version {row.number} of '{concept.slug}' has no anchors."
             elif content_digest(row.definition, content) != row.content_digest:
-                yield f"Version {row.number} of '{concept.slug}' does not have its content digest."
+                yield f"Version {row.number} of '{concept.slug}' does not match its content digest."
 
 
 def reviews(session: Session, _store: BlobStore) -> Problems:
@@ -157,7 +157,7 @@ def keys(session: Session, _store: BlobStore) -> Problems:
 
     for row in session.scalars(select(SigningKey)):
         if PublicKey.from_pem(row.pem).key_id != row.key_id:
-            yield f"The key '{row.name}' does not have its id."
+            yield f"The key '{row.name}' does not match its id."
 
 
 def channels(session: Session, _store: BlobStore) -> Problems:
@@ -207,6 +207,10 @@ def _read_anchors(store: BlobStore, row: AnchorSetRow) -> tuple[AnchorSet | None
         return None, _sentence(error)
 
 
+def _counts(anchor_set: AnchorSet) -> tuple[int, int]:
+    return len(anchor_set.anchors), len(anchor_set.counter_anchors)
+
+
 def _versions_of(session: Session, concept: Concept) -> Sequence[ConceptVersion]:
     query = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
     return session.scalars(query.order_by(ConceptVersion.number)).all()
@@ -224,7 +228,7 @@ def _moves(session: Session, channel: Channel) -> list[tuple[ChannelMove, Releas
 
 def _events(session: Session) -> dict[str, list[AuditEvent]]:
     """Return the events that approve versions, by version."""
-    found = defaultdict(list)
+    events = defaultdict(list)
     query = select(AuditEventRow).where(
         AuditEventRow.action.in_((*REVIEWED, "release.add", "schema.migrate"))
     )
@@ -232,8 +236,8 @@ def _events(session: Session) -> dict[str, list[AuditEvent]]:
         event = read_event(row)
         names = event.details.get("approved") if event.action == "release.add" else None
         for name in names if names is not None else [event.subject]:
-            found[name].append(event)
-    return found
+            events[name].append(event)
+    return events
 
 
 def _approved(
@@ -243,11 +247,11 @@ def _approved(
     if approval is None:
         migrated = [event.at for event in events["0002"] if event.action == "schema.migrate"]
         if not migrated or row.created_at > migrated[-1]:
-            yield f"Version {name} is {row.state}, and nobody approved it."
+            yield f"Version {name} is {row.state}, but nobody approved it."
         return
     telling = [event for event in events[name] if event.at == approval.at]
     if not telling:
-        yield f"Version {name} was approved at {approval.at}, and no event tells of it."
+        yield f"Version {name} was approved at {approval.at}, but no event records it."
     elif approval.how == "review":
         needed = telling[-1].details.get("needed", 0)
         if len(approval.by) < needed:
@@ -264,7 +268,7 @@ def _release(
 ) -> Problems:
     members = released_members(session, row)
     if lock_digest(item.locked for item in members) != row.lock_digest:
-        yield f"Release {name} does not have its lock."
+        yield f"Release {name} does not match its lock digest."
     for item in members:
         if item.version.state in ("draft", "in_review"):
             yield f"Release {name} holds {item.concept.slug}@{item.version.number}, not approved."
@@ -286,7 +290,7 @@ def _signatures(session: Session, row: Release, name: str, manifest: bytes) -> P
         if pem is None:
             yield f"Release {name} is signed by {item.key_id[:16]}, a key that is not registered."
         elif not PublicKey.from_pem(pem).verify(pae(BUNDLE_TYPE, manifest), item.value):
-            yield f"Release {name} has a wrong signature of {item.key_id[:16]}."
+            yield f"Release {name} has an invalid signature of key {item.key_id[:16]}."
 
 
 def _sentence(error: Exception) -> str:

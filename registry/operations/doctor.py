@@ -91,20 +91,20 @@ def diagnose(workspace: Workspace, *, quick: bool = False) -> Diagnosis:
         workspace: The registry.
         quick: Look at rows and names only, not at the bytes of blobs and bundles.
     """
-    found = [
+    results = [
         _check("database", partial(_database, workspace.engine)),
         _check("schema", partial(_schema, workspace.engine)),
         _check("triggers", partial(_triggers, workspace.engine)),
     ]
     with workspace.read() as session:
-        found += check_content(session, workspace.store, quick=quick)
+        results += check_content(session, workspace.store, quick=quick)
         left = _check("", partial(_left_over, session, workspace.store))
         live = _check("", partial(checks.live_revoked, session, workspace.store))
-    found.append(Check("leftovers", notes=left.problems))
-    found.append(Check("live", notes=live.problems))
-    found.append(_check("index", partial(_index, workspace.home / "index")))
-    found.append(_check("names", _clashes))
-    return Diagnosis(tuple(found), quick)
+    results.append(Check("leftovers", notes=left.problems))
+    results.append(Check("live", notes=live.problems))
+    results.append(_check("index", partial(_index, workspace.home / "index")))
+    results.append(_check("names", _clashes))
+    return Diagnosis(tuple(results), quick)
 
 
 def check_content(session: Session, store: BlobStore, *, quick: bool = False) -> list[Check]:
@@ -144,10 +144,10 @@ def repair(workspace: Workspace, actor: str) -> Repaired:
         if not workspace.dry_run:
             temporaries = [path for path in temporaries if _removed(path)]
             stale = [path for path in stale if _removed_unused(path)]
-        found = Repaired(_names(workspace.home, temporaries), _names(workspace.home, stale))
+        removed = Repaired(_names(workspace.home, temporaries), _names(workspace.home, stale))
         if temporaries or stale:
-            unit.record("doctor.repair", "files", **found.to_dict())
-        return found
+            unit.record("doctor.repair", "files", **removed.to_dict())
+        return removed
 
 
 def _check(name: str, part: Callable[[], Iterable[str]]) -> Check:
@@ -175,7 +175,7 @@ def _database(engine: Engine) -> Iterator[str]:
             if line != "ok":
                 yield f"SQLite finds: {line}."
         for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-            yield f"A row of '{row[0]}' names one of '{row[2]}' that is not there."
+            yield f"A row of table '{row[0]}' refers to a missing row of table '{row[2]}'."
 
 
 def _schema(engine: Engine) -> Iterator[str]:
@@ -192,7 +192,7 @@ def _triggers(engine: Engine) -> Iterator[str]:
 
     with transaction(engine) as connection:
         for difference in guards.differences(connection, newest_guards()):
-            yield f"{difference} `uvr-registry init` makes the triggers anew."
+            yield f"{difference} `uvr-registry init` re-creates the triggers."
 
 
 def _left_over(session: Session, store: BlobStore) -> Iterator[str]:
@@ -200,8 +200,8 @@ def _left_over(session: Session, store: BlobStore) -> Iterator[str]:
     orphans = sum(digest not in named for digest in store.digests())
     if orphans:
         yield f"Blobs that no row names: {orphans}. `uvr-registry gc` deletes them."
-    if found := store.temporaries():
-        yield f"Unfinished files: {len(found)}. `uvr-registry doctor --repair` removes them."
+    if files := store.temporaries():
+        yield f"Unfinished files: {len(files)}. `uvr-registry doctor --repair` removes them."
 
 
 def _index(folder: Path) -> Iterator[str]:
@@ -218,10 +218,10 @@ def _check_sidecar(sidecar: Path) -> Path:
         about = strict_json(sidecar.read_bytes(), "index's description")
         path = sidecar.with_name(f"{sidecar.stem}-{about['sha256']}.faiss")
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        same = found == about["sha256"]
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        same = digest == about["sha256"]
     except (OSError, LookupError, TypeError, ValueError) as error:
-        raise VerificationError(f"Index {sidecar.stem[:12]} is not whole.") from error
+        raise VerificationError(f"Index {sidecar.stem[:12]} is incomplete.") from error
     if not same:
         raise VerificationError(f"Index {sidecar.stem[:12]} is corrupt.")
     return path
@@ -261,9 +261,9 @@ def _names(home: Path, paths: Iterable[Path]) -> tuple[str, ...]:
 
 
 def _clashes() -> Iterator[str]:
-    found = packages_distributions()
+    packages = packages_distributions()
     for name in NAMES:
-        others = sorted({other for other in found.get(name, ()) if other.lower() != OURS})
+        others = sorted({other for other in packages.get(name, ()) if other.lower() != OURS})
         if others:
             yield (
                 f"The package '{name}' is also installed by {', '.join(others)}, which overwrites "

@@ -66,7 +66,7 @@ def collect_garbage(
         orphans = {digest: store.path(digest) for digest in store.digests() if digest not in named}
         old = {digest: path for digest, path in orphans.items() if _is_old(path, grace, present)}
         temporaries = store.temporaries()
-        found = Collected(
+        collected = Collected(
             blobs=tuple(sorted(old)),
             bytes=sum(path.stat().st_size for path in old.values()),
             temporaries=len(temporaries),
@@ -76,8 +76,8 @@ def collect_garbage(
         if not dry and (old or temporaries):
             for path in (*old.values(), *temporaries):
                 path.unlink(missing_ok=True)
-            unit.record("gc.collect", "blobs", blobs=len(old), bytes=found.bytes, grace=grace)
-        return found
+            unit.record("gc.collect", "blobs", blobs=len(old), bytes=collected.bytes, grace=grace)
+        return collected
 
 
 def named_blobs(session: Session) -> set[str]:

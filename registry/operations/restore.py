@@ -91,7 +91,7 @@ def _refuse_problems(problems: list[str], accept: bool) -> None:
     if problems and not accept:
         raise VerificationError(
             f"The backup says that the doctor found {len(problems)} problems in its registry, "
-            f"first: {problems[0]} Restore them too with --accept-problems."
+            f"first: {problems[0]} To restore it all the same, add --accept-problems."
         )
 
 
@@ -115,10 +115,10 @@ def _load_tables(connection: Connection, archive: zipfile.ZipFile, counts: Any) 
     for table in reversed(tables):
         connection.execute(table.delete())  # what the migrations put there
     for table in tables:
-        found = _load_table(connection, archive, table)
-        if found != counts[table.name]:
+        count = _load_table(connection, archive, table)
+        if count != counts[table.name]:
             raise VerificationError(
-                f"The backup is corrupt: table '{table.name}' has {found} rows, not the "
+                f"The backup is corrupt: table '{table.name}' has {count} rows, not the "
                 f"{counts[table.name]} it should have."
             )
     _continue_numbers(connection)
@@ -163,14 +163,14 @@ def _continue_numbers(connection: Connection) -> None:
 def _load_blobs(
     session: Session, blobs: NewBlobs, archive: zipfile.ZipFile, progress: Progress | None
 ) -> None:
-    held = [name.removeprefix("blobs/") for name in archive.namelist() if name[:6] == "blobs/"]
-    if set(held) != named_blobs(session) or not all(map(is_digest, held)):
+    digests = [name.removeprefix("blobs/") for name in archive.namelist() if name[:6] == "blobs/"]
+    if set(digests) != named_blobs(session) or not all(map(is_digest, digests)):
         raise VerificationError("The backup is corrupt: its blobs are not those that rows name.")
-    for done, digest in enumerate(held, 1):
+    for done, digest in enumerate(digests, 1):
         with open_entry(archive, f"blobs/{digest}") as file:
             blobs.write(digest, iter(partial(file.read, CHUNK), b""))
         if progress:
-            progress(done, len(held))
+            progress(done, len(digests))
 
 
 def _verify(session: Session, store: BlobStore, about: dict[str, Any]) -> None:
@@ -179,9 +179,8 @@ def _verify(session: Session, store: BlobStore, about: dict[str, Any]) -> None:
         raise VerificationError("The backup is corrupt: its audit trail does not end as it says.")
     if policy_row(session).registry_id != about["registry"]:
         raise VerificationError("The backup is corrupt: it is of another registry than it says.")
-    problems = [
-        found for found in content_problems(session, store) if found not in about["problems"]
-    ]
+    told = about["problems"]
+    problems = [problem for problem in content_problems(session, store) if problem not in told]
     if problems:
         more = f" ({len(problems) - 1} more)" if problems[1:] else ""
         raise VerificationError(f"The backup is corrupt: {problems[0]}{more}")

@@ -1,7 +1,7 @@
 """Concepts between registries: one file with a concept's versions, digests intact.
 
 The file is a plain archive (``concepts.archive``): ``blobs/<digest>`` for each blob and
-``concept.json``, canonical JSON with the definitions, scorers and digests. Source references stay
+``concept.json``, canonical JSON with the definitions, scorers and digests. Exemplars stay
 behind, since a legal basis holds for one registry only, and so do revoked versions.
 """
 
@@ -152,34 +152,31 @@ def import_concept(
 
     Raises:
         NotFoundError: If there is no such file.
-        VerificationError: If it is anything but an exported concept, whole.
+        VerificationError: If it is not an exported concept, or is damaged.
         ConflictError: If the concept exists with another category, or nothing in the file is new.
     """
-    found = _read(Path(path), max_bytes)
+    exported = _read(Path(path), max_bytes)
     with workspace.work(actor, "curator") as unit:
-        slug = found.definition.slug
+        slug = exported.definition.slug
         concept = unit.session.scalars(select(Concept).filter_by(slug=slug)).first()
         new = concept is None
         if concept is None:
-            concept = insert_concept(unit, found.definition)
-        refuse_other_category(concept, found.definition)
+            concept = insert_concept(unit, exported.definition)
+        refuse_other_category(concept, exported.definition)
         known = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
         numbers = {row.content_digest: row.number for row in unit.session.scalars(known)}
+        news = [item for item in exported.versions if item.content_digest not in numbers]
         skipped = sorted(
             numbers[item.content_digest]
-            for item in found.versions
+            for item in exported.versions
             if item.content_digest in numbers
         )
-        added = [
-            _add_version(unit, concept, item)
-            for item in found.versions
-            if item.content_digest not in numbers
-        ]
+        added = [_add_version(unit, concept, item) for item in news]
         if not (new or added):
             raise ConflictError(f"Concept '{slug}' has everything that is in '{path}' already.")
         unit.record(
-            "concept.import", slug, source=found.registry, added=added, skipped=skipped,
-            digests=[v.content_digest for v in found.versions if v.content_digest not in numbers],
+            "concept.import", slug, source=exported.registry, added=added, skipped=skipped,
+            digests=[item.content_digest for item in news],
         )  # fmt: skip
         return ImportInfo(slug, new, tuple(added), tuple(skipped))
 
@@ -215,7 +212,9 @@ def _read(path: Path, max_bytes: int) -> _Exported:
     try:
         return _decode(data)
     except _BROKEN as error:
-        raise VerificationError(f"'{path}' is not an exported concept, whole: {error}") from error
+        raise VerificationError(
+            f"'{path}' is not an exported concept, or is damaged: {error}"
+        ) from error
 
 
 def _decode(data: bytes) -> _Exported:
@@ -227,7 +226,7 @@ def _decode(data: bytes) -> _Exported:
     about = strict_json(text, "exported concept")
     _expect(about, {"format", "registry", "definition", "versions"})
     if about["format"] != FORMAT or canonical_json(about) != text:
-        raise ValueError(f"format '{FORMAT}' is expected, as this project writes it")
+        raise ValueError(f"format '{FORMAT}' in canonical JSON is expected")
     for digest, blob in blobs.items():
         if sha256(blob) != digest:
             raise ValueError(f"blob {digest[:12]} does not have its digest")
@@ -262,17 +261,17 @@ def _decode_collection(item: Any, blobs: Mapping[str, bytes]) -> _Collection:
     _expect(item, {"space", "anchors", "scorer", "blob", "scorer_json", "scorer_blob"})
     blob, scorer_blob = blobs[item["blob"]], blobs[item["scorer_blob"]]
     scorer = Scorer.from_tensors(item["scorer_json"], read_tensors(scorer_blob))
-    made = _Collection(AnchorSet.from_bytes(blob), scorer, blob, scorer_blob)
-    if made.content != {name: item[name] for name in ("space", "anchors", "scorer")}:
+    collection = _Collection(AnchorSet.from_bytes(blob), scorer, blob, scorer_blob)
+    if collection.content != {name: item[name] for name in ("space", "anchors", "scorer")}:
         raise ValueError("anchors or a scorer do not have their digest")
-    if scorer.dim != made.anchors.space.dim:
+    if scorer.dim != collection.anchors.space.dim:
         raise ValueError("a scorer has other dimensions than its anchor space")
-    return made
+    return collection
 
 
 def _expect(item: Any, keys: set[str]) -> None:
     if not isinstance(item, dict) or set(item) != keys:
-        raise ValueError(f"a part of it lacks or adds keys to {sorted(keys)}")
+        raise ValueError(f"a part of it does not have exactly the keys {sorted(keys)}")
 
 
 def _authors(unit: Work, concept: Concept, item: _Version) -> str:

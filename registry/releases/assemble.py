@@ -87,11 +87,11 @@ def released_members(session: Session, release: Release) -> list[Chosen]:
         .join(ConceptVersion, ConceptVersion.id == ReleaseMember.version_id)
         .where(ReleaseMember.release_id == release.id)
     )
-    found = [
+    members = [
         Chosen(concept, version, row.mode, _floats(row.thresholds), row.disabled_until)
         for concept, version, row in session.execute(query)
     ]
-    return sorted(found, key=lambda chosen: chosen.concept.slug)
+    return sorted(members, key=lambda chosen: chosen.concept.slug)
 
 
 def revocations_of(session: Session, release: Release) -> list[str]:

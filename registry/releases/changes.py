@@ -73,7 +73,7 @@ def _thresholds(session: Session, item: Chosen, asked: Any) -> Mapping[str, floa
                 f"'{item.concept.slug}' has anchors of {where}: give one threshold for each task."
             )
         asked = {spaces[0].digest: asked}
-    found = dict(item.thresholds)
+    thresholds = dict(item.thresholds)
     for name, value in asked.items():
         fits = [space.digest for space in spaces if name in (space.task, space.digest)]
         if not fits:
@@ -82,10 +82,10 @@ def _thresholds(session: Session, item: Chosen, asked: Any) -> Mapping[str, floa
             raise InputError(
                 f"'{item.concept.slug}' has anchors of {where}: name a space by its digest."
             )
-        found.pop(fits[0], None)
+        thresholds.pop(fits[0], None)
         if value is not None:
-            found[fits[0]] = _threshold(item, value)
-    return found
+            thresholds[fits[0]] = _threshold(item, value)
+    return thresholds
 
 
 def _threshold(item: Chosen, value: object) -> float:

@@ -127,7 +127,7 @@ def _lost(slug: str, before: Sequence[Chosen]) -> str:
 def _named(
     session: Session, members: Sequence[str], open_states: tuple[str, ...]
 ) -> list[tuple[Concept, ConceptVersion]]:
-    found: dict[str, tuple[Concept, ConceptVersion]] = {}
+    chosen: dict[str, tuple[Concept, ConceptVersion]] = {}
     for name in members:
         slug, _, number = name.partition("@")
         concept = find_concept(session, slug)
@@ -138,9 +138,9 @@ def _named(
             if newest is None:
                 raise _nothing_of(session, [concept])
             version = newest
-        if found.setdefault(slug, (concept, version))[1] is not version:
+        if chosen.setdefault(slug, (concept, version))[1] is not version:
             raise ConflictError(f"Two versions of '{slug}' are asked for. Name one.")
-    return list(found.values())
+    return list(chosen.values())
 
 
 def _numbered(

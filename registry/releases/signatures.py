@@ -55,7 +55,7 @@ def add_signatures(
     by_id = {key.public.key_id: key for key in keys}
     if again := by_id.keys() & {item.key_id for item in signatures_of(unit.session, release)}:
         name = key_name(unit.session, min(again))
-        raise ConflictError(f"Key {name} signed release {release.sequence} before.")
+        raise ConflictError(f"Key {name} has signed release {release.sequence} already.")
     envelope = sign(BUNDLE_TYPE, bundle.manifest(), *by_id.values())
     envelope.signed_by(current)
     for item in envelope.signatures:

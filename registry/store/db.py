@@ -218,10 +218,12 @@ def require_head(engine: Engine, home: Path) -> None:
     with transaction(engine) as connection:
         if not inspect(connection).has_table(VERSION_TABLE):
             raise missing
-        found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars().all()
-    if list(found) != [HEAD]:
+        revisions = (
+            connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars().all()
+        )
+    if list(revisions) != [HEAD]:
         raise SchemaError(
-            f"The registry at '{home}' has schema {', '.join(found) or 'none'}, this program "
+            f"The registry at '{home}' has schema {', '.join(revisions) or 'none'}, this program "
             f"works with {HEAD}. Run `uvr-registry init` to migrate it, or use the program's "
             "newer release."
         )

@@ -42,14 +42,14 @@ class Stack:
     def take(self, rows: Positions) -> NDArray[Any]:
         """Return rows by rising number, (n, dim)."""
         edges = np.searchsorted(rows, self.starts)
-        found = [
+        pieces = [
             part[rows[low:high] - start]
             for part, start, low, high in zip(
                 self.parts, self.starts, edges, edges[1:], strict=False
             )
             if low < high
         ]
-        return np.concatenate(found)
+        return np.concatenate(pieces)
 
     def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield the number of a first row and the rows from there, a bounded block at a time."""

@@ -105,13 +105,13 @@ def add_version(
     latest = latest_version(session, concept)
     # What was revoked must not come back under another number.
     base = latest_version(session, concept, revoked=False)
-    kept = kept_anchors(session, base, collections) if base else []
+    carried = kept_anchors(session, base, collections) if base else []
     digest = content_digest(
-        concept.definition, [*map(new_content, collections), *(entry.content for entry in kept)]
+        concept.definition, [*map(new_content, collections), *(entry.content for entry in carried)]
     )
     refuse_duplicate(session, concept, digest)
     used = [anchors.digest for anchors, _ in collections]
-    used += [entry.anchor_set.digest for entry in kept]
+    used += [entry.anchor_set.digest for entry in carried]
     version = ConceptVersion(
         concept_id=concept.id,
         number=latest.number + 1 if latest else 1,
@@ -127,7 +127,7 @@ def add_version(
     session.add(version)
     session.flush()
     sets = [add_collection(unit, version, *collection) for collection in collections]
-    for entry in kept:
+    for entry in carried:
         session.add(scoring_row(version, entry.row))
     add_exemplars(unit, sets, exemplars)
     unit.record("version.add", f"{concept.slug}@{version.number}", content_digest=digest)
@@ -245,8 +245,8 @@ def add_collection(
         )  # fmt: skip
         unit.session.add(row)
         unit.session.flush()
-    made = Scoring(space.id, row.id, *stored_scorer(unit, scorer))
-    unit.session.add(scoring_row(version, made))
+    scoring = Scoring(space.id, row.id, *stored_scorer(unit, scorer))
+    unit.session.add(scoring_row(version, scoring))
     return row
 
 

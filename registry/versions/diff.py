@@ -120,13 +120,13 @@ def diff_versions(workspace: Workspace, slug: str, before: int, after: int) -> V
     with workspace.read() as session:
         concept = find_concept(session, slug)
         first, second = (find_version(session, concept, number) for number in (before, after))
-        held, new = (
+        old, new = (
             {entry.space.digest: entry for entry in stored_anchors(session, version)}
             for version in (first, second)
         )
         spaces = [
-            _space_diff(workspace, entry, held.get(digest), new.get(digest))
-            for digest, entry in (held | new).items()
+            _space_diff(workspace, entry, old.get(digest), new.get(digest))
+            for digest, entry in (old | new).items()
         ]
         definition = _definition_diff(json.loads(first.definition), json.loads(second.definition))
     spaces.sort(key=lambda item: (item.task, item.model, item.space))
@@ -179,8 +179,8 @@ def _compare(
 ) -> tuple[RowChange, RowChange, Shift | None]:
     if before and after and before.anchor_set.digest == after.anchor_set.digest:
         # The same payload: nothing moved, and no vector need be read.
-        held = before.anchor_set
-        same = RowChange(0, 0, held.anchors), RowChange(0, 0, held.counter_anchors)
+        row = before.anchor_set
+        same = RowChange(0, 0, row.anchors), RowChange(0, 0, row.counter_anchors)
         return (*same, Shift(0.0, 0.0, 0.0))
     old = read_anchor_set(workspace.store, before.anchor_set) if before else None
     new = read_anchor_set(workspace.store, after.anchor_set) if after else None
@@ -205,17 +205,17 @@ def _row_digests(vectors: NDArray[Any] | None) -> list[bytes]:
 
 def _shift(before: NDArray[Any], after: NDArray[Any]) -> Shift:
     distances = np.zeros(len(after))
-    held = set(_row_digests(before))
+    known = set(_row_digests(before))
     # A row that was there before has moved by nothing; the others are compared with every one.
-    moved = [row for row, digest in enumerate(_row_digests(after)) if digest not in held]
+    moved = [row for row, digest in enumerate(_row_digests(after)) if digest not in known]
     if moved:
         distances[moved] = _nearest_distances(before, after[moved])
     return Shift(*(float(measure(distances)) for measure in (np.mean, np.median, np.max)))
 
 
 def _nearest_distances(before: NDArray[Any], after: NDArray[Any]) -> NDArray[np.float64]:
-    found = np.full(len(after), -np.inf)
+    best = np.full(len(after), -np.inf)
     queries = unit_vectors(after)
     for _, block in Stack([before]).blocks():
-        found = np.maximum(found, (queries @ unit_vectors(block).T).max(axis=1))
-    return np.clip(1.0 - found, 0.0, 2.0)
+        best = np.maximum(best, (queries @ unit_vectors(block).T).max(axis=1))
+    return np.clip(1.0 - best, 0.0, 2.0)

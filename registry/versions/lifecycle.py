@@ -76,8 +76,8 @@ def open_for_review(unit: Work, version: ConceptVersion, note: str) -> ChangeReq
 
 def _check_content(session: Session, version: ConceptVersion) -> None:
     """Check that a version has the anchors that its digest says; VerificationError otherwise."""
-    found = [entry.content for entry in stored_anchors(session, version)]
-    if not found or content_digest(version.definition, found) != version.content_digest:
+    content = [entry.content for entry in stored_anchors(session, version)]
+    if not content or content_digest(version.definition, content) != version.content_digest:
         raise VerificationError(
             f"Version {version.number} does not hold what its content digest says: another program "
             "changed its rows. Collect its anchors again."

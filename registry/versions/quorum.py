@@ -83,11 +83,11 @@ def approvals_of(session: Session, versions: Sequence[ConceptVersion]) -> dict[i
         )
         newest = {row.version_id: row for row in session.scalars(query.order_by(ChangeRequest.id))}
         requests |= newest
-        given = select(Review).where(
+        approving = select(Review).where(
             Review.change_request_id.in_([row.id for row in newest.values()]),
             Review.decision == "approve",
         )
-        for review in session.scalars(given):
+        for review in session.scalars(approving):
             reviews.setdefault(review.change_request_id, []).append(review)
     return {
         version_id: _approval(request, reviews.get(request.id, []))

@@ -120,8 +120,8 @@ def stored_anchors_of(
     session: Session, versions: Sequence[ConceptVersion]
 ) -> dict[int, list[StoredAnchors]]:
     """Return the anchors of versions by their id, each as ``stored_anchors`` does."""
-    found: dict[int, list[StoredAnchors]] = {version.id: [] for version in versions}
-    for ids in batches(list(found)):
+    anchors: dict[int, list[StoredAnchors]] = {version.id: [] for version in versions}
+    for ids in batches(list(anchors)):
         query = (
             select(VersionAnchors, AnchorSetRow, AnchorSpaceRow)
             .join(AnchorSetRow, AnchorSetRow.id == VersionAnchors.anchor_set_id)
@@ -130,8 +130,8 @@ def stored_anchors_of(
             .order_by(AnchorSpaceRow.task.desc(), AnchorSpaceRow.model, AnchorSpaceRow.digest)
         )
         for row in session.execute(query):
-            found[row[0].version_id].append(StoredAnchors(*row))
-    return found
+            anchors[row[0].version_id].append(StoredAnchors(*row))
+    return anchors
 
 
 def read_definition(text: str) -> ConceptDefinition:
@@ -143,7 +143,7 @@ def read_space(row: AnchorSpaceRow) -> AnchorSpace:
     """Return the space of a row, checked against its digest."""
     space = AnchorSpace.from_dict(json.loads(row.document))
     if space.digest != row.digest:
-        raise VerificationError(f"Anchor space {row.digest[:12]} does not have its digest.")
+        raise VerificationError(f"Anchor space {row.digest[:12]} does not match its digest.")
     return space
 
 
@@ -151,7 +151,7 @@ def read_anchor_set(store: BlobStore, row: AnchorSetRow) -> AnchorSet:
     """Return the anchors of a row, checked against its digest."""
     anchor_set = AnchorSet.from_bytes(store.get(row.blob))
     if anchor_set.digest != row.digest:
-        raise VerificationError(f"Anchor set {row.digest[:12]} does not have its digest.")
+        raise VerificationError(f"Anchor set {row.digest[:12]} does not match its digest.")
     return anchor_set
 
 
@@ -159,7 +159,7 @@ def read_scorer(store: BlobStore, row: VersionAnchors) -> Scorer:
     """Return the scorer of a row, checked against its digest."""
     scorer = Scorer.from_tensors(json.loads(row.scorer), read_tensors(store.get(row.scorer_blob)))
     if scorer.digest != row.scorer_digest:
-        raise VerificationError(f"Scorer {row.scorer_digest[:12]} does not have its digest.")
+        raise VerificationError(f"Scorer {row.scorer_digest[:12]} does not match its digest.")
     return scorer
 
 
@@ -170,11 +170,11 @@ def list_concepts(session: Session) -> list[ConceptInfo]:
         .outerjoin(ConceptVersion, ConceptVersion.concept_id == Concept.id)
         .group_by(Concept.id)
     )
-    found = [
+    concepts = [
         ConceptInfo(row.slug, row.name, row.category, latest, count, row.created_at)
         for row, latest, count in session.execute(query)
     ]
-    return sorted(found, key=lambda item: item.slug)  # Databases collate differently.
+    return sorted(concepts, key=lambda item: item.slug)  # Databases collate differently.
 
 
 def concept_detail(session: Session, concept: Concept) -> ConceptDetail:

@@ -168,7 +168,7 @@ def test_signatures_are_only_of_listed_keys_and_once_each(registry, pairs, relea
     assert registry.releases.list() == []
     registry.keys.rotate(actor="ann", signers=[pairs["one"]], add=["one", "two"])
     release(pairs["one"], pairs["one"])
-    with pytest.raises(ConflictError, match="Key 'one' signed release 1 before"):
+    with pytest.raises(ConflictError, match="Key 'one' has signed release 1 already"):
         registry.releases.sign("policy", actor="bob", keys=[pairs["one"]])
     with pytest.raises(PolicyError, match="Key 'three' is not in the key list"):
         registry.releases.sign("policy", actor="bob", keys=[pairs["three"]])
@@ -246,5 +246,5 @@ def test_a_stored_key_that_another_program_changed_is_noticed(tmp_path):
     with transaction(registry.workspace.engine, write=True) as connection:
         connection.execute(text("DROP TRIGGER uvr_signing_key_update"))
         connection.execute(text("UPDATE signing_key SET pem = :pem"), {"pem": other.public.pem()})
-    with pytest.raises(VerificationError, match="'one' does not have its id"):
+    with pytest.raises(VerificationError, match="'one' does not match its id"):
         registry.keys.rotate(actor="ann", signers=[other], add=["one"])

@@ -154,7 +154,7 @@ def test_a_checkpoint_that_is_gone_is_missed(filled):
         guards.drop(connection)
         connection.execute(text("DELETE FROM audit_checkpoint"))
         guards.create(connection, newest_guards())
-    with pytest.raises(VerificationError, match="checkpoint of event 6 was made and is no longer"):
+    with pytest.raises(VerificationError, match="checkpoint of event 6 was made, but is no longer"):
         filled.audit.verify()
 
 

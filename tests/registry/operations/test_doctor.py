@@ -46,7 +46,7 @@ def test_a_sound_registry_has_no_problems(filled):
 TAMPERED = {
     "reviews": ("DELETE FROM change_request", "nobody approved it"),
     "versions": (f"UPDATE concept_version SET content_digest = '{'f' * 64}'", "content"),
-    "releases": (f"UPDATE signature SET value = '{'00' * 64}'", "wrong signature"),
+    "releases": (f"UPDATE signature SET value = '{'00' * 64}'", "invalid signature"),
     "channels": ("UPDATE channel_move SET number = 2", "have a gap"),
     "audit": ("UPDATE audit_event SET actor = 'eve' WHERE number = 2", "event 2 was edited"),
 }
@@ -61,21 +61,34 @@ def test_what_was_changed_behind_its_back_is_named(filled, name):
     assert message in " ".join(found[name])
 
 
+def test_missing_approvals_are_counted_with_those_of_authors(registry, define, collect):
+    registry.team.set_policy(actor="ann", approvals=2)
+    registry.concepts.add(define(), actor="ann")
+    registry.versions.add("pistol", [collect(1)], actor="ann")
+    registry.versions.submit("pistol", actor="ann")
+    registry.versions.approve("pistol", actor="bob")
+    registry.versions.approve("pistol", actor="ann")
+    tamper(registry, "DELETE FROM review WHERE reviewer = 'bob'")
+    assert problems(diagnose(registry.workspace))["reviews"] == (
+        "Version pistol@1 has 1 of the 2 approvals it needed.",
+    )
+
+
 def test_a_missing_trigger_is_named(filled):
     on = "" if filled.workspace.engine.dialect.name == "sqlite" else " ON release"
     with transaction(filled.workspace.engine, write=True) as connection:
         connection.execute(text(f"DROP TRIGGER uvr_release_update{on}"))
     (problem,) = problems(diagnose(filled.workspace, quick=True))["triggers"]
     assert problem == (
-        "The trigger uvr_release_update of table 'release' is missing. `uvr-registry init` makes "
-        "the triggers anew."
+        "The trigger uvr_release_update of table 'release' is missing. `uvr-registry init` "
+        "re-creates the triggers."
     )
 
 
 # Triggers that bear the right name and refuse nothing, and what the doctor says of them.
 HOLLOW = {
     "sqlite": {
-        "uvr_audit_event_delete of table 'audit_event' is not as this program makes it": [
+        "uvr_audit_event_delete of table 'audit_event' differs from this program's": [
             "DROP TRIGGER uvr_audit_event_delete",
             "CREATE TRIGGER uvr_audit_event_delete BEFORE DELETE ON audit_event "
             "BEGIN SELECT 1; END",
@@ -86,11 +99,11 @@ HOLLOW = {
         ],
     },
     "postgresql": {
-        "uvr_audit_event_delete of table 'audit_event' is not as this program makes it": [
+        "uvr_audit_event_delete of table 'audit_event' differs from this program's": [
             "CREATE OR REPLACE TRIGGER uvr_audit_event_delete BEFORE DELETE ON audit_event "
             "FOR EACH ROW EXECUTE FUNCTION uvr_refuse_change('no', '1 = 0')"
         ],
-        "function uvr_refuse_change, which the triggers call, is not as this program makes it": [
+        "function uvr_refuse_change, which the triggers call, differs from this program's": [
             "CREATE OR REPLACE FUNCTION uvr_refuse_change() RETURNS trigger LANGUAGE plpgsql "
             "AS 'BEGIN RETURN COALESCE(NEW, OLD); END'"
         ],

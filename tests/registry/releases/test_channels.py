@@ -196,7 +196,7 @@ def test_only_keys_that_engines_of_older_lists_count_are_counted(released):
 
 def test_what_was_revoked_or_has_expired_does_not_go_live(released, travel):
     released.versions.revoke("pistol", 1, actor="ann", reason="broken")
-    with pytest.raises(PolicyError, match="holds what was revoked: pistol@1"):
+    with pytest.raises(PolicyError, match="holds revoked versions: pistol@1"):
         released.channels.move("prod", "policy", 1, actor="bob")
     released.releases.add("policy", actor="bob", expires="7d")
     travel("8d")
