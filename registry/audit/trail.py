@@ -133,8 +133,8 @@ class Trail:
     def checkpoint(self, *, actor: str, key: PrivateKey) -> bytes:
         """Sign what the newest event is, and return the envelope to keep elsewhere.
 
-        The checkpoint covers every event before it. Then it is told by an event of its own, which
-        is why a checkpoint that was made and is gone is noticed.
+        The checkpoint covers every event before it. An event of its own records it, so that
+        a checkpoint that was made and is gone is noticed.
 
         Args:
             actor: An auditor.

@@ -1,4 +1,4 @@
-"""The indexes of a registry at once: build those that are missing or stale, and tell what is."""
+"""All indexes of a registry: those that are missing or stale are built, and each is described."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class BackupInfo:
         blobs: Number of blobs.
         events: Number of the newest audit event.
         digest: That event's digest.
-        problems: What the doctor finds in it; a restored registry has the same.
+        problems: What the doctor finds wrong; a registry restored from it has the same.
     """
 
     path: str
@@ -58,7 +58,7 @@ class BackupInfo:
 def backup(workspace: Workspace, path: Path, progress: Progress | None = None) -> BackupInfo:
     """Write one snapshot of a registry to a file; each blob is verified on its way.
 
-    A registry that the doctor finds fault with is backed up all the same, and the file says so.
+    A registry in which the doctor finds problems is backed up all the same; the file lists them.
 
     Args:
         workspace: The registry.

@@ -53,7 +53,7 @@ def collect_garbage(
         workspace: The registry.
         actor: An admin.
         grace: Blobs written or wanted again within this time stay, such as "24h" or "7d".
-        dry_run: Only tell what would go.
+        dry_run: Only report what would go.
 
     Raises:
         InputError: If the grace period cannot be read.

@@ -46,14 +46,14 @@ def restore(
     """Make a registry from a backup; it is there in full, verified, or there is none.
 
     It keeps its id, so that its releases give the same bundle files, and its audit trail goes on
-    with an event that tells of the restoring.
+    with an event that records it.
 
     Args:
         path: The backup.
         home: Folder for blobs and index; it holds no registry yet.
         url: Database URL as in ``Registry.create``, of either kind; it holds no registry yet.
         actor: Who does it.
-        accept_problems: Restore also what the doctor found fault with when it was backed up.
+        accept_problems: Restore although the backup lists problems that the doctor found.
         progress: Called with the number of blobs written, and of all.
 
     Raises:
@@ -179,8 +179,8 @@ def _verify(session: Session, store: BlobStore, about: dict[str, Any]) -> None:
         raise VerificationError("The backup is corrupt: its audit trail does not end as it says.")
     if policy_row(session).registry_id != about["registry"]:
         raise VerificationError("The backup is corrupt: it is of another registry than it says.")
-    told = about["problems"]
-    problems = [problem for problem in content_problems(session, store) if problem not in told]
+    known = about["problems"]
+    problems = [problem for problem in content_problems(session, store) if problem not in known]
     if problems:
         more = f" ({len(problems) - 1} more)" if problems[1:] else ""
         raise VerificationError(f"The backup is corrupt: {problems[0]}{more}")

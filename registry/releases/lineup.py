@@ -108,11 +108,11 @@ def check_shrink(
     )
     lost = sorted(slug for slug, since in enforced.items() if left.get(slug, NEVER) > since)
     emptied = not after or (at in enforced.values() and at not in left.values())
-    told = ", ".join(_lost(slug, before) for slug in lost)
+    names = ", ".join(_lost(slug, before) for slug in lost)
     if max_share is not None and (emptied or len(lost) > max_share * len(enforced)):
         raise PolicyError(
             f"{len(lost)} of {len(enforced)} enforced concepts would no longer be enforced, or "
-            f"only later: {told or 'nothing is left to release'}. Allow the release to "
+            f"only later: {names or 'nothing is left to release'}. Allow the release to "
             "shrink (--allow-shrink) if that is what you want."
         )
     return lost

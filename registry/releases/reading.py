@@ -1,4 +1,4 @@
-"""Releases read back as they are told outside."""
+"""Releases read back, as callers of the registry see them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def newest_release(session: Session, bundle: BundleRow) -> Release | None:
 
 
 def release_info(session: Session, bundle: BundleRow, release: Release) -> ReleaseInfo:
-    """Return a release as it is told outside."""
+    """Return a release as callers see it."""
     return _info(session, bundle, release, {})
 
 

@@ -76,7 +76,7 @@ def drop(connection: Connection) -> None:
 
 
 def definitions(guards: Sequence[Guard], dialect: str) -> Triggers:
-    """Return the triggers that the guards stand for, as the database tells them again."""
+    """Return the triggers that the guards stand for, as the database would list them."""
     statements = {"sqlite": _sqlite, "postgresql": _postgres}.get(dialect)
     if statements is None:
         raise NotImplementedError(f"no triggers for {dialect}: use SQLite or PostgreSQL")

@@ -37,8 +37,8 @@ def head_revision() -> str:
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Migrate to a revision, in one transaction under the write lock.
 
-    The newest one gets its triggers anew where they are gone, switched off or not as they should
-    be: at head no migration runs that would make them.
+    The newest one gets its triggers again where they are missing, disabled or changed: at head no
+    migration runs that would make them.
 
     Raises:
         SchemaError: If the database holds a revision that this program does not know.

@@ -76,7 +76,7 @@ def exact_scores(stack: Stack, rows: Positions, query: NDArray[np.float64]) -> S
 def nearest(stack: Stack, queries: NDArray[np.float64], k: int) -> list[tuple[Positions, Scores]]:
     """Return the k best rows and their cosines for each unit query, by comparing with every row.
 
-    Rows are read once for all queries. A block's rows are told by one matrix product, and those
+    Rows are read once for all queries. A block's rows are compared in one matrix product, and those
     among which its k best must be are scored exactly.
     """
     best: list[tuple[Positions, Scores]] = [(np.empty(0, np.int64), np.empty(0))] * len(queries)

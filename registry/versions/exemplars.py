@@ -135,7 +135,7 @@ class Exemplars:
         """Delete every reference to a picture; anchors, versions and digests stay.
 
         The audit event names the references by number and says why: it cannot be forgotten, so
-        it tells neither hash nor origin.
+        it holds neither hash nor origin.
 
         Args:
             sha256: Hash of the picture's file.

@@ -143,7 +143,7 @@ def refuse_own(unit: Work, concept: Concept, version: ConceptVersion) -> None:
 def approve_on_release(unit: Work, version: ConceptVersion) -> bool:
     """Approve a version as a part of its release, where the policy asks for no approvals.
 
-    The release's own event tells it; this writes none.
+    The release's own event records it; this writes none.
 
     Returns:
         Whether the version was not approved before.

@@ -193,7 +193,7 @@ def concept_detail(session: Session, concept: Concept) -> ConceptDetail:
 
 
 def version_info(session: Session, concept: Concept, version: ConceptVersion) -> VersionInfo:
-    """Return a version as it is told outside."""
+    """Return a version as callers see it."""
     return VersionInfo(
         slug=concept.slug,
         number=version.number,
@@ -208,7 +208,7 @@ def version_info(session: Session, concept: Concept, version: ConceptVersion) ->
 
 
 def version_space(entry: StoredAnchors) -> VersionSpace:
-    """Return a version's anchors in one space as they are told outside."""
+    """Return a version's anchors in one space as callers see them."""
     scalars = json.loads(entry.row.scorer)
     return VersionSpace(
         space=read_space(entry.space),

@@ -135,7 +135,7 @@ class Reviews:
         with self._workspace.work(actor, "reviewer") as unit:
             concept, version = find(unit.session, slug, number, ("in_review",), expect_digest)
             request = request_of(unit.session, concept, version)
-            # Who approved first and then rejects has a review already; the event tells the rest.
+            # Who approved first and then rejects has a review already; the event holds the rest.
             if not has_reviewed(unit.session, request, actor, break_glass=False):
                 decide(unit, request, "reject", reason, break_glass=False)
             close(unit, version, request, "rejected")

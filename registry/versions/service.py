@@ -8,7 +8,6 @@ from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.errors import NotFoundError
 from concepts.scorer import Scorer
 from registry.answers import VersionInfo
-from registry.change.workspace import Workspace
 from registry.versions import adding, reading
 from registry.versions.diff import VersionDiff, diff_versions
 from registry.versions.exemplars import Exemplar
@@ -17,9 +16,6 @@ from registry.versions.review import Reviews
 
 class Versions(Reviews):
     """The versions of a registry's concepts; ``Reviews`` leads them through their life."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        super().__init__(workspace)
 
     def add(
         self,

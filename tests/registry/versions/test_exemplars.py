@@ -48,8 +48,8 @@ def test_an_exemplar_named_twice_is_kept_once(filled, collect):
 
 
 def test_what_is_due_is_listed(filled):
-    assert filled.exemplars.expired("2029-12-31T23:59:59.999999Z") == []
-    due = filled.exemplars.expired("2030-01-01T00:00:00.000000Z")
+    assert filled.exemplars.list(due="2029-12-31T23:59:59.999999Z") == []
+    due = filled.exemplars.list(due="2030-01-01T00:00:00.000000Z")
     assert [item.ref for item in due] == [FIRST] * 4
     assert len(filled.exemplars.list("bomb", due="2031-01-01T00:00:00.000000Z")) == 2
 
