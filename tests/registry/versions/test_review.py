@@ -246,7 +246,7 @@ def test_edits_that_change_nothing_or_repeat_a_version_are_refused(team, define,
         team.versions.edit("pistol", actor="ann", thresholds={"t2i": (2.0, 1.0)})
     with pytest.raises(ConflictError, match="Version 1 of 'pistol' already has exactly"):
         team.versions.edit("pistol", actor="ann", collections=[collect(1)])
-    with pytest.raises(ConflictError, match="of 'bomb', the version of 'pistol'"):
+    with pytest.raises(ConflictError, match="of 'bomb', but the version is of 'pistol'"):
         team.versions.edit("pistol", actor="ann", definition=define("bomb"))
     with pytest.raises(NotFoundError, match=r"no anchors for 'edit'\. Name one space: t2i"):
         team.versions.edit("pistol", actor="ann", thresholds={"edit": (2.0, 1.0)})
