@@ -68,9 +68,10 @@ def test_a_backup_restores_to_either_database(filled, place, tmp_path):
     info = backup(filled.workspace, tmp_path / "all.zip")
     assert min(info.tables.values()) >= 1  # Every table is tried.
     seen = []
-    restored = restore(
+    workspace = restore(
         tmp_path / "all.zip", *place, actor="bob", progress=lambda *step: seen.append(step)
     )
+    restored = Registry(workspace)
     assert seen[-1] == (info.blobs, info.blobs)
     before, after = contents(filled), contents(restored)
     assert len(after["audit_event"]) == len(before["audit_event"]) + 1

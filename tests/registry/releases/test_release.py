@@ -1,3 +1,4 @@
+import dataclasses
 import threading
 
 import pytest
@@ -374,8 +375,8 @@ def test_a_dry_run_tells_what_a_release_would_be_and_keeps_nothing(tmp_path, def
     registry = Registry.create(tmp_path)
     registry.concepts.add(define(), actor="ann")
     registry.versions.add("pistol", [collect()], actor="ann")
-    registry.dry_run = True
-    assert registry.releases.add("policy", actor="bob").sequence == 1
+    dry = Registry(dataclasses.replace(registry.workspace, dry_run=True))
+    assert dry.releases.add("policy", actor="bob").sequence == 1
     assert registry.releases.list() == []
     assert registry.concepts.get("pistol").versions[0].state == "draft"
 
