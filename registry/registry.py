@@ -42,6 +42,7 @@ from registry.versions.service import Versions
 
 if TYPE_CHECKING:
     from concepts.bundle import Bundle
+    from registry.index.ranking import Attribution
 
 __all__ = ["Registry"]
 
@@ -199,6 +200,10 @@ class Registry:
     def search(self, *args: Any, **options: Any) -> list[list[SearchHit]]:
         """Old name of ``index.search``."""
         return self.index.search(*args, **options)
+
+    def attribute(self, *args: Any, **options: Any) -> list[Attribution]:
+        """Old name of ``index.attribute``."""
+        return self.index.attribute(*args, **options)
 
     def overlaps(self, slug: str, collections: Sequence[tuple[AnchorSet, Scorer]]) -> list[Overlap]:
         """Old name of ``index.overlaps``."""

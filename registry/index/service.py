@@ -5,7 +5,7 @@ FAISS takes 0.2 s to load, so everything that needs it is imported when it is us
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from registry.change.workspace import Workspace
 if TYPE_CHECKING:  # FAISS
     from registry.index.cache import IndexCache
     from registry.index.listing import IndexInfo
+    from registry.index.ranking import Attribution, FiredFeature
     from registry.index.search import States
 
 
@@ -81,6 +82,26 @@ class Index:
             with self._workspace.read() as session:
                 return search_concept(session, store, slug, version, digest, vectors, k)
         return search_current(engine, self._states, store, self.cache, digest, vectors, k)
+
+    def attribute(
+        self, space: str | AnchorSpace, fired: Iterable[FiredFeature], k: int = 3
+    ) -> list[Attribution]:
+        """Return the anchors, of the versions that fired, nearest to what fired.
+
+        Args:
+            space: The anchor space of the features, or its digest.
+            fired: What fired, as a report says.
+            k: How many for each feature.
+
+        Raises:
+            NotFoundError: If a concept or version does not exist, or has no anchors there.
+            MismatchError: If the features are not of this space's size.
+        """
+        from registry.index.ranking import attribute  # noqa: PLC0415 (FAISS)
+
+        digest = space.digest if isinstance(space, AnchorSpace) else space
+        with self._workspace.read() as session:
+            return attribute(session, self._workspace.store, digest, fired, k)
 
     def overlaps(
         self,

@@ -26,7 +26,7 @@ from registry.store.blobs import TEMPORARY, BlobStore
 from registry.store.db import transaction
 
 OURS = "uvr-registry"
-NAMES = ("cli", "concepts", "migrations", "registry", "uvr")
+NAMES = ("cli", "commands", "concepts", "migrations", "registry", "uvr")
 
 
 @dataclass(frozen=True)

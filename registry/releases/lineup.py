@@ -15,11 +15,12 @@ from sqlalchemy.orm import Session
 
 from concepts.bundle.member import LockedMember
 from concepts.errors import ConflictError, PolicyError
+from registry.answers import no_version
 from registry.change.policy import policy_row
 from registry.change.work import Work
 from registry.store.models import Concept, ConceptVersion
 from registry.versions.lifecycle import approve_on_release
-from registry.versions.reading import find_concept, no_version
+from registry.versions.reading import find_concept
 
 NEVER = "~"  # sorts after every instant
 UNAPPROVED = ("draft", "in_review")  # released only where the policy asks for no approvals

@@ -21,7 +21,7 @@ from concepts.errors import (
 )
 from concepts.scorer import Scorer
 from concepts.tensors import read_tensors
-from registry.answers import ConceptDetail, ConceptInfo, VersionInfo, VersionSpace
+from registry.answers import ConceptDetail, ConceptInfo, VersionInfo, VersionSpace, no_version
 from registry.store.blobs import BlobStore
 from registry.store.models import (
     AnchorSetRow,
@@ -86,15 +86,6 @@ def versions_of(
     if not rows:
         raise no_version(concept.slug, number)
     return rows
-
-
-def no_version(slug: str, number: int | str | None) -> NotFoundError:
-    """Return the error for a version that there is not, None for the newest of none."""
-    if number is None:
-        return NotFoundError(
-            f"Concept '{slug}' has no versions yet. Run `uvr-registry collect-anchors` first."
-        )
-    return NotFoundError(f"Concept '{slug}' has no version {number}.")
 
 
 def require_digest(what: str, found: str, expected: str | None) -> None:
