@@ -19,7 +19,7 @@ def test_a_failed_transaction_leaves_no_blobs(registry, define, collect, monkeyp
     def fail(unit, *_):
         unit.session.execute(text("SELECT no_such_column"))
 
-    monkeypatch.setattr(adding, "add_sources", fail)
+    monkeypatch.setattr(adding, "add_exemplars", fail)
     with pytest.raises(UVRError):
         registry.versions.add("pistol", [collect(1)], actor="ann")
     assert blobs(registry) == set()
@@ -30,7 +30,7 @@ def test_a_lost_connection_never_costs_another_writer_its_blobs(
 ):
     registry = Registry.create(tmp_path / "home", postgres_url)
     registry.concepts.add(define(), actor="ann")
-    add_sources = adding.add_sources
+    add_exemplars = adding.add_exemplars
 
     def lose(unit, *arguments):
         """The server drops the first writer, and its lock; a second stores the same anchors."""
@@ -40,10 +40,10 @@ def test_a_lost_connection_never_costs_another_writer_its_blobs(
             with other.workspace.engine.begin() as connection:
                 connection.execute(text(f"SELECT pg_terminate_backend({pid}, 5000)"))
             other.versions.add("pistol", [collect(1)], actor="bob")
-        add_sources(unit, *arguments)
+        add_exemplars(unit, *arguments)
         unit.session.execute(text("SELECT 1"))
 
-    monkeypatch.setattr(adding, "add_sources", lose)
+    monkeypatch.setattr(adding, "add_exemplars", lose)
     with pytest.raises(UVRError):
         registry.versions.add("pistol", [collect(1)], actor="ann")
     found = diagnose(registry.workspace)
