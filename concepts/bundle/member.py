@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 
 from concepts.anchors import AnchorSpace
 from concepts.digest import is_digest, json_digest
-from concepts.fields import CATEGORIES, MAX_SLUG, SLUG
+from concepts.fields import MAX_SLUG, SLUG
 from concepts.instant import is_instant
 from concepts.scorer import Scorer
-
-# What happens where a concept is found: it is regulated, only reported, or only measured.
-MODES = ("enforce", "log", "shadow")
+from concepts.words import CATEGORIES, MODES
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class LockedMember:
         slug: The concept.
         version: Version number in the registry, from 1.
         content_digest: Digest of that version's content.
-        mode: One of ``MODES``.
+        mode: One of ``words.MODES``.
         thresholds: Seed threshold by the digest of an anchor space, where it is not the scorer's.
         disabled_until: See ``Member``.
     """

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from concepts.bundle.member import MODES, LockedMember, check_threshold
+from concepts.bundle.member import LockedMember, check_threshold
 from concepts.errors import (
     ConflictError,
     InputError,
@@ -23,6 +23,7 @@ from concepts.errors import (
     did_you_mean,
 )
 from concepts.instant import parse_instant
+from concepts.words import MODES
 from registry.change.work import Work
 from registry.store.models import Concept, ConceptVersion
 from registry.team import policy_row
