@@ -414,7 +414,7 @@ class BundleSource:
 
     def _signers(self, bundle: Bundle) -> tuple[str, ...]:
         keys = self._accepted.keys
-        return () if keys is None else tuple(bundle.envelope.signed_by(keys))
+        return () if keys is None else tuple(keys.signers(bundle.envelope))
 
     def _withdrawn(self) -> UVRError:
         return NotFoundError(
@@ -422,9 +422,9 @@ class BundleSource:
         )
 
     def _staleness(self, held: _Held) -> str | None:
-        at, expires = self._clock(), held.bundle.expires
-        if expires is not None and at >= expires:
-            return f"it expired at {expires}"
+        at = self._clock()
+        if held.bundle.expired_at(at):
+            return f"it expired at {held.bundle.expires}"
         checked = self._accepted.checked_at
         if self._max_age is None or abs(_seconds(at) - _seconds(checked)) <= self._max_age:
             return None

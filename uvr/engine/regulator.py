@@ -274,8 +274,7 @@ class _Choice:
 
 def _expiry(bundle: Bundle, at: str) -> str | None:
     """Why a bundle is stale at an instant."""
-    expired = bundle.expires is not None and at >= bundle.expires
-    return f"it expired at {bundle.expires}" if expired else None
+    return f"it expired at {bundle.expires}" if bundle.expired_at(at) else None
 
 
 def _notes(bundle: Bundle, variant: BundleVariant | None, at: str) -> list[str]:
