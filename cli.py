@@ -673,20 +673,24 @@ def prototypes(app: App, version: tuple[str, int | None], count: int, seed: int)
     Example:
       uvr-registry prototypes testbed-pistol -k 3
     """
-    from registry.index.clusters import prototypes as cluster
+    from concepts.prototypes import WITHIN_SHARE
+    from concepts.prototypes import prototypes as grouped
 
     registry = app.open()
     chosen = _version(registry, *version)
+    parameters = registry.concept(chosen.slug).definition.parameters
+    share = parameters.get("within_share", WITHIN_SHARE)
     rows = []
     for space in chosen.spaces:
-        held = registry.anchor_set(chosen.slug, space.digest, chosen.number).anchors
-        found = cluster(held, min(count, len(held)), seed)
+        held = registry.anchor_set(chosen.slug, space.digest, chosen.number)
+        found = grouped(held, count, within_share=share, seed=seed)
         rows += [
             {
                 "model": space.space.model, "task": space.space.task, "prototype": number,
-                "anchors": int(size), "share": float(size) / len(held), "nearest": int(nearest),
+                "anchors": len(item.rows), "share": len(item.rows) / len(held.anchors),
+                "nearest": item.nearest,
             }
-            for number, (size, nearest) in enumerate(zip(found.sizes, found.nearest, strict=True))
+            for number, item in enumerate(found)
         ]  # fmt: skip
     app.show(rows, _table(("model", "task", "prototype", "anchors", "share", "nearest"), rows))
 
