@@ -9,8 +9,7 @@ HEAVY = ("torch", "diffusers", "transformers", "faiss", "sqlalchemy", "click", "
 def test_delivery_loads_no_model_library():
     """In its own process, since the tests here have loaded them all."""
     script = (
-        "import sys, uvr.delivery.source\n"
-        f"print([name for name in {HEAVY} if name in sys.modules])"
+        f"import sys, uvr.delivery.source\nprint([name for name in {HEAVY} if name in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"
