@@ -25,7 +25,8 @@ from typing import Any
 from concepts.bundle import Bundle, BundleVariant, Member
 from concepts.errors import ExpiredError, MismatchError, NotFoundError, UVRError
 from concepts.instant import now
-from uvr.delivery.source import BundleInUse, BundleSource, SourceStatus
+from uvr.delivery.source import BundleSource
+from uvr.delivery.status import BundleInUse, SourceStatus
 from uvr.engine.attachment import Assignment, Attachment
 from uvr.engine.processor import install_processors, tap_width
 from uvr.method.scores import ScorerStack
