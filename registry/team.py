@@ -14,11 +14,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from concepts.errors import ConflictError, InputError, NotFoundError, PolicyError, did_you_mean
+from concepts.words import ROLES
 from registry.change.policy import Policy, policy_row, read_policy
 from registry.change.workspace import Workspace
 from registry.store.models import Actor
 
-ROLES = ("admin", "auditor", "curator", "publisher", "reviewer")
 MAX_NAME = 128
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from concepts.signing.envelope import KEYS_TYPE, Envelope, read_envelope, require
+from concepts.signing.envelope import KEYS_TYPE, Envelope, read_envelope
 from registry.store.models import KeyListRow, SigningKey
 
 if TYPE_CHECKING:  # It brings cryptography, which only signatures need.
@@ -36,11 +36,11 @@ def current_keys(session: Session) -> KeyList | None:
     chain = key_chain(session)
     if not chain:
         return None
-    from concepts.signing.keys import follow, read_key_list  # noqa: PLC0415 (cryptography)
+    from concepts.signing.keys import read_key_list  # noqa: PLC0415 (cryptography)
 
     first = read_key_list(chain[0])
-    require(chain[0], first)
-    return follow(first, chain[1:])
+    first.require(chain[0])
+    return first.follow(chain[1:])
 
 
 def key_name(session: Session, key_id: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from concepts.errors import ConflictError, PolicyError, SignatureError, VerificationError
-from concepts.signing.envelope import Envelope, require
+from concepts.signing.envelope import Envelope
 from registry.store.models import SigningKey
 
 if TYPE_CHECKING:  # They bring cryptography, which only signatures need.
@@ -64,7 +64,7 @@ def _read_key(row: SigningKey) -> PublicKey:
 
 def sign_rotation(before: KeyList | None, new: KeyList, signers: Sequence[PrivateKey]) -> Envelope:
     """Sign a key list with keys of the one before and of its own; PolicyError for too few."""
-    from concepts.signing.keys import follow, sign_key_list  # noqa: PLC0415 (cryptography)
+    from concepts.signing.keys import sign_key_list  # noqa: PLC0415 (cryptography)
 
     by_id = {key.public.key_id: key for key in signers}
     for key_id in by_id:
@@ -75,9 +75,9 @@ def sign_rotation(before: KeyList | None, new: KeyList, signers: Sequence[Privat
             )
     envelope = sign_key_list(new, by_id.values())
     try:
-        require(envelope, new)
+        new.require(envelope)
         if before is not None:
-            follow(before, [envelope])
+            before.follow([envelope])
     except SignatureError as error:
         needed = f"{new.threshold} of its own keys"
         if before is not None:

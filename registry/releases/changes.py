@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from concepts.bundle.member import MODES, check_threshold
 from concepts.errors import InputError, NotFoundError, did_you_mean
 from concepts.instant import parse_instant
+from concepts.plain import finite_number
+from concepts.words import MODES
 from registry.releases.lineup import Chosen
 from registry.versions.reading import stored_anchors
 
@@ -90,7 +91,7 @@ def _thresholds(session: Session, item: Chosen, asked: Any) -> Mapping[str, floa
 
 def _threshold(item: Chosen, value: object) -> float:
     try:
-        return check_threshold(value)
+        return finite_number("a threshold", value)
     except ValueError as error:
         raise InputError(f"'{item.concept.slug}': {error}.") from error
 

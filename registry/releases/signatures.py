@@ -37,7 +37,7 @@ def signed_by(session: Session, release: Release, bundle: Bundle) -> list[str]:
     current, own = current_keys(session), _own_keys(session, release)
     if current is None or own is None:
         return []
-    return [key_id for key_id in bundle.envelope.signed_by(current) if own.find(key_id)]
+    return [key_id for key_id in current.signers(bundle.envelope) if own.find(key_id)]
 
 
 def add_signatures(
@@ -57,7 +57,7 @@ def add_signatures(
         name = key_name(unit.session, min(again))
         raise ConflictError(f"Key {name} has signed release {release.sequence} already.")
     envelope = sign(BUNDLE_TYPE, bundle.manifest(), *by_id.values())
-    envelope.signed_by(current)
+    current.signers(envelope)
     for item in envelope.signatures:
         row = SignatureRow(release_id=release.id, key_id=item.key_id, value=item.value.hex())
         row.at, row.by = unit.at, unit.actor
