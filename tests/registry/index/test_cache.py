@@ -103,7 +103,7 @@ def test_every_kind_comes_back_from_its_file_as_it_was(tmp_path, kind, monkeypat
     assert again.about == built.about
     assert again.about.kind == kind
     assert again.about.recall >= build.GATE
-    assert again.index.search(queries, 10) == built.search(queries, 10)
+    assert again.search(queries, 10) == built.search(queries, 10)
 
 
 def test_the_kind_follows_the_number_of_vectors(tmp_path, monkeypatch):
@@ -467,11 +467,11 @@ def test_readers_search_on_while_the_index_is_swapped(tmp_path):
 def test_an_index_in_use_outlives_its_successor(tmp_path):
     cache, vectors = IndexCache(tmp_path), clustered(50)
     old = cache.open(SPACE, inputs_of(50), lambda _: vectors)
-    before = old.index.search(vectors[:5], 10)
+    before = old.search(vectors[:5], 10)
     new = cache.open(SPACE, inputs_of(49), lambda _: vectors[1:])
     assert new is not old
     assert cache.open(SPACE, inputs_of(49), lambda _: vectors[1:]) is new
-    assert old.index.search(vectors[:5], 10) == before
+    assert old.search(vectors[:5], 10) == before
 
 
 # Anchors in blobs.
