@@ -37,6 +37,7 @@ from concepts.errors import (
 from concepts.scorer import Scorer
 from concepts.signing.envelope import BUNDLE_TYPE, Envelope, read_envelope
 from concepts.signing.keys import KeyList, PrivateKey, sign_key_list
+from tests.conftest import often
 
 T2I = AnchorSpace("testbed", "r1", "t2i", ("a", "b"), 4, 0.95)
 EDIT = AnchorSpace("testbed", "r1", "edit", ("a", "b"), 4, 0.95)
@@ -134,7 +135,8 @@ def test_any_flipped_byte_is_refused():
             read_bundle(bytes(broken))
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=often(300), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(DATA) - 1), st.binary(max_size=8)), min_size=1))
 def test_broken_files_raise_nothing_else(edits):
     broken = bytearray(DATA)
@@ -145,7 +147,8 @@ def test_broken_files_raise_nothing_else(edits):
             read_bundle(bytes(broken))
 
 
-@settings(max_examples=100, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=often(100), deadline=None)
 @given(st.integers(0, len(DATA) - 1), st.binary(min_size=1, max_size=30))
 def test_cut_and_padded_files_are_refused(length, padding):
     for broken in (DATA[:length], DATA + padding, padding + DATA, padding):

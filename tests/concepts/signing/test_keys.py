@@ -3,14 +3,18 @@ import subprocess
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from concepts.errors import SignatureError, VerificationError
 from concepts.signing.keys import KeyList, PrivateKey, PublicKey, sign_key_list
 
-A, B, C, D = (PrivateKey.generate() for _ in range(4))
+# Fixed, since names of tests hold them.
+A, B, C, D = (
+    PrivateKey(ed25519.Ed25519PrivateKey.from_private_bytes(bytes([number] * 32)))
+    for number in range(4)
+)
 FIRST = KeyList(1, 2, (A.public, B.public, C.public))
 SECOND = KeyList(2, 1, (C.public, D.public), (A.public.key_id,))
 THIRD = KeyList(3, 1, (D.public,), (A.public.key_id, C.public.key_id))
