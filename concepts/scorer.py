@@ -14,8 +14,7 @@ from concepts.canonical import plain_json
 from concepts.digest import json_digest, sha256
 from concepts.plain import finite_number, require_keys
 from concepts.tensors import all_finite, read_tensors, tensors_digest, write_tensors
-
-RULES = ("mean", "whitened")
+from concepts.words import RULES
 
 Floats = NDArray[np.float32]
 

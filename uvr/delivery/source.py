@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from concepts.bundle import MAX_BYTES, Bundle, followed_keys, read_bundle
 from concepts.digest import sha256
@@ -34,65 +33,14 @@ from concepts.errors import (
 from concepts.fields import SLUG
 from concepts.instant import now
 from concepts.signing.keys import KeyList
-from uvr.delivery.location import Offer, location_key, parse_location
+from uvr.delivery.location import location_key, parse_location
 from uvr.delivery.matchable import check_matchable
+from uvr.delivery.offer import Offer
 from uvr.delivery.poller import Poller
 from uvr.delivery.state import Accepted, TrustState
-
-STALE_POLICIES = ("warn", "degraded", "fail_closed")
+from uvr.delivery.status import BundleInUse, SourceStatus, Staleness
 
 log = logging.getLogger("uvr.source")
-
-
-@dataclass(frozen=True)
-class SourceStatus:
-    """How a source stands.
-
-    Attributes:
-        location: Where bundles come from, without a password.
-        state: "ok"; "stale" or "degraded" when the bundle is stale and served all the same;
-            "failed" when there is none to serve.
-        bundle: Name of the bundle in use.
-        sequence: Its release number.
-        digest: Its digest.
-        checked_at: When the location was last seen to offer it.
-        loaded_at: When this process took it into use.
-        expires: When it expires.
-        stale: Why it is stale.
-        last_error: What went wrong in the last poll.
-        key_list_version: Version of the key list that is trusted now.
-    """
-
-    location: str
-    state: str
-    bundle: str | None
-    sequence: int | None
-    digest: str | None
-    checked_at: str | None
-    loaded_at: str | None
-    expires: str | None
-    stale: str | None
-    last_error: str | None
-    key_list_version: int | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class BundleInUse:
-    """A bundle and how it stands, read at once: no other release can come in between.
-
-    Attributes:
-        bundle: The bundle.
-        state: "ok", or "stale" or "degraded" when it is stale and served all the same.
-        stale: Why it is stale.
-    """
-
-    bundle: Bundle
-    state: str = "ok"
-    stale: str | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +79,7 @@ class BundleSource:
         accept: Called with each verified bundle before it is taken into use; raises
             VerificationError for one that does not fit this host, and the one in use stays.
         max_bytes: Larger files are refused unread.
-        timeout: Seconds after which a server that sends nothing is given up.
+        timeout: Seconds that a web server has in all; see ``uvr.delivery.http``.
         clock: Says what time it is.
 
     Raises:
@@ -154,8 +102,6 @@ class BundleSource:
         timeout: float = 30.0,
         clock: Callable[[], str] = now,
     ) -> None:
-        if stale not in STALE_POLICIES:
-            raise ValueError(f"stale is {stale!r}, allowed: {', '.join(STALE_POLICIES)}")
         if name is not None and not SLUG.fullmatch(name):
             raise InputError(
                 f"{name!r} is not the name of a bundle: lower-case words joined by hyphens."
@@ -163,7 +109,7 @@ class BundleSource:
         self._location = parse_location(location, max_bytes, timeout)
         self._state = TrustState(Path(state) / (name or location_key(self._location)))
         self._accepted = Accepted(name=name or "", keys=_key_list(keys))
-        self._stale_policy, self._max_age = stale, max_age
+        self._staleness = Staleness(stale, max_age)
         self._require, self._accept = require, accept
         self._clock = clock
         self._held: _Held | None = None
@@ -225,15 +171,15 @@ class BundleSource:
         if held is None:
             why = f": {self._last_error}" if self._last_error else "; call start() first"
             raise NotFoundError(f"No bundle was loaded from '{self._location.shown}'{why}")
-        stale = self._staleness(held)
+        stale = self._stale(held)
         self._log_staleness(stale)
-        if stale and self._stale_policy == "fail_closed":
+        if stale and self._staleness.policy == "fail_closed":
             failed = f" The last poll failed: {self._last_error}" if self._last_error else ""
             raise ExpiredError(
                 f"Release {held.bundle.sequence} of '{held.bundle.name}' is stale: {stale}. "
                 f"Publish a release at '{self._location.shown}', or see why none is taken.{failed}"
             )
-        return BundleInUse(held.bundle, self._state_word(held, stale), stale)
+        return BundleInUse(held.bundle, self._staleness.state(stale), stale)
 
     def refresh(self) -> bool:
         """Poll once, in the caller's thread.
@@ -256,10 +202,10 @@ class BundleSource:
         """Say how the source stands."""
         held, accepted = self._held, self._accepted
         bundle = held.bundle if held else None
-        stale = self._staleness(held) if held else None
+        stale = self._stale(held) if held else None
         return SourceStatus(
             location=self._location.shown,
-            state=self._state_word(held, stale),
+            state=self._staleness.state(stale) if held else "failed",
             bundle=bundle.name if bundle else None,
             sequence=bundle.sequence if bundle else None,
             digest=bundle.digest if bundle else None,
@@ -270,12 +216,6 @@ class BundleSource:
             last_error=self._last_error,
             key_list_version=accepted.keys.version if accepted.keys else None,
         )
-
-    def _state_word(self, held: _Held | None, stale: str | None) -> str:
-        if held is None:
-            return "failed"
-        words = {"warn": "stale", "degraded": "degraded", "fail_closed": "failed"}
-        return words[self._stale_policy] if stale else "ok"
 
     def _recover(self) -> UVRError | None:
         """Go on from the record and the last known good on disk, where they are ahead.
@@ -414,23 +354,15 @@ class BundleSource:
 
     def _signers(self, bundle: Bundle) -> tuple[str, ...]:
         keys = self._accepted.keys
-        return () if keys is None else tuple(bundle.envelope.signed_by(keys))
+        return () if keys is None else tuple(keys.signers(bundle.envelope))
 
     def _withdrawn(self) -> UVRError:
         return NotFoundError(
             f"'{self._location.shown}' no longer offers release {self._accepted.sequence}."
         )
 
-    def _staleness(self, held: _Held) -> str | None:
-        at, expires = self._clock(), held.bundle.expires
-        if expires is not None and at >= expires:
-            return f"it expired at {expires}"
-        checked = self._accepted.checked_at
-        if self._max_age is None or abs(_seconds(at) - _seconds(checked)) <= self._max_age:
-            return None
-        if checked > at:  # A clock was wrong, then or now.
-            return f"it was last confirmed at {checked}, which is in the future"
-        return f"it was last confirmed at {checked}, more than {self._max_age:g} seconds ago"
+    def _stale(self, held: _Held) -> str | None:
+        return self._staleness.reason(held.bundle, self._accepted.checked_at, self._clock())
 
     def _log_staleness(self, stale: str | None) -> None:
         if stale and stale != self._logged:
@@ -459,7 +391,3 @@ def _key_list(keys: KeyList | Path | None) -> KeyList | None:
         raise NotFoundError(f"No key list at '{keys}'.") from error
     except OSError as error:
         raise UVRError(f"The key list '{keys}' cannot be read: {error.strerror}.") from error
-
-
-def _seconds(instant: str) -> float:
-    return datetime.fromisoformat(instant).timestamp()

@@ -31,7 +31,10 @@ def serve() -> Iterator[Callable[[Answer], str]]:
             try:
                 request = b""
                 while b"\r\n\r\n" not in request:
-                    request += client.recv(4096)
+                    received = client.recv(4096)
+                    if not received:  # It had no time left to ask.
+                        return
+                    request += received
                 for data in answer(request):
                     client.sendall(data)
             except OSError:
@@ -133,14 +136,14 @@ def test_the_body_of_a_redirect_is_not_read(serve: Callable[[Answer], str]) -> N
 def test_tiny_chunks_take_no_more_memory_than_their_bytes(serve: Callable[[Answer], str]) -> None:
     def answer(request: bytes) -> Iterator[bytes]:
         yield CHUNKED
-        yield from repeat(b"2\r\nab\r\n" * (1 << 14), 8)
+        yield from repeat(b"2\r\nab\r\n" * (1 << 14), 2)
         yield b"0\r\n\r\n"
 
     tracemalloc.start()
     data = read(serve(answer))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert data == b"ab" * (1 << 17)
+    assert data == b"ab" * (1 << 15)
     assert peak < 16 * len(data)
 
 
