@@ -106,12 +106,12 @@ class Scorer:
             ValueError, VerificationError: For anything else.
         """
         tensors = read_tensors(payload, finite=False)  # The scorer refuses NaN and infinity.
-        made = cls.from_tensors(scalars, tensors)
-        for name, array in made.to_tensors().items():
+        scorer = cls.from_tensors(scalars, tensors)
+        for name, array in scorer.to_tensors().items():
             if array.dtype != tensors[name].dtype:
                 raise ValueError(f"{name} must not be {tensors[name].dtype}")
-        made.__dict__.update(payload=payload, payload_digest=digest)
-        return made
+        scorer.__dict__.update(payload=payload, payload_digest=digest)
+        return scorer
 
     @classmethod
     def from_tensors(cls, scalars: Mapping[str, Any], tensors: Mapping[str, Any]) -> Scorer:

@@ -13,7 +13,7 @@ from registry.operations.doctor import check_content, diagnose, repair
 from registry.operations.gc import named_blobs
 from tests.conftest import FULL, often
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
+pytestmark = pytest.mark.slow
 
 # A new seed for each run, so that every run tries other moments; it is part of the test's name.
 SEED = int(os.environ["UVR_KILL_SEED"])

@@ -15,7 +15,7 @@ from registry.operations import backup, export_concept, import_concept, restore
 from registry.operations.doctor import diagnose
 from tests.conftest import often
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
+pytestmark = pytest.mark.slow
 SEED = int(os.environ["UVR_KILL_SEED"])
 KILLS = {"sqlite": often(24, least=4), "postgresql": often(8, least=4)}
 SPACE = AnchorSpace("testbed", "r1", "t2i", ("blocks.0",), 64, 0.95)
