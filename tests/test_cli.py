@@ -18,6 +18,8 @@ from diffusers import FluxKontextPipeline, FluxPipeline
 from PIL import Image
 
 import cli
+from commands import operations, releases
+from commands import team as team_commands
 from concepts.anchors import AnchorSet
 from concepts.bundle import read_bundle
 from concepts.definition import load_definition, load_shipped
@@ -257,7 +259,7 @@ def test_release_whose_file_cannot_be_written_says_how_to_write_it(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(cli, "write_file", full)
+        patch.setattr("commands.output.write_file", full)
         result = run("release", "policy", "--out", "policy.uvr")
     assert result == Result(
         1,
@@ -990,13 +992,13 @@ def test_an_index_below_its_gate_has_its_exit_code(
 
 
 def test_every_choice_offered_is_the_librarys():
-    assert cli.MODES == models_module.MODES
-    assert cli.ROLES == team.ROLES
-    assert cli.INDEX_KINDS == kinds.KINDS
+    assert releases.MODES == models_module.MODES
+    assert team_commands.ROLES == team.ROLES
+    assert operations.INDEX_KINDS == kinds.KINDS
 
 
 def test_every_command_is_in_one_section_of_the_help(run: Run):
-    named = [name for names in cli.SECTIONS.values() for name in names]
+    named = [command.name for commands in cli.SECTIONS.values() for command in commands]
     assert sorted(named) == sorted(cli.cli.commands)
     shown = run("--help").out
     assert all(f"\n  {name} " in shown for name in named)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from registry.registry import Registry
 
 OURS = "uvr-registry"
-NAMES = ("cli", "concepts", "migrations", "registry", "uvr")
+NAMES = ("cli", "commands", "concepts", "migrations", "registry", "uvr")
 
 
 @dataclass(frozen=True)

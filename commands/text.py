@@ -1,0 +1,54 @@
+"""Words and cells: how commands write values, counts, tables and foreign text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    pass
+
+# Control characters, bidirectional overrides, and halves of surrogate pairs.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Show what would move the cursor, or hide or reorder text, as an escape instead."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def cell(value: Any) -> str:
+    """Write one value as a table shows it."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "-"
+    if isinstance(value, str) and re.fullmatch(r"[0-9-]{10}T[0-9:]{8}\.[0-9]{6}Z", value):
+        return f"{value[:19]}Z"
+    return f"{value:.4f}" if isinstance(value, float) and value % 1 else str(value)
+
+
+def plural(number: int, noun: str) -> str:
+    """Write a number with its noun."""
+    many = f"{noun[:-1]}ies" if noun.endswith("y") and noun != "key" else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else many}"
+
+
+def table(
+    columns: Sequence[str], rows: Sequence[Mapping[str, Any]], empty: str = "None."
+) -> list[str]:
+    """Write rows under their columns, as wide as the widest cell."""
+    if not rows:
+        return [empty]
+    cells = [[cell(row[column]) for column in columns] for row in rows]
+    table = [[column.replace("_", " ") for column in columns], *cells]
+    widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
+    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
+
+
+def version_name(slug: str, number: int | None) -> str:
+    """Write a version as commands take it: SLUG or SLUG@NUMBER."""
+    return slug if number is None else f"{slug}@{number}"
