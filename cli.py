@@ -35,8 +35,8 @@ from commands import (
 )
 from commands.app import App
 from commands.parameters import PathName
-from commands.text import printable
 from concepts.errors import UVRError
+from concepts.printable import printable
 
 STOPPED = 130
 SECTIONS: dict[str, tuple[click.Command, ...]] = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,6 @@ from commands.text import plural, table
 from concepts.errors import NotFoundError, UVRError
 
 if TYPE_CHECKING:
-    from concepts.definition import ConceptDefinition
     from registry.answers import VersionInfo
     from registry.registry import Registry
     from registry.versions.exemplars import SourceRef
@@ -87,26 +86,29 @@ def collect_anchors(
         --images art/ --benign other-art/ --origin "art archive 12" --legal-basis "licence 7"
     """
     sources = _source_refs(source, origin, legal_basis, retain_until)
-    from uvr.anchors.pictures import PictureError
+    from uvr.anchors.collection import Source, collect_all
 
     registry = app.open()
-    definitions = {slug: registry.concept(slug).definition for slug in slugs}
-    collections, failed = _collect(definitions, model, tasks, prototypes, source)
+    definitions = [registry.concept(slug).definition for slug in dict.fromkeys(slugs)]
+    collected = collect_all(
+        definitions, Source(**source), model=model, tasks=tasks, prototypes=prototypes,
+        progress=progress_bar,
+    )  # fmt: skip
     versions: dict[str, VersionInfo] = {}
     refused: list[UVRError] = []
-    for slug, collected in collections.items():
-        digest, problem = definitions[slug].digest, failed.get(slug)
-        # Without --task whatever pictures allow is collected; anything else is the concept's fault.
-        if problem is not None and (tasks or not collected or type(problem) is not PictureError):
-            refused.append(problem)
+    for definition in definitions:
+        slug, outcome = definition.slug, collected[definition.slug]
+        if outcome.problem is not None and outcome.failed:
+            refused.append(outcome.problem)
             continue
-        if problem is not None:
-            app.warn(f"{slug} has no new anchors for one of the tasks. {problem}")
+        if outcome.problem is not None:
+            app.warn(f"{slug} has no new anchors for one of the tasks. {outcome.problem}")
         try:
-            _warn_of_overlaps(app, registry, slug, collected)
+            _warn_of_overlaps(app, registry, slug, outcome.collections)
             versions[slug] = registry.add_version(
-                slug, collected, actor=app.actor, definition_digest=digest, sources=sources
-            )
+                slug, outcome.collections, actor=app.actor, definition_digest=definition.digest,
+                sources=sources,
+            )  # fmt: skip
         except UVRError as error:
             refused.append(error)
     if versions:
@@ -139,6 +141,7 @@ def search(
     Example:
       uvr-registry search picture.png -k 5
     """
+    from registry.index.ranking import rank_hits
     from uvr.anchors.extract import Sample, anchor_space, capture_from_images
     from uvr.anchors.pictures import read_picture
     from uvr.pipelines import load_pipeline
@@ -147,12 +150,8 @@ def search(
     pipe, profile = load_pipeline(model, task)
     features = capture_from_images(pipe, profile, [sample], seed=seed)[0]
     hits = registry.search(anchor_space(pipe, profile, features.shape[1]), features, count)
-    rows = sorted(
-        ({"patch": patch, **asdict(hit)} for patch, found in enumerate(hits) for hit in found),
-        key=lambda row: (-row["score"], row["slug"], row["anchor"], row["patch"]),
-    )
-    anchors = _first_of_each(rows, "slug", "version", "anchor")[:count]
-    result = {"concepts": _first_of_each(rows, "slug"), "anchors": anchors}
+    concepts, anchors = rank_hits(hits, count)
+    result = {"concepts": list(map(asdict, concepts)), "anchors": list(map(asdict, anchors))}
     columns = ("slug", "version", "anchor", "patch", "score")
     lines = ["Concepts", *table(columns, result["concepts"])]
     app.show(result, [*lines, "Anchors", *table(columns, result["anchors"])])
@@ -174,7 +173,8 @@ def prototypes(app: App, version: tuple[str, int | None], count: int, seed: int)
     from registry.index.clusters import prototypes as cluster
 
     registry = app.open()
-    chosen = _version(registry, *version)
+    slug, number = version
+    chosen = registry.concept(slug).version(number)
     rows = []
     for space in chosen.spaces:
         held = registry.anchor_set(chosen.slug, space.digest, chosen.number).anchors
@@ -231,40 +231,6 @@ def sources_forget(app: App, sha256: str, reason: str) -> None:
     app.show({"forgotten": list(found)}, [f"Forgot {plural(len(found), 'reference')}."])
 
 
-def _collect(
-    definitions: Mapping[str, ConceptDefinition],
-    model: str,
-    tasks: Sequence[str],
-    prototypes: int | None,
-    source: Mapping[str, Any],
-) -> tuple[dict[str, list[Any]], dict[str, UVRError]]:
-    """Collect each concept's anchors for each task; return them, and what failed, by slug."""
-    from uvr.anchors.collection import Source, collect
-    from uvr.pipelines import TESTBED, load_pipeline
-
-    collections: dict[str, list[Any]] = {slug: [] for slug in definitions}
-    failed: dict[str, UVRError] = {}
-    for task in tasks or (("edit", "t2i") if model == TESTBED else (None,)):
-        pipe, profile = load_pipeline(model, task)
-        for slug, definition in definitions.items():
-            if tasks and slug in failed:
-                continue
-            try:
-                with progress_bar(f"{slug} {profile.task}") as progress:
-                    asked = _with_prototypes(definition, prototypes)
-                    found = collect(pipe, profile, asked, Source(**source), progress)
-                collections[slug].append(found)
-            except UVRError as error:  # collecting takes long: the others' anchors are kept
-                failed[slug] = error
-    return collections, failed
-
-
-def _with_prototypes(definition: ConceptDefinition, count: int | None) -> ConceptDefinition:
-    if count is None:
-        return definition
-    return replace(definition, parameters={**definition.parameters, "prototypes": count})
-
-
 def _source_refs(
     source: Mapping[str, Any],
     origin: str | None,
@@ -303,22 +269,6 @@ def _warn_of_overlaps(app: App, registry: Registry, slug: str, collected: Sequen
             )
 
 
-def _first_of_each(rows: Iterable[dict[str, Any]], *columns: str) -> list[dict[str, Any]]:
-    """The first row of each combination of values in some columns."""
-    first: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for row in rows:
-        first.setdefault(tuple(row[column] for column in columns), row)
-    return list(first.values())
-
-
 def _source_json(item: Any) -> dict[str, Any]:
     data = asdict(item)
     return {**data.pop("ref"), **data}
-
-
-def _version(registry: Registry, slug: str, number: int | None) -> VersionInfo:
-    versions = registry.concept(slug).versions
-    found = [item for item in versions if number in (None, item.number)]
-    if not found:
-        raise NotFoundError(f"'{slug}' has no {f'version {number}' if number else 'versions yet'}.")
-    return found[-1]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.text import printable
+from concepts.printable import printable
 
 if TYPE_CHECKING:
     from registry.registry import Registry

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +12,9 @@ from commands.options import as_json, dry_run, expect_digest, version_argument
 from commands.output import version_json, version_lines
 from commands.reading import read_definition
 from commands.text import table
-from concepts.errors import NotFoundError
 
 if TYPE_CHECKING:
     from concepts.definition import ConceptDefinition
-
-# Control characters, bidirectional overrides, and halves of surrogate pairs.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @click.command("add-concept")
@@ -112,14 +106,14 @@ def show(app: App, version: tuple[str, int | None], as_yaml: bool, shipped: bool
     if shipped or as_yaml:
         if number is not None:
             raise click.UsageError("--yaml and --shipped print a concept's definition: no @NUMBER.")
-        text = read_definition(slug) if shipped else app.open().concept(slug).definition
-        app.show(text.to_dict(), _yaml(text).split("\n"))
+        from concepts.definition import dump_definition
+
+        definition = read_definition(slug) if shipped else app.open().concept(slug).definition
+        app.show(definition.to_dict(), dump_definition(definition).rstrip("\n").split("\n"))
         return
     detail = app.open().concept(slug)
     if number is not None:
-        found = next((item for item in detail.versions if item.number == number), None)
-        if found is None:
-            raise NotFoundError(f"No version {number} of '{slug}': see `uvr-registry show {slug}`.")
+        found = detail.version(number)
         app.show(version_json(found), version_lines(found))
         return
     definition, versions = detail.definition, [version_json(v) for v in detail.versions]
@@ -145,14 +139,3 @@ def _definition_from_flags(fields: dict[str, Any]) -> ConceptDefinition:
         name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()
     }
     return ConceptDefinition.from_dict(texts)
-
-
-def _yaml(definition: ConceptDefinition) -> str:
-    import yaml
-
-    given = {name: value for name, value in definition.to_dict().items() if value}
-    if "parameters" in given:  # whatever order they were written in
-        given["parameters"] = dict(sorted(given["parameters"].items()))
-    # Of what a terminal should not be given YAML has escapes of its own.
-    plain = not _UNPRINTABLE.search(json.dumps(given, ensure_ascii=False))
-    return yaml.safe_dump(given, sort_keys=False, allow_unicode=plain, width=100).rstrip("\n")

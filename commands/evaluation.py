@@ -43,21 +43,22 @@ def demo(out: Path, seed: int) -> None:
 def _demo_bundle(home: Path, seed: int) -> Bundle:
     from concepts.definition import load_shipped
     from registry.registry import Registry
-    from uvr.anchors.collection import Source, collect
-    from uvr.pipelines import TESTBED, load_pipeline
+    from uvr.anchors.collection import Source, collect_all
     from uvr.testbed.samples import CONCEPTS
 
     actor = "demo"
     registry = Registry.create(home, f"sqlite:///{home / 'registry.db'}")
     definitions = [load_shipped(slug) for slug in CONCEPTS]
-    models = [load_pipeline(TESTBED, task) for task in ("t2i", "edit")]
+    collected = collect_all(
+        definitions, Source(seed=seed), tasks=("t2i", "edit"), progress=progress_bar
+    )
     for definition in definitions:
+        outcome = collected[definition.slug]
+        if outcome.problem is not None:
+            raise outcome.problem
         registry.add_concept(definition, actor=actor)
-        found = []
-        for pipe, profile in models:
-            with progress_bar(f"Anchors of {definition.slug}, {profile.task}") as progress:
-                found.append(collect(pipe, profile, definition, Source(seed=seed), progress))
-        digest = definition.digest
-        registry.add_version(definition.slug, found, actor=actor, definition_digest=digest)
+        registry.add_version(
+            definition.slug, outcome.collections, actor=actor, definition_digest=definition.digest
+        )
     info = registry.release("demo", actor=actor)
     return registry.bundle("demo", info.sequence)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,10 +13,11 @@ from commands.app import App, pass_app
 from commands.options import as_json, keys_option, model_option, seed_option, steps_option
 from commands.output import progress_bar
 from commands.parameters import FILE, NUMBER, PATH, SIDE
-from commands.reading import read_bundle_file, read_file, read_key_list
-from commands.text import printable, table
+from commands.reading import read_bundle_file, read_key_list
+from commands.text import table
 from concepts.files import check_writable, write_file
 from concepts.instant import now
+from concepts.printable import printable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -89,13 +89,16 @@ def attribute(app: App, report: Path, count: int) -> None:
     Example:
       uvr-registry attribute picture.json
     """
-    space, fired = _fired_features(report)
-    registry = app.open()
-    rows = []
-    for item in fired:
-        slug, version = item["slug"], item["version"]
-        hits = registry.search(space, item["feature"][None], count, slug=slug, version=version)[0]
-        rows += [{"picture": item["picture"], "mode": item["mode"], **asdict(hit)} for hit in hits]
+    from registry.index.ranking import FiredFeature
+    from uvr.report import RegulationReport
+
+    found = RegulationReport.load(report)
+    fired = [
+        FiredFeature(picture, item.mode, item.slug, item.version, item.feature)
+        for picture, item in found.fired_findings()
+        if item.feature is not None
+    ]
+    rows = list(map(asdict, app.open().attribute(found.space, fired, count)))
     columns = ("picture", "slug", "version", "mode", "anchor", "score")
     app.show(rows, table(columns, rows, "Nothing fired in this report."))
 
@@ -175,21 +178,3 @@ def _save_picture(image: Image.Image, path: Path) -> None:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     write_file(path, buffer.getvalue())
-
-
-def _fired_features(report: Path) -> tuple[str, list[dict[str, Any]]]:
-    """The anchor space of a report, and what fired in it, features decoded."""
-    from uvr.report import decode_feature
-
-    try:
-        data = json.loads(read_file(report, "report"))
-        found = [
-            {**item, "picture": number, "feature": decode_feature(item["feature"])}
-            for part in ("images", "shadow")
-            for number, findings in enumerate(data[part])
-            for item in findings
-            if item["fired"]
-        ]
-        return str(data["space"]), found
-    except (ValueError, LookupError, TypeError) as error:
-        raise click.UsageError(f"'{report}' is not a report of this program.") from error

@@ -22,7 +22,8 @@ from commands.options import (
 from commands.output import show_events, show_version, version_json, version_lines
 from commands.parameters import NUMBER, SLUG
 from commands.reading import read_definition
-from commands.text import cell, printable, table, version_name
+from commands.text import cell, table, version_name
+from concepts.printable import printable
 
 if TYPE_CHECKING:
     from registry.registry import Registry

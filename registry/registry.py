@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from concepts.bundle import Bundle
     from concepts.signing.ed25519 import PrivateKey
     from registry.index.cache import IndexCache
+    from registry.index.ranking import Attribution, FiredFeature
     from registry.index.search import States
 
 __all__ = ["Registry", "default_home", "default_url"]
@@ -277,6 +278,25 @@ class Registry:
         return search_current(
             self.engine, self._states, self.store, self.index_cache, digest, vectors, k
         )
+
+    def attribute(
+        self, space: str | AnchorSpace, fired: Iterable[FiredFeature], k: int = 3
+    ) -> list[Attribution]:
+        """Return the anchors, of the versions that fired, nearest to what fired.
+
+        Args:
+            space: The anchor space of the features, or its digest.
+            fired: What fired, as a report tells.
+            k: How many for each feature.
+
+        Raises:
+            NotFoundError: If a concept or version does not exist, or has no anchors there.
+            MismatchError: If the features are not of this space's size.
+        """
+        from registry.index.ranking import attribute  # noqa: PLC0415 (FAISS)
+
+        with self.read() as opened:
+            return attribute(opened, self.store, _digest(space), fired, k)
 
     def overlaps(
         self, slug: str, collections: Sequence[tuple[AnchorSet, Scorer]], distance: float = 0.05

@@ -21,7 +21,7 @@ from concepts.errors import (
 )
 from concepts.scorer import Scorer
 from concepts.tensors import read_tensors
-from registry.answers import ConceptDetail, ConceptInfo, VersionInfo, VersionSpace
+from registry.answers import ConceptDetail, ConceptInfo, VersionInfo, VersionSpace, no_version
 from registry.store.blobs import BlobStore
 from registry.store.models import (
     AnchorSetRow,
@@ -77,9 +77,7 @@ def find_version(opened: Session, concept: Concept, number: int | None = None) -
         query = query.where(ConceptVersion.number == number)
     row = opened.scalars(query.order_by(ConceptVersion.number.desc())).first()
     if row is None:
-        which = "version" if number is None else f"version {number}"
-        advice = " Run `uvr-registry collect-anchors` first." if number is None else ""
-        raise NotFoundError(f"Concept '{concept.slug}' has no {which} yet.{advice}")
+        raise no_version(concept.slug, number)
     return row
 
 
