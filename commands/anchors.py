@@ -23,7 +23,8 @@ from commands.options import (
 )
 from commands.output import progress_bar, version_json
 from commands.parameters import NUMBER, PATH, SLUG, Instant
-from commands.text import plural, table
+from commands.table import Table
+from commands.text import plural
 from concepts.errors import NotFoundError, UVRError
 
 if TYPE_CHECKING:
@@ -153,8 +154,8 @@ def search(
     concepts, anchors = rank_hits(hits, count)
     result = {"concepts": list(map(asdict, concepts)), "anchors": list(map(asdict, anchors))}
     columns = ("slug", "version", "anchor", "patch", "score")
-    lines = ["Concepts", *table(columns, result["concepts"])]
-    app.show(result, [*lines, "Anchors", *table(columns, result["anchors"])])
+    near_concepts, near_anchors = (Table(columns, found) for found in result.values())
+    app.show(result, ["Concepts", near_concepts, "Anchors", near_anchors])
 
 
 @click.command()
@@ -186,7 +187,7 @@ def prototypes(app: App, version: tuple[str, int | None], count: int, seed: int)
             }
             for number, (size, nearest) in enumerate(zip(found.sizes, found.nearest, strict=True))
         ]  # fmt: skip
-    app.show(rows, table(("model", "task", "prototype", "anchors", "share", "nearest"), rows))
+    app.show(rows, [Table(("model", "task", "prototype", "anchors", "share", "nearest"), rows)])
 
 
 @click.group()
@@ -209,7 +210,7 @@ def sources_list(app: App, slug: str | None, due: str | None) -> None:
     """
     rows = [_source_json(item) for item in app.open().sources.list(slug, due)]
     columns = ("id", "versions", "origin", "legal_basis", "retain_until", "sha256")
-    app.show(rows, table(columns, rows, "No sources."))
+    app.show(rows, [Table(columns, rows, "No sources.")])
 
 
 @sources.command("forget")
@@ -221,6 +222,8 @@ def sources_list(app: App, slug: str | None, due: str | None) -> None:
 @pass_app
 def sources_forget(app: App, sha256: str, reason: str) -> None:
     """Forget a picture: remove its hash, origin and legal basis; versions stay as they are.
+
+    `sources list --json` gives the whole hash.
 
     \b
     Example:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from commands.table import Table
 from concepts.printable import printable
 
 if TYPE_CHECKING:
@@ -51,13 +54,17 @@ class App:
 
         return Registry.open(self.folder(), dry_run=self.dry_run)
 
-    def show(self, data: Any, lines: Iterable[str]) -> None:
-        """Print the result as JSON or as lines."""
-        click.echo(
-            json.dumps(data, indent=2, default=str)
-            if self.json
-            else "\n".join(map(printable, lines))
-        )
+    def show(self, data: Any, lines: Iterable[str | Table]) -> None:
+        """Print the result as JSON, or as lines and tables that fit the terminal."""
+        if self.json:
+            click.echo(json.dumps(data, indent=2, default=str))
+        else:
+            width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+            texts = (
+                item.lines(width) if isinstance(item, Table) else [printable(item)]
+                for item in lines
+            )
+            click.echo("\n".join(chain.from_iterable(texts)))
         if self.dry_run:
             click.echo("Dry run: nothing was changed.", err=True)
 

@@ -15,7 +15,8 @@ from commands.options import as_json, keys_option, sequence_option
 from commands.output import save_bundle
 from commands.parameters import BUNDLE, CHANNEL, PATH, Instant
 from commands.reading import read_bundle_file, read_key_list
-from commands.text import cell, table
+from commands.table import Table
+from commands.text import cell
 from concepts.errors import UVRError, VerificationError
 from concepts.files import check_writable
 from concepts.instant import now
@@ -156,8 +157,11 @@ def pull(
     app.show(status.to_dict(), lines + ([save_bundle(found, out)] if out is not None else []))
 
 
-def _bundle_lines(summary: Mapping[str, Any]) -> list[str]:
-    lines = [f"{summary['name']} release {summary['sequence']}", f"digest {summary['digest']}"]
+def _bundle_lines(summary: Mapping[str, Any]) -> list[str | Table]:
+    lines: list[str | Table] = [
+        f"{summary['name']} release {summary['sequence']}",
+        f"digest {summary['digest']}",
+    ]
     lines += [f"made {cell(summary['created'])}"] if summary["created"] else []
     lines += [f"expires {cell(summary['expires'])}"] if summary["expires"] else []
     lines += [f"signed by {key_id}" for key_id in summary["signatures"]]
@@ -166,7 +170,7 @@ def _bundle_lines(summary: Mapping[str, Any]) -> list[str]:
     for variant in summary["variants"]:
         space = variant["space"]
         lines.append(f"{space['model']} {space['task']} at {', '.join(space['taps'])}")
-        lines += table((*columns, "grow_threshold"), variant["members"])
+        lines.append(Table((*columns, "grow_threshold"), variant["members"]))
     return lines
 
 

@@ -10,7 +10,8 @@ import click
 from commands.app import App, pass_app
 from commands.options import as_json, dry_run, expect_digest, reason_option, sequence_option
 from commands.parameters import BUNDLE, CHANNEL, Instant
-from commands.text import cell, table
+from commands.table import Table
+from commands.text import cell
 
 if TYPE_CHECKING:
     from registry.answers import ReleaseInfo
@@ -70,7 +71,7 @@ def channel_list(app: App) -> None:
     """
     rows = [asdict(info) for info in app.open().channels.list()]
     columns = ("name", "bundle", "sequence", "since", "moved_by", "reason", "bundle_digest")
-    app.show(rows, table(columns, rows, "No channels yet: `uvr-registry channel move`."))
+    app.show(rows, [Table(columns, rows, "No channels yet: `uvr-registry channel move`.")])
 
 
 @channel.command("history")
@@ -85,7 +86,7 @@ def channel_history(app: App, name: str) -> None:
       uvr-registry channel history prod
     """
     rows = [asdict(move) for move in app.open().channels.history(name)]
-    app.show(rows, table(("number", "bundle", "sequence", "at", "by", "reason"), rows))
+    app.show(rows, [Table(("number", "bundle", "sequence", "at", "by", "reason"), rows)])
 
 
 @click.command()
@@ -102,17 +103,17 @@ def live(app: App, name: str, at: str | None) -> None:
       uvr-registry live prod --at 2026-11-24T10:00Z --json
     """
     found = app.open().channels.live(name, at)
-    lines = [
+    lines: list[str | Table] = [
         f"{found.channel} at {cell(found.at)}: {found.bundle} release {found.sequence}, since "
         f"{cell(found.since)} by {found.moved_by}{f': {found.reason}' if found.reason else ''}",
-        *_member_table(found.release),
+        _member_table(found.release),
     ]
     lines += [f"The release had expired: {cell(found.release.expires_at)}"] * found.expired
     lines += [f"Revoked since: {', '.join(found.revoked)}"] if found.revoked else []
     app.show(asdict(found), lines)
 
 
-def _member_table(info: ReleaseInfo) -> list[str]:
+def _member_table(info: ReleaseInfo) -> Table:
     columns = ("slug", "version", "mode", "disabled_until", "state", "approval", "approved_by")
     rows = [asdict(member) for member in info.members]
-    return table((*columns, "approved_at"), rows, "No concepts.")
+    return Table((*columns, "approved_at"), rows, "No concepts.")

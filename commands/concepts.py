@@ -11,7 +11,7 @@ from commands.app import App, pass_app
 from commands.options import as_json, dry_run, expect_digest, version_argument
 from commands.output import version_json, version_lines
 from commands.reading import read_definition
-from commands.text import table
+from commands.table import Table
 
 if TYPE_CHECKING:
     from concepts.definition import ConceptDefinition
@@ -84,7 +84,7 @@ def list_concepts(app: App, shipped: bool) -> None:
         return
     found = [asdict(info) for info in app.open().concepts()]
     columns = ("slug", "category", "latest_version", "name")
-    app.show(found, table(columns, found, "No concepts yet: `uvr-registry add-concept`."))
+    app.show(found, [Table(columns, found, "No concepts yet: `uvr-registry add-concept`.")])
 
 
 @click.command()
@@ -117,12 +117,12 @@ def show(app: App, version: tuple[str, int | None], as_yaml: bool, shipped: bool
         app.show(version_json(found), version_lines(found))
         return
     definition, versions = detail.definition, [version_json(v) for v in detail.versions]
-    lines = [f"{definition.slug} ({definition.category}): {definition.name}"]
+    lines: list[str | Table] = [f"{definition.slug} ({definition.category}): {definition.name}"]
     lines += [text for text in (definition.description, definition.scope) if text]
     lines += [f"prompts: {len(definition.prompts)}, near-misses: {len(definition.near_misses)}"]
     lines += [f"definition {definition.digest}"]
     columns = ("number", "state", "anchors", "counter_anchors", "created_by", "content_digest")
-    lines += table(columns, versions, "No versions yet: `uvr-registry collect-anchors`.")
+    lines.append(Table(columns, versions, "No versions yet: `uvr-registry collect-anchors`."))
     data = {"definition": definition.to_dict(), "definition_digest": definition.digest}
     app.show({**data, "versions": versions}, lines)
 

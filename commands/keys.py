@@ -14,7 +14,8 @@ from commands.app import App, pass_app
 from commands.options import as_json, dry_run, key_option, yes
 from commands.parameters import FILE, NUMBER
 from commands.reading import read_file, read_private_keys
-from commands.text import plural, table
+from commands.table import Table
+from commands.text import plural
 from concepts.errors import NotFoundError
 from concepts.files import write_file
 
@@ -123,7 +124,7 @@ def key_list(app: App) -> None:
     """
     rows = [asdict(info) for info in app.open().keys.list()]
     columns = ("name", "state", "created_at", "created_by", "key_id")
-    app.show(rows, table(columns, rows, "No keys yet: `uvr-registry key generate`."))
+    app.show(rows, [Table(columns, rows, "No keys yet: `uvr-registry key generate`.")])
 
 
 @key.command("export")

@@ -13,7 +13,8 @@ from commands.app import App, pass_app
 from commands.options import as_json, dry_run, yes
 from commands.output import progress_bar, show_fields, show_ready
 from commands.parameters import FILE, SLUG
-from commands.text import plural, table
+from commands.table import Table
+from commands.text import plural
 from concepts.errors import NotFoundError, VerificationError
 from concepts.files import check_writable
 
@@ -202,7 +203,7 @@ def index(app: App, kind: str | None) -> None:
 
     rows = [{**asdict(found), **asdict(found.build)} for found in build_indexes(app.open(), kind)]
     columns = ("model", "task", "kind", "vectors", "dim", "recall", "queries", "seconds", "space")
-    app.show(rows, table(columns, rows, "No anchors yet: `uvr-registry collect-anchors`."))
+    app.show(rows, [Table(columns, rows, "No anchors yet: `uvr-registry collect-anchors`.")])
 
 
 @click.command()

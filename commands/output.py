@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App
-from commands.text import cell, plural, table, version_name
+from commands.table import Table
+from commands.text import cell, plural, version_name
 from concepts.files import write_file
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def version_json(version: VersionInfo) -> dict[str, Any]:
     return {**asdict(version), **totals}
 
 
-def version_lines(version: VersionInfo) -> list[str]:
+def version_lines(version: VersionInfo) -> list[str | Table]:
     """A version in full, a row for each anchor space."""
     rows = [{**asdict(item), **asdict(item.space)} for item in version.spaces]
     columns = ("model", "task", "anchors", "counter_anchors", "rule", "seed_threshold")
@@ -47,7 +48,7 @@ def version_lines(version: VersionInfo) -> list[str]:
         f"{version_name(version.slug, version.number)} is {version.state.replace('_', ' ')}, "
         f"by {', '.join(version.authors)}",
         f"content {version.content_digest}",
-        *table((*columns, "grow_threshold"), rows),
+        Table((*columns, "grow_threshold"), rows),
     ]
 
 
@@ -61,7 +62,7 @@ def show_events(app: App, events: Sequence[Any]) -> None:
     rows = [asdict(event) for event in events]
     told = [{**row, "details": _details(row["details"])} for row in rows]
     columns = ("number", "at", "actor", "action", "subject", "details")
-    app.show(rows, table(columns, told, "No events."))
+    app.show(rows, [Table(columns, told, "No events.")])
 
 
 def _details(details: Mapping[str, Any]) -> str:

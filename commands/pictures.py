@@ -14,7 +14,7 @@ from commands.options import as_json, keys_option, model_option, seed_option, st
 from commands.output import progress_bar
 from commands.parameters import FILE, NUMBER, PATH, SIDE
 from commands.reading import read_bundle_file, read_key_list
-from commands.text import table
+from commands.table import Table
 from concepts.files import check_writable, write_file
 from concepts.instant import now
 from concepts.printable import printable
@@ -100,7 +100,7 @@ def attribute(app: App, report: Path, count: int) -> None:
     ]
     rows = list(map(asdict, app.open().attribute(found.space, fired, count)))
     columns = ("picture", "slug", "version", "mode", "anchor", "score")
-    app.show(rows, table(columns, rows, "Nothing fired in this report."))
+    app.show(rows, [Table(columns, rows, "Nothing fired in this report.")])
 
 
 def _draw(

@@ -23,7 +23,8 @@ from commands.options import (
 from commands.output import save_bundle
 from commands.parameters import BUNDLE, NUMBER, PATH, Instant, Pair, Threshold
 from commands.reading import read_private_keys
-from commands.text import plural, table
+from commands.table import Table
+from commands.text import plural
 from concepts.errors import UVRError
 from concepts.files import check_writable
 
@@ -177,7 +178,7 @@ def releases(app: App, bundle_name: str | None) -> None:
         for item in found
     ]
     columns = ("bundle", "sequence", "concepts", "signed", "created_at", "created_by", "note")
-    app.show(found, table((*columns, "bundle_digest"), rows, "No releases yet."))
+    app.show(found, [Table((*columns, "bundle_digest"), rows, "No releases yet.")])
 
 
 @click.command()

@@ -11,7 +11,7 @@ from commands.app import App, pass_app
 from commands.options import as_json, dry_run
 from commands.output import show_fields
 from commands.parameters import LARGEST
-from commands.text import table
+from commands.table import Table
 
 if TYPE_CHECKING:
     pass
@@ -59,7 +59,7 @@ def actor_list(app: App) -> None:
     """
     rows = [asdict(info) for info in app.open().actors.list()]
     nobody = "No actors: everyone may do everything. See `uvr-registry actor set`."
-    app.show(rows, table(("name", "roles", "active", "created_at", "created_by"), rows, nobody))
+    app.show(rows, [Table(("name", "roles", "active", "created_at", "created_by"), rows, nobody)])
 
 
 @click.group()

@@ -1,13 +1,9 @@
-"""Words and cells: how commands write values, counts, tables and foreign text."""
+"""Words: how commands write values, counts and names."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 
 def cell(value: Any) -> str:
@@ -27,18 +23,6 @@ def plural(number: int, noun: str) -> str:
     """Write a number with its noun."""
     many = f"{noun[:-1]}ies" if noun.endswith("y") and noun != "key" else f"{noun}s"
     return f"{number:,} {noun if number == 1 else many}"
-
-
-def table(
-    columns: Sequence[str], rows: Sequence[Mapping[str, Any]], empty: str = "None."
-) -> list[str]:
-    """Write rows under their columns, as wide as the widest cell."""
-    if not rows:
-        return [empty]
-    cells = [[cell(row[column]) for column in columns] for row in rows]
-    table = [[column.replace("_", " ") for column in columns], *cells]
-    widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
-    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
 
 
 def version_name(slug: str, number: int | None) -> str:

@@ -22,7 +22,8 @@ from commands.options import (
 from commands.output import show_events, show_version, version_json, version_lines
 from commands.parameters import NUMBER, SLUG
 from commands.reading import read_definition
-from commands.text import cell, table, version_name
+from commands.table import Table
+from commands.text import cell, version_name
 from concepts.printable import printable
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def approve(
 ) -> None:
     """Approve a version in review: the content that you looked at, named by its digest.
 
-    `reviews` and `show` give the digest. Without --expect-digest this shows what is in review now
+    `show SLUG@NUMBER` gives the digest. Without --expect-digest this shows what is in review now
     and asks; --yes approves whatever that is.
 
     \b
@@ -248,7 +249,7 @@ def reviews(app: App, every: bool) -> None:
         {**item, "approvals": f"{len(item['approvals'])} of {item['needed']}"} for item in found
     ]
     columns = ("slug", "version", "state", "approvals", "authors", "opened_by", "note")
-    app.show(found, table((*columns, "content_digest"), rows, "Nothing waits for review."))
+    app.show(found, [Table((*columns, "content_digest"), rows, "Nothing waits for review.")])
 
 
 @click.command()
