@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except click.ClickException as error:
         code = _fail(error.format_message(), error.exit_code)
     except click.Abort:
-        code = _fail("Stopped; what was under way is not recorded.", STOPPED)
+        code = _fail("Stopped. Nothing unfinished was recorded.", STOPPED)
     except UVRError as error:
         code = _fail(str(error), error.exit_code)
     except BrokenPipeError:  # as when `head` has read enough
@@ -156,7 +156,7 @@ def _fail(message: str, code: int) -> int:
 def _explain(error: Exception) -> str:
     """One line for an error that is not the user's, or the disk's."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "The disk is full; what was under way is not recorded."
+        return "The disk is full. Nothing unfinished was recorded."
     if isinstance(error, OSError) and error.filename:
         return f"{error.strerror}: '{error.filename}'"
     first = next(iter(str(error).splitlines()), "")

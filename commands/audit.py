@@ -27,7 +27,7 @@ def audit() -> None:
 
 @audit.command("log")
 @click.option("--limit", type=NUMBER, default=20, show_default=True)
-@click.option("--subject", help="Only about this, as pistol, pistol@2 or policy#3.")
+@click.option("--subject", help="Only events about this, such as pistol, pistol@2 or policy#3.")
 @click.option("--since", type=Instant(), metavar="WHEN", help="Only from then on.")
 @as_json
 @pass_app
@@ -47,10 +47,10 @@ def audit_log(app: App, limit: int, subject: str | None, since: str | None) -> N
 @as_json
 @pass_app
 def audit_verify(app: App, against: Path | None, keys_file: Path | None) -> None:
-    """Check every event; exit code 6 names the one that was changed, removed or put in.
+    """Check every event; exit code 6 names the one that was changed, removed or inserted.
 
-    A trail written anew from the beginning is whole in itself: only a checkpoint that was kept
-    elsewhere shows it.
+    A trail that was rewritten from the beginning looks whole: only a checkpoint that was kept
+    elsewhere shows the change.
 
     \b
     Examples:

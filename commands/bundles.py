@@ -51,7 +51,7 @@ def bundle_inspect(app: App, file: Path, keys_file: Path | None) -> None:
 @bundle.command("verify")
 @click.argument("file", type=PATH)
 @keys_option
-@click.option("--at", type=Instant(), metavar="WHEN", help="Valid then?  [default: now]")
+@click.option("--at", type=Instant(), metavar="WHEN", help="When it must be valid.  [default: now]")
 @click.option("--digest", metavar="SHA256", help="Also require this digest.")
 @as_json
 @pass_app
@@ -60,7 +60,7 @@ def bundle_verify(
 ) -> None:
     """Check every byte, signature and the expiry of a bundle; exit code 6 if anything is wrong.
 
-    Without --keys this tells that the file is whole, and not who made it.
+    Without --keys this shows that the file is whole, but not who made it.
 
     \b
     Examples:

@@ -53,7 +53,7 @@ def channel_move(
     app.show(asdict(info), [f"{info.name} is at {info.bundle} release {info.sequence}"])
     if info.sequence < before:
         app.warn(
-            f"engines that took release {before} refuse release {info.sequence}, as it is older. "
+            f"Engines that took release {before} refuse release {info.sequence}, as it is older. "
             f"`uvr-registry rollback {info.bundle} {info.sequence}` gives them its members again."
         )
     app.hint(f"Next: uvr-registry bundle export --channel {info.name} --out {info.name}.uvr")
@@ -91,7 +91,7 @@ def channel_history(app: App, name: str) -> None:
 
 @click.command()
 @click.argument("name", metavar="CHANNEL", type=CHANNEL)
-@click.option("--at", type=Instant(), metavar="WHEN", help="Then.  [default: now]")
+@click.option("--at", type=Instant(), metavar="WHEN", help="The time to look at.  [default: now]")
 @as_json
 @pass_app
 def live(app: App, name: str, at: str | None) -> None:
@@ -108,7 +108,7 @@ def live(app: App, name: str, at: str | None) -> None:
         f"{cell(found.since)} by {found.moved_by}{f': {found.reason}' if found.reason else ''}",
         _member_table(found.release),
     ]
-    lines += [f"The release had expired: {cell(found.release.expires_at)}"] * found.expired
+    lines += [f"The release expired on {cell(found.release.expires_at)}"] * found.expired
     lines += [f"Revoked since: {', '.join(found.revoked)}"] if found.revoked else []
     app.show(asdict(found), lines)
 

@@ -57,7 +57,7 @@ def key_generate(app: App, name: str, out: Path | None) -> None:
         [
             f"Wrote {out}, which nobody else should see, and {public}",
             f"key id {made.public.key_id}",
-            f"An admin adds it by `uvr-registry key add {name} {public}`.",
+            f"An admin adds it with `uvr-registry key add {name} {public}`.",
         ],
     )
 
@@ -84,8 +84,10 @@ def key_add(app: App, name: str, file: Path) -> None:
 
 @key.command("rotate")
 @click.option("--add", multiple=True, metavar="NAME", help="List this key; repeat it.")
-@click.option("--remove", multiple=True, metavar="NAME", help="Take it off; it may come back.")
-@click.option("--revoke", multiple=True, metavar="NAME", help="Never trust it again.")
+@click.option(
+    "--remove", multiple=True, metavar="NAME", help="Take this key off the list; it may come back."
+)
+@click.option("--revoke", multiple=True, metavar="NAME", help="Never trust this key again.")
 @click.option("--threshold", type=NUMBER, help="How many keys must sign a bundle.")
 @key_option
 @yes

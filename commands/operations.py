@@ -49,7 +49,7 @@ def init(app: App) -> None:
 @as_json
 @pass_app
 def doctor(app: App, repair: bool, quick: bool) -> None:
-    """Check database, blobs, digests, approvals, signatures and trail; exit code 6 if any is off.
+    """Check database, blobs, digests, approvals, signatures and trail; exit code 6 if one is wrong.
 
     \b
     Examples:
@@ -80,7 +80,7 @@ def doctor(app: App, repair: bool, quick: bool) -> None:
 @as_json
 @pass_app
 def gc(app: App, grace: str) -> None:
-    """Delete blobs that no version names any more.
+    """Delete blobs that no version uses any more.
 
     \b
     Examples:
@@ -90,7 +90,7 @@ def gc(app: App, grace: str) -> None:
     from registry.operations.gc import collect
 
     registry = app.open()
-    app.confirm("Delete what no version names?")
+    app.confirm("Delete every blob that no version uses?")
     found = collect(registry, actor=app.actor, grace=grace)
     what = f"{plural(len(found.blobs), 'blob')} ({found.bytes:,} bytes)"
     verb = "Would delete" if app.dry_run else "Deleted"
@@ -119,12 +119,16 @@ def backup(app: App, file: Path) -> None:
     app.show(info.to_dict(), [f"Wrote {file} ({what})"])
     if info.problems:
         count = plural(len(info.problems), "problem")
-        app.warn(f"the doctor finds {count}; a restore must accept them: see `doctor`.")
+        app.warn(
+            f"The doctor found {count}; a restore needs --accept-problems. See `uvr-registry doctor`."
+        )
 
 
 @click.command()
 @click.argument("file", type=FILE)
-@click.option("--accept-problems", is_flag=True, help="Also those that it says it has.")
+@click.option(
+    "--accept-problems", is_flag=True, help="Restore even a backup that says it has problems."
+)
 @yes
 @as_json
 @pass_app
@@ -190,7 +194,7 @@ def import_concept(app: App, file: Path) -> None:
 @as_json
 @pass_app
 def index(app: App, kind: str | None) -> None:
-    """Build the search indexes that are missing or stale; exit code 9 if one finds too little.
+    """Build the search indexes that are missing or stale; exit code 9 if one misses too much.
 
     A search builds what it needs by itself; this does it beforehand, and says how well it finds.
 

@@ -24,11 +24,11 @@ def _shared(name: str, field: str, text: str) -> Callable[..., Any]:
 
 
 as_json = _shared("--json", "json", "Print JSON.")
-dry_run = _shared("--dry-run", "dry_run", "Do it, roll it back, and say what would be.")
+dry_run = _shared("--dry-run", "dry_run", "Say what would happen, and change nothing.")
 yes = _shared("--yes", "yes", "Do not ask.")
 version_argument = click.argument("version", type=VERSION, metavar="SLUG[@NUMBER]")
 expect_digest = click.option(
-    "--expect-digest", metavar="SHA256", help="Refuse unless what is there now has this digest."
+    "--expect-digest", metavar="SHA256", help="Refuse unless the present content has this digest."
 )
 sequence_option = click.option("--sequence", type=NUMBER, help="[default: the latest]")
 key_option = click.option(
@@ -38,10 +38,13 @@ keys_option = click.option(
     "--keys", "keys_file", type=FILE, help="Key list that must have signed: `key export`."
 )
 allow_shrink_option = click.option(
-    "--allow-shrink", is_flag=True, help="Let it enforce fewer concepts than the one before."
+    "--allow-shrink", is_flag=True, help="Allow fewer enforced concepts than the release before."
 )
 expires_option = click.option(
-    "--expires", type=Instant(), metavar="WHEN", help="When engines begin to refuse it, as 30d."
+    "--expires",
+    type=Instant(),
+    metavar="WHEN",
+    help="When engines begin to refuse it, such as 30d.",
 )
 reason_option = click.option("--reason", default="", help="Why, for the record.")
 reason_required = click.option("--reason", required=True, help="Why, for the record.")

@@ -66,7 +66,7 @@ MODES = ("enforce", "log", "shadow")
     multiple=True,
     type=Pair("SLUG=WHEN", Instant()),
     metavar="SLUG=WHEN",
-    help="Only report it until then, as pistol=7d.",
+    help="Only report the concept until then, such as pistol=7d.",
 )
 @click.option("--enable", multiple=True, metavar="SLUG", help="End a --disable early.")
 @allow_shrink_option

@@ -64,7 +64,7 @@ def actor_list(app: App) -> None:
 
 @click.group()
 def policy() -> None:
-    """Say what the registry asks for before a version is approved and a channel moves."""
+    """Show and set what is asked for before a version is approved and a channel moves."""
 
 
 @policy.command("show")
@@ -82,7 +82,9 @@ def policy_show(app: App) -> None:
 
 @policy.command("set")
 @click.option(
-    "--approvals", type=click.IntRange(0, LARGEST), help="That a version needs; 0 for one person."
+    "--approvals",
+    type=click.IntRange(0, LARGEST),
+    help="How many a version needs; 0 lets one person decide.",
 )
 @click.option(
     "--self-approval/--no-self-approval", default=None, help="Whether an author's own counts."
@@ -90,12 +92,12 @@ def policy_show(app: App) -> None:
 @click.option(
     "--signatures",
     type=click.IntRange(0, LARGEST),
-    help="That a release needs before it goes live.",
+    help="How many a release needs before it goes live.",
 )
 @click.option(
     "--max-shrink",
     type=click.FloatRange(0, 1),
-    help="Share of enforced concepts that a release may lose unasked.",
+    help="Share of enforced concepts that a release may lose without --allow-shrink.",
 )
 @dry_run
 @as_json

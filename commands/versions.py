@@ -74,7 +74,7 @@ def edit_version(
     )
     app.show(version_json(changed), version_lines(changed))
     if changed.number in reviewed:
-        app.warn("it was in review: approvals given so far no longer count. Submit it again.")
+        app.warn("It was in review, and its approvals no longer count. Submit it again.")
 
 
 @click.command()
@@ -224,11 +224,12 @@ def revoke(
     review = registry.review
     done = review.revoke(*version, actor=app.actor, reason=reason, expect_digest=expect_digest)
     show_version(app, done)
+    name = version_name(done.slug, done.number)
     for channel in registry.channels.list():
         held = registry.channels.live(channel.name).release.members
         if (done.slug, done.number) in {(item.slug, item.version) for item in held}:
             app.warn(
-                f"it is still live in channel '{channel.name}', in release {channel.sequence} of "
+                f"{name} is still live in channel '{channel.name}', in release {channel.sequence} of "
                 f"'{channel.bundle}'. Release again, then move the channel."
             )
 
@@ -257,7 +258,7 @@ def reviews(app: App, every: bool) -> None:
 @as_json
 @pass_app
 def log(app: App, slug: str) -> None:
-    """Tell a concept's history: its versions, reviews, releases and channels.
+    """Show a concept's history: its versions, reviews, releases and channels.
 
     \b
     Example:
