@@ -171,21 +171,24 @@ def prototypes(app: App, version: tuple[str, int | None], count: int, seed: int)
     Example:
       uvr-registry prototypes testbed-pistol -k 3
     """
-    from registry.index.clusters import prototypes as cluster
+    from concepts.prototypes import WITHIN_SHARE
+    from concepts.prototypes import prototypes as group
 
-    registry = app.open()
     slug, number = version
-    chosen = registry.concept(slug).version(number)
+    registry = app.open()
+    concept = registry.concept(slug)
+    chosen = concept.version(number)
+    share = concept.definition.parameters.get("within_share", WITHIN_SHARE)
     rows = []
     for space in chosen.spaces:
-        held = registry.anchor_set(chosen.slug, space.digest, chosen.number).anchors
-        found = cluster(held, min(count, len(held)), seed)
+        anchors = registry.anchor_set(slug, space.digest, chosen.number)
         rows += [
             {
-                "model": space.space.model, "task": space.space.task, "prototype": number,
-                "anchors": int(size), "share": float(size) / len(held), "nearest": int(nearest),
+                "model": space.space.model, "task": space.space.task, "prototype": position,
+                "anchors": len(item.rows), "share": len(item.rows) / len(anchors.anchors),
+                "nearest": item.nearest,
             }
-            for number, (size, nearest) in enumerate(zip(found.sizes, found.nearest, strict=True))
+            for position, item in enumerate(group(anchors, count, within_share=share, seed=seed))
         ]  # fmt: skip
     app.show(rows, [Table(("model", "task", "prototype", "anchors", "share", "nearest"), rows)])
 

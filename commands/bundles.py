@@ -71,7 +71,7 @@ def bundle_verify(
     found = read_bundle_file(file, keys, at or now())
     if digest not in (None, found.digest):
         raise VerificationError(f"The digest of '{file}' is {found.digest}, expected {digest}.")
-    signed = found.envelope.signed_by(found.key_list_after(keys)) if keys else []
+    signed = keys.follow(found.key_lists).signers(found.envelope) if keys else []
     named = ("name", "sequence", "digest", "expires")
     data = {**{name: getattr(found, name) for name in named}, "signed_by": signed}
     app.show(data, [f"OK {found.name} release {found.sequence} {found.digest}"])

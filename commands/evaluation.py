@@ -42,6 +42,7 @@ def demo(out: Path, seed: int) -> None:
 
 def _demo_bundle(home: Path, seed: int) -> Bundle:
     from concepts.definition import load_shipped
+    from concepts.words import TASKS
     from registry.registry import Registry
     from uvr.anchors.collection import Source, collect_all
     from uvr.testbed.samples import CONCEPTS
@@ -49,9 +50,7 @@ def _demo_bundle(home: Path, seed: int) -> Bundle:
     actor = "demo"
     registry = Registry.create(home, f"sqlite:///{home / 'registry.db'}")
     definitions = [load_shipped(slug) for slug in CONCEPTS]
-    collected = collect_all(
-        definitions, Source(seed=seed), tasks=("t2i", "edit"), progress=progress_bar
-    )
+    collected = collect_all(definitions, Source(seed=seed), tasks=TASKS, progress=progress_bar)
     for definition in definitions:
         outcome = collected[definition.slug]
         if outcome.problem is not None:

@@ -17,11 +17,10 @@ from commands.table import Table
 from commands.text import plural
 from concepts.errors import NotFoundError, VerificationError
 from concepts.files import check_writable
+from concepts.words import INDEX_KINDS
 
 if TYPE_CHECKING:
     pass
-
-INDEX_KINDS = ("flat", "fp16", "rabitq", "ivf")
 
 
 @click.command()
@@ -120,7 +119,8 @@ def backup(app: App, file: Path) -> None:
     if info.problems:
         count = plural(len(info.problems), "problem")
         app.warn(
-            f"The doctor found {count}; a restore needs --accept-problems. See `uvr-registry doctor`."
+            f"The doctor found {count}; a restore needs --accept-problems. "
+            "See `uvr-registry doctor`."
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.parameters import FILE, NUMBER, VERSION, Instant
+from concepts.words import TASKS
 
 if TYPE_CHECKING:
     pass
@@ -58,4 +59,4 @@ seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True
 )
 steps_option = click.option("--steps", type=click.IntRange(1, 1000), help="Inference steps.")
-task_choice = click.Choice(["t2i", "edit"])
+task_choice = click.Choice(TASKS)

@@ -108,3 +108,28 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
             bars[0].update(done - bars[0].pos)
 
         yield update
+
+
+def diff_lines(found: Mapping[str, Any]) -> list[str]:
+    """The definition's changes as a unified diff would show them, then a block for each space."""
+    lines = []
+    for change in found["definition"]:
+        lines.append(f"definition: {change['field']}")
+        lines += [f"  - {item}" for item in change["removed"]]
+        lines += [f"  + {item}" for item in change["added"]]
+        lines += [f"  {line}" for line in change["lines"]]
+        if not (change["removed"] or change["added"] or change["lines"]):
+            lines += [f"  - {json.dumps(change['before'])}", f"  + {json.dumps(change['after'])}"]
+    for space in found["spaces"]:
+        lines.append(f"{space['model']} {space['task']}")
+        for name in ("anchors", "counter_anchors"):
+            counts = ", ".join(f"{number} {verb}" for verb, number in space[name].items())
+            lines.append(f"  {name.replace('_', '-')}: {counts}")
+        for name in ("rule", "seed_threshold", "grow_threshold"):
+            before, after = ((space[side] or {}).get(name) for side in ("before", "after"))
+            if before != after:
+                lines.append(f"  {name.replace('_', ' ')}: {cell(before)} -> {cell(after)}")
+        if space["shift"]:
+            shift = ", ".join(f"{name} {cell(value)}" for name, value in space["shift"].items())
+            lines.append(f"  distance to the nearest anchor before: {shift}")
+    return lines or ["No difference."]

@@ -27,13 +27,12 @@ from commands.table import Table
 from commands.text import plural
 from concepts.errors import UVRError
 from concepts.files import check_writable
+from concepts.words import MODES
 
 if TYPE_CHECKING:
     from registry.answers import ReleaseInfo
     from registry.registry import Registry
     from registry.releases.gaps import Gap
-
-MODES = ("enforce", "log", "shadow")
 
 
 @click.command()

@@ -12,11 +12,10 @@ from commands.options import as_json, dry_run
 from commands.output import show_fields
 from commands.parameters import LARGEST
 from commands.table import Table
+from concepts.words import ROLES
 
 if TYPE_CHECKING:
     pass
-
-ROLES = ("admin", "auditor", "curator", "publisher", "reviewer")
 
 
 @click.group()

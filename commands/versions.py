@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,11 +17,11 @@ from commands.options import (
     version_argument,
     yes,
 )
-from commands.output import show_events, show_version, version_json, version_lines
+from commands.output import diff_lines, show_events, show_version, version_json, version_lines
 from commands.parameters import NUMBER, SLUG
 from commands.reading import read_definition
 from commands.table import Table
-from commands.text import cell, version_name
+from commands.text import version_name
 from concepts.printable import printable
 
 if TYPE_CHECKING:
@@ -93,7 +91,7 @@ def diff(app: App, slug: str, before: int, after: int) -> None:
     from registry.versions.diff import diff_versions
 
     found = diff_versions(app.open(), slug, before, after).to_dict()
-    app.show(found, _diff_lines(found))
+    app.show(found, diff_lines(found))
 
 
 @click.command()
@@ -229,8 +227,8 @@ def revoke(
         held = registry.channels.live(channel.name).release.members
         if (done.slug, done.number) in {(item.slug, item.version) for item in held}:
             app.warn(
-                f"{name} is still live in channel '{channel.name}', in release {channel.sequence} of "
-                f"'{channel.bundle}'. Release again, then move the channel."
+                f"{name} is still live in channel '{channel.name}', in release "
+                f"{channel.sequence} of '{channel.bundle}'. Release again, then move the channel."
             )
 
 
@@ -283,28 +281,3 @@ def _asked_for_review(
     question = f"Approve {what}{note}, content {item.content_digest}?"
     app.confirm(printable(question), "--expect-digest with the digest that you looked at, or --yes")
     return (slug, item.version), item.content_digest
-
-
-def _diff_lines(found: Mapping[str, Any]) -> list[str]:
-    """The definition's changes as a unified diff would show them, then a block for each space."""
-    lines = []
-    for change in found["definition"]:
-        lines.append(f"definition: {change['field']}")
-        lines += [f"  - {item}" for item in change["removed"]]
-        lines += [f"  + {item}" for item in change["added"]]
-        lines += [f"  {line}" for line in change["lines"]]
-        if not (change["removed"] or change["added"] or change["lines"]):
-            lines += [f"  - {json.dumps(change['before'])}", f"  + {json.dumps(change['after'])}"]
-    for space in found["spaces"]:
-        lines.append(f"{space['model']} {space['task']}")
-        for name in ("anchors", "counter_anchors"):
-            counts = ", ".join(f"{number} {verb}" for verb, number in space[name].items())
-            lines.append(f"  {name.replace('_', '-')}: {counts}")
-        for name in ("rule", "seed_threshold", "grow_threshold"):
-            before, after = ((space[side] or {}).get(name) for side in ("before", "after"))
-            if before != after:
-                lines.append(f"  {name.replace('_', ' ')}: {cell(before)} -> {cell(after)}")
-        if space["shift"]:
-            shift = ", ".join(f"{name} {cell(value)}" for name, value in space["shift"].items())
-            lines.append(f"  distance to the nearest anchor before: {shift}")
-    return lines or ["No difference."]
