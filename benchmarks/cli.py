@@ -47,20 +47,20 @@ def add_version(registry: Registry, slug: str, count: int) -> None:
     images = np.arange(count, dtype=np.int32)
     anchors = AnchorSet(SPACE, rows, images, rows + 1, images + count)
     scorer = Scorer("whitened", np.ones((1, 512)), np.zeros(1), 2.0, 1.0)
-    registry.add_version(slug, [(anchors, scorer)], actor="bench")
+    registry.versions.add(slug, [(anchors, scorer)], actor="bench")
 
 
 def fill(home: Path, concepts: int) -> None:
     """Make a registry with some concepts, a release and a channel; one has a newer version."""
     registry = Registry.create(home, f"sqlite:///{home / 'registry.db'}")
-    registry.add_concept(load_shipped("pistol"), actor="bench")
+    registry.concepts.add(load_shipped("pistol"), actor="bench")
     add_version(registry, "pistol", 200)
     for number in range(1, concepts):
         slug = f"concept-{number}"
         definition = ConceptDefinition(slug, "Concept", "object", "A thing.", ("a thing",))
-        registry.add_concept(definition, actor="bench")
+        registry.concepts.add(definition, actor="bench")
         add_version(registry, slug, 20)
-    registry.release("policy", actor="bench")
+    registry.releases.add("policy", actor="bench")
     add_version(registry, "pistol", 400)
     registry.channels.move("prod", "policy", actor="bench")
 

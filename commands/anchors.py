@@ -30,7 +30,7 @@ from concepts.errors import NotFoundError, UVRError
 if TYPE_CHECKING:
     from registry.answers import VersionInfo
     from registry.registry import Registry
-    from registry.versions.exemplars import SourceRef
+    from registry.versions.exemplars import Exemplar
 
 OVERLAP = 0.05  # the share of near anchors from which two concepts are worth a word
 
@@ -86,11 +86,11 @@ def collect_anchors(
       uvr-registry collect-anchors mickey-mouse --model black-forest-labs/FLUX.1-Kontext-dev \\
         --images art/ --benign other-art/ --origin "art archive 12" --legal-basis "licence 7"
     """
-    sources = _source_refs(source, origin, legal_basis, retain_until)
+    exemplars = _exemplars(source, origin, legal_basis, retain_until)
     from uvr.anchors.collection import Source, collect_all
 
     registry = app.open()
-    definitions = [registry.concept(slug).definition for slug in dict.fromkeys(slugs)]
+    definitions = [registry.concepts.get(slug).definition for slug in dict.fromkeys(slugs)]
     collected = collect_all(
         definitions, Source(**source), model=model, tasks=tasks, prototypes=prototypes,
         progress=progress_bar,
@@ -106,9 +106,9 @@ def collect_anchors(
             app.warn(f"{slug} has no new anchors for one of the tasks. {outcome.problem}")
         try:
             _warn_of_overlaps(app, registry, slug, outcome.collections)
-            versions[slug] = registry.add_version(
+            versions[slug] = registry.versions.add(
                 slug, outcome.collections, actor=app.actor, definition_digest=definition.digest,
-                sources=sources,
+                exemplars=exemplars,
             )  # fmt: skip
         except UVRError as error:
             refused.append(error)
@@ -150,7 +150,7 @@ def search(
     registry, sample = app.open(), Sample(read_picture(picture), prompt=prompt)
     pipe, profile = load_pipeline(model, task)
     features = capture_from_images(pipe, profile, [sample], seed=seed)[0]
-    hits = registry.search(anchor_space(pipe, profile, features.shape[1]), features, count)
+    hits = registry.index.search(anchor_space(pipe, profile, features.shape[1]), features, count)
     concepts, anchors = rank_hits(hits, count)
     result = {"concepts": list(map(asdict, concepts)), "anchors": list(map(asdict, anchors))}
     columns = ("slug", "version", "anchor", "patch", "score")
@@ -176,12 +176,12 @@ def prototypes(app: App, version: tuple[str, int | None], count: int, seed: int)
 
     slug, number = version
     registry = app.open()
-    concept = registry.concept(slug)
+    concept = registry.concepts.get(slug)
     chosen = concept.version(number)
     share = concept.definition.parameters.get("within_share", WITHIN_SHARE)
     rows = []
     for space in chosen.spaces:
-        anchors = registry.anchor_set(slug, space.digest, chosen.number)
+        anchors = registry.versions.anchor_set(slug, space.digest, chosen.number)
         rows += [
             {
                 "model": space.space.model, "task": space.space.task, "prototype": position,
@@ -211,7 +211,7 @@ def sources_list(app: App, slug: str | None, due: str | None) -> None:
       uvr-registry sources list mickey-mouse
       uvr-registry sources list --due 30d --json
     """
-    rows = [_source_json(item) for item in app.open().sources.list(slug, due)]
+    rows = [_source_json(item) for item in app.open().exemplars.list(slug, due)]
     columns = ("id", "versions", "origin", "legal_basis", "retain_until", "sha256")
     app.show(rows, [Table(columns, rows, "No sources.")])
 
@@ -233,26 +233,26 @@ def sources_forget(app: App, sha256: str, reason: str) -> None:
       uvr-registry sources forget 9f86d0…0a08 --reason "request of the owner" --yes
     """
     app.confirm("Forget every reference to this picture for good?")
-    found = app.open().sources.forget(sha256, actor=app.actor, reason=reason)
+    found = app.open().exemplars.forget(sha256, actor=app.actor, reason=reason)
     app.show({"forgotten": list(found)}, [f"Forgot {plural(len(found), 'reference')}."])
 
 
-def _source_refs(
+def _exemplars(
     source: Mapping[str, Any],
     origin: str | None,
     legal_basis: str | None,
     retain_until: str | None,
-) -> list[SourceRef]:
+) -> list[Exemplar]:
     """References to the pictures of --images and --benign, where they are to be recorded."""
     if not (origin or legal_basis or retain_until):
         return []
     if not (origin and legal_basis and source["images"]):
         raise click.UsageError("--origin and --legal-basis go together, and with --images.")
-    from registry.versions.exemplars import SourceRef
+    from registry.versions.exemplars import Exemplar
 
     folders = [source[name] for name in ("images", "benign") if source[name]]
     hashes = sorted({digest for folder in folders for digest in _picture_hashes(folder)})
-    return [SourceRef(digest, origin, legal_basis, retain_until) for digest in hashes]
+    return [Exemplar(digest, origin, legal_basis, retain_until) for digest in hashes]
 
 
 def _picture_hashes(folder: Path) -> list[str]:
@@ -267,7 +267,7 @@ def _picture_hashes(folder: Path) -> list[str]:
 
 def _warn_of_overlaps(app: App, registry: Registry, slug: str, collected: Sequence[Any]) -> None:
     """Say which other concepts have a good part of these anchors already, or nearly."""
-    for item in registry.overlaps(slug, collected):
+    for item in registry.index.overlaps(slug, collected):
         if item.share >= OVERLAP:
             app.warn(
                 f"{item.share:.0%} of these anchors of {slug} lie within 0.05 of {item.slug} "

@@ -102,7 +102,7 @@ def bundle_export(
     if channel_name is not None:
         now_live = registry.channels.live(channel_name)
         bundle_name, sequence = now_live.bundle, now_live.sequence
-    found = registry.bundle(str(bundle_name), sequence)
+    found = registry.releases.bundle(str(bundle_name), sequence)
     data = {"file": str(out), "sequence": found.sequence, "digest": found.digest}
     app.show(data, [save_bundle(found, out)])
 

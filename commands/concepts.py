@@ -54,8 +54,8 @@ def add_concept(app: App, /, source: str | None, expect_digest: str | None, **fi
         raise click.UsageError("Give a YAML file or a shipped name, or flags such as --slug.")
     definition = read_definition(source) if source else _definition_from_flags(given)
     registry = app.open()
-    created = definition.slug not in {known.slug for known in registry.concepts()}
-    info = registry.add_concept(definition, actor=app.actor, expect_digest=expect_digest)
+    created = definition.slug not in {known.slug for known in registry.concepts.list()}
+    info = registry.concepts.add(definition, actor=app.actor, expect_digest=expect_digest)
     data = {**asdict(info), "definition_digest": definition.digest, "created": created}
     verb = "Added" if created else "Changed"
     app.show(data, [f"{verb} {info.slug} ({info.category}): {info.name}"])
@@ -82,7 +82,7 @@ def list_concepts(app: App, shipped: bool) -> None:
         slugs = shipped_definitions()
         app.show(slugs, slugs)
         return
-    found = [asdict(info) for info in app.open().concepts()]
+    found = [asdict(info) for info in app.open().concepts.list()]
     columns = ("slug", "category", "latest_version", "name")
     app.show(found, [Table(columns, found, "No concepts yet: `uvr-registry add-concept`.")])
 
@@ -108,10 +108,10 @@ def show(app: App, version: tuple[str, int | None], as_yaml: bool, shipped: bool
             raise click.UsageError("--yaml and --shipped print a concept's definition: no @NUMBER.")
         from concepts.definition import dump_definition
 
-        definition = read_definition(slug) if shipped else app.open().concept(slug).definition
+        definition = read_definition(slug) if shipped else app.open().concepts.get(slug).definition
         app.show(definition.to_dict(), dump_definition(definition).rstrip("\n").split("\n"))
         return
-    detail = app.open().concept(slug)
+    detail = app.open().concepts.get(slug)
     if number is not None:
         found = detail.version(number)
         app.show(version_json(found), version_lines(found))

@@ -55,9 +55,9 @@ def _demo_bundle(home: Path, seed: int) -> Bundle:
         outcome = collected[definition.slug]
         if outcome.problem is not None:
             raise outcome.problem
-        registry.add_concept(definition, actor=actor)
-        registry.add_version(
+        registry.concepts.add(definition, actor=actor)
+        registry.versions.add(
             definition.slug, outcome.collections, actor=actor, definition_digest=definition.digest
         )
-    info = registry.release("demo", actor=actor)
-    return registry.bundle("demo", info.sequence)
+    info = registry.releases.add("demo", actor=actor)
+    return registry.releases.bundle("demo", info.sequence)

@@ -37,7 +37,7 @@ def init(app: App) -> None:
     from registry.registry import Registry
 
     home = app.folder()
-    show_ready(app, Registry.create(home))
+    show_ready(app, Registry.create(home).workspace)
     app.hint("Next: uvr-registry add-concept; `concepts --shipped` lists those to begin with.")
 
 
@@ -55,11 +55,11 @@ def doctor(app: App, repair: bool, quick: bool) -> None:
       uvr-registry doctor
       uvr-registry doctor --repair
     """
-    from registry.operations import doctor as doctors
+    from registry import operations
 
-    registry = app.open()
-    repaired = doctors.repair(registry, app.actor).to_dict() if repair else {}
-    found = doctors.diagnose(registry, quick=quick)
+    workspace = app.open().workspace
+    repaired = operations.repair(workspace, app.actor).to_dict() if repair else {}
+    found = operations.diagnose(workspace, quick=quick)
     verb = "Would remove" if app.dry_run else "Removed"
     lines = [f"{verb} {name}" for names in repaired.values() for name in names]
     for check in found.checks:
@@ -86,11 +86,11 @@ def gc(app: App, grace: str) -> None:
       uvr-registry gc --dry-run
       uvr-registry gc --grace 7d --yes
     """
-    from registry.operations.gc import collect
+    from registry import operations
 
-    registry = app.open()
+    workspace = app.open().workspace
     app.confirm("Delete every blob that no version uses?")
-    found = collect(registry, actor=app.actor, grace=grace)
+    found = operations.collect_garbage(workspace, actor=app.actor, grace=grace)
     what = f"{plural(len(found.blobs), 'blob')} ({found.bytes:,} bytes)"
     verb = "Would delete" if app.dry_run else "Deleted"
     lines = [f"{verb} {what} and {plural(found.temporaries, 'unfinished file')}"]
@@ -108,12 +108,12 @@ def backup(app: App, file: Path) -> None:
     Example:
       uvr-registry backup registry.zip
     """
-    from registry.operations.backup import backup as write_backup
+    from registry import operations
 
     check_writable(file)
-    registry = app.open()
+    workspace = app.open().workspace
     with progress_bar("Back up") as progress:
-        info = write_backup(registry, file, progress)
+        info = operations.backup(workspace, file, progress)
     what = f"{plural(info.blobs, 'blob')}, {plural(info.events, 'event')}"
     app.show(info.to_dict(), [f"Wrote {file} ({what})"])
     if info.problems:
@@ -143,10 +143,10 @@ def restore(app: App, file: Path, accept_problems: bool) -> None:
     if not file.exists():
         raise NotFoundError(f"No backup at '{file}'.")
     app.confirm(f"Restore '{file}' into '{home}'?")
-    from registry.operations.backup import restore as read_backup
+    from registry import operations
 
     with progress_bar("Restore") as progress:
-        made = read_backup(
+        made = operations.restore(
             file, home, actor=app.actor, accept_problems=accept_problems, progress=progress
         )
     show_ready(app, made)
@@ -164,10 +164,10 @@ def export_concept(app: App, slug: str, out: Path) -> None:
     Example:
       uvr-registry export-concept testbed-pistol --out pistol.zip
     """
-    from registry.operations import transfer
+    from registry import operations
 
     check_writable(out)
-    transfer.export_concept(app.open(), slug, out)
+    operations.export_concept(app.open().workspace, slug, out)
     app.show({"slug": slug, "file": str(out)}, [f"Wrote {out}"])
 
 
@@ -183,9 +183,9 @@ def import_concept(app: App, file: Path) -> None:
     Example:
       uvr-registry import-concept pistol.zip
     """
-    from registry.operations import transfer
+    from registry import operations
 
-    info = transfer.import_concept(app.open(), file, actor=app.actor)
+    info = operations.import_concept(app.open().workspace, file, actor=app.actor)
     show_fields(app, asdict(info))
 
 
@@ -203,9 +203,7 @@ def index(app: App, kind: str | None) -> None:
       uvr-registry index
       uvr-registry index --kind fp16
     """
-    from registry.index.listing import build_indexes
-
-    rows = [{**asdict(found), **asdict(found.build)} for found in build_indexes(app.open(), kind)]
+    rows = [{**asdict(found), **asdict(found.build)} for found in app.open().index.build(kind)]
     columns = ("model", "task", "kind", "vectors", "dim", "recall", "queries", "seconds", "space")
     app.show(rows, [Table(columns, rows, "No anchors yet: `uvr-registry collect-anchors`.")])
 

@@ -21,7 +21,7 @@ from concepts.files import write_file
 if TYPE_CHECKING:
     from concepts.bundle import Bundle
     from registry.answers import VersionInfo
-    from registry.registry import Registry
+    from registry.change.workspace import Workspace
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -78,10 +78,11 @@ def _details(details: Mapping[str, Any]) -> str:
     return "; ".join(told)
 
 
-def show_ready(app: App, registry: Registry) -> None:
+def show_ready(app: App, workspace: Workspace) -> None:
     """Say where a registry is."""
-    home, where = registry.home, registry.engine.url.render_as_string(hide_password=True)
-    inside = registry.engine.dialect.name == "sqlite" and str(home) in where
+    home, engine = workspace.home, workspace.engine
+    where = engine.url.render_as_string(hide_password=True)
+    inside = engine.dialect.name == "sqlite" and str(home) in where
     line = f"Registry ready at {home}" + ("" if inside else f", database {where}")
     app.show({"home": str(home), "database": where}, [line])
 

@@ -44,7 +44,7 @@ class Named(ParamType):
 
 
 def _slugs(registry: Registry) -> list[str]:
-    return [info.slug for info in registry.concepts()]
+    return [info.slug for info in registry.concepts.list()]
 
 
 class VersionName(Named):
@@ -122,7 +122,7 @@ class PathName(click.Path):
 
 SLUG = Named("slug", _slugs)
 VERSION = VersionName("slug", _slugs)
-BUNDLE = Named("bundle", lambda registry: {info.bundle for info in registry.releases()})
+BUNDLE = Named("bundle", lambda registry: {info.bundle for info in registry.releases.list()})
 CHANNEL = Named("channel", lambda registry: [info.name for info in registry.channels.list()])
 NUMBER = click.IntRange(1, LARGEST)
 SIDE = click.IntRange(16, 8192)

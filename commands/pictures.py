@@ -98,7 +98,7 @@ def attribute(app: App, report: Path, count: int) -> None:
         for picture, item in found.fired_findings()
         if item.feature is not None
     ]
-    rows = list(map(asdict, app.open().attribute(found.space, fired, count)))
+    rows = list(map(asdict, app.open().index.attribute(found.space, fired, count)))
     columns = ("picture", "slug", "version", "mode", "anchor", "score")
     app.show(rows, [Table(columns, rows, "Nothing fired in this report.")])
 

@@ -107,7 +107,7 @@ def release(
     if out is not None:
         check_writable(out)  # a release that is recorded stays
     registry = app.open()
-    info = registry.release(
+    info = registry.releases.add(
         bundle_name,
         list(members) or None,
         actor=app.actor,
@@ -118,7 +118,7 @@ def release(
         **options,
     )
     _show_new_release(app, registry, info, "Released", out, named=bool(members))
-    signed, needed = len(info.signatures), registry.actors.policy().signatures
+    signed, needed = len(info.signatures), registry.team.policy().signatures
     if signed < needed:
         name = f"{info.bundle} --sequence {info.sequence}"
         app.hint(f"{signed} of {needed} signatures so far: uvr-registry sign {name} --key FILE")
@@ -154,7 +154,7 @@ def rollback(
     if out is not None:
         check_writable(out)
     registry = app.open()
-    info = registry.rollback(
+    info = registry.releases.roll_back(
         bundle_name, sequence, actor=app.actor, keys=read_private_keys(key_files), **options
     )
     _show_new_release(app, registry, info, "Rolled back to", out, named=False)
@@ -171,7 +171,7 @@ def releases(app: App, bundle_name: str | None) -> None:
     Example:
       uvr-registry releases policy --json
     """
-    found = [asdict(info) for info in app.open().releases(bundle_name)]
+    found = [asdict(info) for info in app.open().releases.list(bundle_name)]
     rows = [
         {**item, "concepts": len(item["members"]), "signed": len(item["signatures"])}
         for item in found
@@ -201,7 +201,7 @@ def sign(
         raise click.UsageError("Give --key FILE, a private key: `uvr-registry key generate`.")
     registry = app.open()
     keys = read_private_keys(key_files)
-    info = registry.keys.sign(bundle_name, sequence, actor=app.actor, keys=keys)
+    info = registry.releases.sign(bundle_name, sequence, actor=app.actor, keys=keys)
     _show_release(app, info, "Signed", _write_release(app, registry, info, out))
 
 
@@ -239,7 +239,7 @@ def _show_new_release(
 ) -> None:
     """Write a new release's bundle, show it, and say what it leaves uncovered."""
     written = _write_release(app, registry, info, out)
-    left_out = None if app.dry_run else registry.gaps(info.bundle, info.sequence)
+    left_out = None if app.dry_run else registry.releases.gaps(info.bundle, info.sequence)
     _show_release(app, info, verb, written, left_out)
     for gap in left_out or []:
         if not (named and gap.why == "not asked for"):
@@ -251,7 +251,7 @@ def _write_release(app: App, registry: Registry, info: ReleaseInfo, out: Path | 
     if out is None or app.dry_run:
         return []
     try:
-        return [save_bundle(registry.bundle(info.bundle, info.sequence), out)]
+        return [save_bundle(registry.releases.bundle(info.bundle, info.sequence), out)]
     except OSError as error:
         raise UVRError(
             f"Release {info.sequence} of '{info.bundle}' is recorded, but '{out}' cannot be "

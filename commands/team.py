@@ -41,7 +41,7 @@ def actor_set(app: App, name: str, roles: tuple[str, ...], active: bool | None) 
       uvr-registry --actor alice actor set bob --role reviewer
       uvr-registry --actor alice actor set bob --inactive
     """
-    info = app.open().actors.set(name, actor=app.actor, roles=roles or None, active=active)
+    info = app.open().team.set(name, actor=app.actor, roles=roles or None, active=active)
     state = "" if info.active else " (inactive)"
     app.show(asdict(info), [f"{info.name}: {', '.join(info.roles) or 'no roles'}{state}"])
 
@@ -56,7 +56,7 @@ def actor_list(app: App) -> None:
     Example:
       uvr-registry actor list
     """
-    rows = [asdict(info) for info in app.open().actors.list()]
+    rows = [asdict(info) for info in app.open().team.list()]
     nobody = "No actors: everyone may do everything. See `uvr-registry actor set`."
     app.show(rows, [Table(("name", "roles", "active", "created_at", "created_by"), rows, nobody)])
 
@@ -76,7 +76,7 @@ def policy_show(app: App) -> None:
     Example:
       uvr-registry policy show
     """
-    show_fields(app, asdict(app.open().actors.policy()))
+    show_fields(app, asdict(app.open().team.policy()))
 
 
 @policy.command("set")
@@ -111,4 +111,4 @@ def policy_set(app: App, /, **fields: Any) -> None:
     changes = {name: value for name, value in fields.items() if value is not None}
     if not changes:
         raise click.UsageError("Nothing to change: give --approvals, --signatures or another.")
-    show_fields(app, asdict(app.open().actors.set_policy(actor=app.actor, **changes)))
+    show_fields(app, asdict(app.open().team.set_policy(actor=app.actor, **changes)))

@@ -62,8 +62,8 @@ def edit_version(
     if definition is None and not thresholds:
         raise click.UsageError("Nothing to change: give --definition or --threshold.")
     registry = app.open()
-    reviewed = {item.version for item in registry.review.requests() if item.slug == version[0]}
-    changed = registry.review.edit(
+    reviewed = {item.version for item in registry.versions.requests() if item.slug == version[0]}
+    changed = registry.versions.edit(
         *version,
         actor=app.actor,
         definition=None if definition is None else read_definition(definition),
@@ -88,9 +88,7 @@ def diff(app: App, slug: str, before: int, after: int) -> None:
     Example:
       uvr-registry diff testbed-pistol 1 2
     """
-    from registry.versions.diff import diff_versions
-
-    found = diff_versions(app.open(), slug, before, after).to_dict()
+    found = app.open().versions.diff(slug, before, after).to_dict()
     app.show(found, diff_lines(found))
 
 
@@ -108,8 +106,8 @@ def submit(app: App, version: tuple[str, int | None], note: str, expect_digest: 
     Example:
       uvr-registry submit testbed-pistol --note "more drawings from the side"
     """
-    review = app.open().review
-    done = review.submit(*version, actor=app.actor, note=note, expect_digest=expect_digest)
+    versions = app.open().versions
+    done = versions.submit(*version, actor=app.actor, note=note, expect_digest=expect_digest)
     show_version(app, done)
     if done.state == "in_review":
         name = version_name(done.slug, done.number)
@@ -148,7 +146,7 @@ def approve(
     registry = app.open()
     if expect_digest is None:
         version, expect_digest = _asked_for_review(app, registry, *version)
-    done = registry.review.approve(
+    done = registry.versions.approve(
         *version,
         actor=app.actor,
         reason=reason,
@@ -174,8 +172,8 @@ def reject(
     Example:
       uvr-registry --actor bob reject testbed-pistol --reason "also fires on water pistols"
     """
-    review = app.open().review
-    done = review.reject(*version, actor=app.actor, reason=reason, expect_digest=expect_digest)
+    versions = app.open().versions
+    done = versions.reject(*version, actor=app.actor, reason=reason, expect_digest=expect_digest)
     show_version(app, done)
 
 
@@ -195,8 +193,8 @@ def deprecate(
     Example:
       uvr-registry deprecate testbed-pistol@1 --reason "version 2 is better"
     """
-    review = app.open().review
-    done = review.deprecate(*version, actor=app.actor, reason=reason, expect_digest=expect_digest)
+    versions = app.open().versions
+    done = versions.deprecate(*version, actor=app.actor, reason=reason, expect_digest=expect_digest)
     show_version(app, done)
 
 
@@ -219,8 +217,8 @@ def revoke(
     """
     app.confirm(f"Revoke {version_name(*version)} for good?")
     registry = app.open()
-    review = registry.review
-    done = review.revoke(*version, actor=app.actor, reason=reason, expect_digest=expect_digest)
+    versions = registry.versions
+    done = versions.revoke(*version, actor=app.actor, reason=reason, expect_digest=expect_digest)
     show_version(app, done)
     name = version_name(done.slug, done.number)
     for channel in registry.channels.list():
@@ -243,7 +241,7 @@ def reviews(app: App, every: bool) -> None:
     Example:
       uvr-registry reviews
     """
-    found = [asdict(item) for item in app.open().review.requests(None if every else "open")]
+    found = [asdict(item) for item in app.open().versions.requests(None if every else "open")]
     rows = [
         {**item, "approvals": f"{len(item['approvals'])} of {item['needed']}"} for item in found
     ]
@@ -262,16 +260,14 @@ def log(app: App, slug: str) -> None:
     Example:
       uvr-registry log testbed-pistol
     """
-    from registry.audit.history import log as history
-
-    show_events(app, history(app.open(), slug))
+    show_events(app, app.open().audit.history(slug))
 
 
 def _asked_for_review(
     app: App, registry: Registry, slug: str, number: int | None
 ) -> tuple[tuple[str, int | None], str | None]:
     """Show a request for review and ask; return the version and the digest that was shown."""
-    found = [item for item in registry.review.requests() if item.slug == slug]
+    found = [item for item in registry.versions.requests() if item.slug == slug]
     found = [item for item in found if number in (None, item.version)]
     if not found:
         return (slug, number), None  # The library says what is wrong.

@@ -210,8 +210,8 @@ def filled(home: Path, new_registry: NewRegistry) -> Registry:
     """A registry with the concept 'pistol', one version of it, and the concept 'knife'."""
     registry = new_registry(home, os.environ.get("UVR_DATABASE_URL"))
     for slug in ("pistol", "knife"):
-        registry.add_concept(load_shipped(slug), actor="tester")
-    registry.add_version("pistol", [toy_collection()], actor="tester")
+        registry.concepts.add(load_shipped(slug), actor="tester")
+    registry.versions.add("pistol", [toy_collection()], actor="tester")
     return registry
 
 

@@ -23,12 +23,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     home: Path = tmp_path_factory.mktemp("registry")
     registry = Registry.create(home, f"sqlite:///{home / 'registry.db'}")
     definition = load_shipped(SLUG)
-    registry.add_concept(definition, actor="test")
+    registry.concepts.add(definition, actor="test")
     found = [collect(*load_pipeline("testbed", task), definition, Source()) for task in TASKS]
-    registry.add_version(SLUG, found, actor="test")
-    release = registry.release("policy", actor="test")
+    registry.versions.add(SLUG, found, actor="test")
+    release = registry.releases.add("policy", actor="test")
     file = home / "policy.uvr"
-    file.write_bytes(write_bundle(registry.bundle("policy", release.sequence)))
+    file.write_bytes(write_bundle(registry.releases.bundle("policy", release.sequence)))
     return read_bundle(file)
 
 

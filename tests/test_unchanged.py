@@ -75,17 +75,17 @@ def collect(task, seed):
 
 def fill(registry):
     """Do a bit of everything that leaves digests or signatures; return a signed checkpoint."""
-    registry.actors.set_policy(actor="ann", approvals=1)
+    registry.team.set_policy(actor="ann", approvals=1)
     for name, key in (("ann", ANN), ("bob", BOB)):
         registry.keys.add(name, key.public, actor="ann")
     registry.keys.rotate(actor="ann", signers=[ANN], add=["ann"])
     add(registry, "bomb", collect("t2i", 1), collect("edit", 2))
     add(registry, "pistol", collect("t2i", 3))
-    registry.release("policy", actor="ann", keys=[ANN])
+    registry.releases.add("policy", actor="ann", keys=[ANN])
     registry.keys.rotate(actor="ann", signers=[ANN, BOB], add=["bob"], threshold=2)
-    registry.review.revoke("pistol", 1, actor="ann", reason="too much")
+    registry.versions.revoke("pistol", 1, actor="ann", reason="too much")
     add(registry, "knife", collect("t2i", 5))
-    registry.release(
+    registry.releases.add(
         "policy", ["bomb", "knife"], actor="ann", keys=[ANN, BOB], modes={"knife": "log"},
         thresholds={"bomb": {"t2i": 2.5}}, disabled={"bomb": "2027-01-01"}, expires="30d",
         allow_shrink=True, note="second",
@@ -95,10 +95,10 @@ def fill(registry):
 
 
 def add(registry, slug, *collections):
-    registry.add_concept(define(slug), actor="ann")
-    registry.add_version(slug, collections, actor="ann")
-    registry.review.submit(slug, actor="ann")
-    registry.review.approve(slug, actor="ann")
+    registry.concepts.add(define(slug), actor="ann")
+    registry.versions.add(slug, collections, actor="ann")
+    registry.versions.submit(slug, actor="ann")
+    registry.versions.approve(slug, actor="ann")
 
 
 @pytest.fixture
@@ -129,18 +129,18 @@ def test_bundles_are_the_same_bytes(registry):
     fill(registry)
     for sequence in (1, 2):
         file = f"policy-{sequence}.uvrb"
-        assert same(file, write_bundle(registry.bundle("policy", sequence)))
+        assert same(file, write_bundle(registry.releases.bundle("policy", sequence)))
         assert read_bundle(STORED / file, FIRST_KEYS).sequence == sequence
 
 
 def test_digests_and_files_are_the_same(registry, tmp_path):
     checkpoint = fill(registry)
-    backup(registry, tmp_path / "backup")
+    backup(registry.workspace, tmp_path / "backup")
     for slug in ("bomb", "pistol"):
-        export_concept(registry, slug, tmp_path / slug)
-    with transaction(registry.engine) as connection:
+        export_concept(registry.workspace, slug, tmp_path / slug)
+    with transaction(registry.workspace.engine) as connection:
         key_lists = [*connection.scalars(text("SELECT envelope FROM key_list ORDER BY version"))]
-    concepts = [registry.concept(info.slug) for info in registry.concepts()]
+    concepts = [registry.concepts.get(info.slug) for info in registry.concepts.list()]
     made = {
         "definitions": {c.slug: define(c.slug).digest for c in concepts},
         "shipped definitions": {s: load_shipped(s).digest for s in sorted(shipped_definitions())},
@@ -156,11 +156,13 @@ def test_digests_and_files_are_the_same(registry, tmp_path):
         "versions": {
             f"{c.slug}@{v.number}": v.content_digest for c in concepts for v in c.versions
         },
-        "locks": {f"policy#{r.sequence}": r.lock_digest for r in registry.releases("policy")},
-        "bundles": {f"policy#{r.sequence}": r.bundle_digest for r in registry.releases("policy")},
+        "locks": {f"policy#{r.sequence}": r.lock_digest for r in registry.releases.list("policy")},
+        "bundles": {
+            f"policy#{r.sequence}": r.bundle_digest for r in registry.releases.list("policy")
+        },
         "key lists": [sha256(item.encode()) for item in key_lists],
         "key list": registry.keys.current().digest,
-        "blobs": sorted(registry.store.digests()),
+        "blobs": sorted(registry.workspace.store.digests()),
         "events": [event.digest for event in registry.audit.events()],
         "checkpoint": json.loads(checkpoint),
         "exports": {slug: sha256((tmp_path / slug).read_bytes()) for slug in ("bomb", "pistol")},
@@ -196,8 +198,8 @@ def in_order(what):
 
 
 def test_the_schema_is_the_same(registry):
-    dialect = registry.engine.dialect.name
-    with transaction(registry.engine) as connection:
+    dialect = registry.workspace.engine.dialect.name
+    with transaction(registry.workspace.engine) as connection:
         rows = [row for query in SCHEMA[dialect] for row in connection.execute(text(query))]
         if dialect == "postgresql":
             own = connection.scalar(text("SELECT current_schema()"))

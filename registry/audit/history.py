@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import String, and_, cast, or_, select
 from sqlalchemy.orm import Session
 
@@ -65,9 +63,3 @@ def _moves(session: Session, concept: Concept) -> set[tuple[str, int]]:
         .where(ReleaseMember.concept_id == concept.id)
     )
     return {(name, number) for name, number in session.execute(query)}
-
-
-def log(registry: Any, slug: str) -> list[AuditEvent]:
-    """Return ``registry.audit.history(slug)``; removed once the commands use the services."""
-    events: list[AuditEvent] = registry.audit.history(slug)
-    return events

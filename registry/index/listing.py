@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -42,9 +41,3 @@ def list_indexes(
         if index is not None:
             indexes.append(IndexInfo(row.digest, row.model, row.task, index.about))
     return indexes
-
-
-def build_indexes(registry: Any, kind: str | None = None) -> list[IndexInfo]:
-    """Return ``registry.index.build(kind)``; removed once the commands use the services."""
-    built: list[IndexInfo] = registry.index.build(kind)
-    return built

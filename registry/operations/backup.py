@@ -18,12 +18,9 @@ from registry.change.workspace import Workspace
 from registry.operations.archive import ABOUT, BATCH, FORMAT, Progress, new_entry, writing
 from registry.operations.doctor import content_problems
 from registry.operations.gc import named_blobs
-from registry.operations.restore import restore  # removed once the commands use the services
 from registry.store.blobs import BlobStore
 from registry.store.db import HEAD
 from registry.store.models import Base
-
-__all__ = ["BackupInfo", "backup", "restore"]
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,3 @@ def check_grace(grace: str) -> None:
 def _is_old(path: Path, grace: str, present: str) -> bool:
     written = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
     return parse_instant(grace, written) <= present
-
-
-collect = collect_garbage  # removed once the commands use the services

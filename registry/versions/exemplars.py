@@ -190,6 +190,3 @@ def _info(row: SourceRefRow, anchors: AnchorSetRow, versions: Sequence[str]) -> 
     return ExemplarInfo(
         row.id, ref, anchors.digest, tuple(versions), row.created_at, row.created_by
     )
-
-
-SourceRef = Exemplar  # removed once the commands use the services

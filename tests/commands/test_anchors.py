@@ -29,7 +29,7 @@ def test_stopping_a_collection_leaves_the_registry_as_it_was(
                  "--images", pictures / "with", "--benign", pictures / "without")  # fmt: skip
     assert result.code == 130
     assert filled.audit.events() == before
-    assert [version.number for version in filled.concept("pistol").versions] == [1]
+    assert [version.number for version in filled.concepts.get("pistol").versions] == [1]
 
 
 def test_a_refused_version_does_not_lose_the_other_concepts_anchors(
@@ -46,7 +46,7 @@ def test_a_refused_version_does_not_lose_the_other_concepts_anchors(
         "the same?\n"
         "Error: Version 1 of 'pistol' already has exactly this content.\n"
     )
-    assert [info.latest_version for info in filled.concepts()] == [1, 1]
+    assert [info.latest_version for info in filled.concepts.list()] == [1, 1]
 
 
 @pytest.mark.parametrize("tasks", [(), ("--task", "edit")])
@@ -66,7 +66,7 @@ def test_a_concept_that_cannot_be_collected_does_not_hold_up_others(
     result = run("collect-anchors", "pistol", "knife", *tasks)
     assert result.code == (PictureError.exit_code if tasks else 0)
     assert "no scenes of 'pistol'" in result.err
-    assert [info.latest_version for info in filled.concepts()] == [1, 1 if tasks else 2]
+    assert [info.latest_version for info in filled.concepts.list()] == [1, 1 if tasks else 2]
 
 
 def test_a_definition_that_changes_during_collection_is_a_conflict(
@@ -74,7 +74,7 @@ def test_a_definition_that_changes_during_collection_is_a_conflict(
 ):
     def collect_slowly(*arguments: Any) -> tuple[AnchorSet, Scorer]:
         changed = replace(load_shipped("knife"), description="Changed meanwhile.")
-        filled.add_concept(changed, actor="other")
+        filled.concepts.add(changed, actor="other")
         return toy_collection(seed=1)
 
     monkeypatch.setattr(
@@ -84,7 +84,7 @@ def test_a_definition_that_changes_during_collection_is_a_conflict(
     result = run("collect-anchors", "knife", "--task", "t2i")
     assert (result.code, result.out, len(result.err.splitlines())) == (4, "", 1)
     assert "definition of 'knife'" in result.err
-    assert filled.concept("knife").versions == ()
+    assert filled.concepts.get("knife").versions == ()
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(run: Run, key: Path, c
     run("release", "live", "--concept", "pistol")
     run("release", "live", "--concept", "pistol")
     registry = Registry.open(Path("home"))
-    registry.add_version("pistol", [toy_collection(seed=1)], actor="tester")
+    registry.versions.add("pistol", [toy_collection(seed=1)], actor="tester")
     command = command.replace("sign live --key ann.pem", f"sign live --key {key}")
     run("key", "generate", "ann")
     before = registry.audit.events(), sorted(Path("home/blobs").rglob("*"))
@@ -71,7 +71,7 @@ def test_another_digest_than_expected_is_a_conflict(run: Run, filled: Registry, 
     run("channel", "move", "prod", "live")
     run("release", "live")
     for seed in (1, 2):
-        filled.add_version("pistol", [toy_collection(seed=seed)], actor="tester")
+        filled.versions.add("pistol", [toy_collection(seed=seed)], actor="tester")
     run("policy", "set", "--approvals", 1)
     run("submit", "pistol@3")
     changed = replace(load_shipped("pistol"), description="Changed.").to_dict()

@@ -70,7 +70,7 @@ def test_a_shipped_definition_is_a_file_to_begin_with(run: Run, filled: Registry
     odd = replace(
         load_shipped("testbed-bomb"), name="\u2067\u05e9\u05dc\u2069", scope="one\u2028two"
     )
-    filled.add_concept(odd, actor="tester")
+    filled.concepts.add(odd, actor="tester")
     Path("odd.yaml").write_text(run("show", "testbed-bomb", "--yaml").out)
     assert load_definition("odd.yaml") == odd
     changed = (tmp_path / "mine.yaml").read_text().replace("name: Bomb", "name: Bombs")

@@ -28,7 +28,7 @@ def test_a_backup_becomes_the_same_registry_elsewhere(run: Run, filled: Registry
 
 @on_both
 def test_garbage_goes_after_its_grace_period(run: Run, filled: Registry):
-    filled.store.put(b"named by nothing")
+    filled.workspace.store.put(b"named by nothing")
     assert run("gc", "--yes").out == "Deleted 0 blobs (0 bytes) and 0 unfinished files\n"
     would = run("gc", "--grace", "0m", "--dry-run")
     assert would.out == "Would delete 1 blob (16 bytes) and 0 unfinished files\n"

@@ -32,7 +32,7 @@ def test_a_release_says_what_it_does_not_cover(run: Run, filled: Registry):
     _, scorer = toy_collection()
     anchors = toy_collection(seed=3)[0]
     edit = replace(anchors, space=replace(anchors.space, task="edit"))
-    filled.add_version("knife", [(anchors, scorer), (edit, scorer)], actor="tester")
+    filled.versions.add("knife", [(anchors, scorer), (edit, scorer)], actor="tester")
     run("add-concept", "testbed-bomb")
     released = run("release", "policy", "--json")
     assert released.json()["left_out"] == [
@@ -47,8 +47,8 @@ def test_a_release_says_what_it_does_not_cover(run: Run, filled: Registry):
 
 def test_a_concept_that_was_not_asked_for_is_no_gap(run: Run, filled: Registry):
     run("submit", "pistol")
-    filled.add_version("pistol", [toy_collection(seed=1)], actor="tester")
-    filled.add_version("knife", [toy_collection(seed=2)], actor="tester")
+    filled.versions.add("pistol", [toy_collection(seed=1)], actor="tester")
+    filled.versions.add("knife", [toy_collection(seed=2)], actor="tester")
     released = run("release", "policy", "--concept", "knife", "--json")
     assert (released.err, released.json()["left_out"]) == (
         "", [{"slug": "pistol", "why": "not asked for"}],
@@ -69,7 +69,7 @@ def test_release_to_a_place_that_cannot_be_written_records_nothing(
     result = run("release", "policy", "--out", out)
     assert (result.code, result.out, len(result.err.splitlines())) == (1, "", 1)
     assert f"'{out}'" in result.err
-    assert filled.releases() == []
+    assert filled.releases.list() == []
     assert not (tmp_path / "locked" / "new").exists()
 
 

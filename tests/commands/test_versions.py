@@ -28,7 +28,7 @@ def test_an_approval_is_for_what_was_shown(
 
     def change(question: str) -> str:
         """Someone edits and submits again while the reviewer reads the question."""
-        assert filled.concept("pistol").versions[0].content_digest in question
+        assert filled.concepts.get("pistol").versions[0].content_digest in question
         run("edit-version", "pistol", "--threshold", "t2i", 3, 1)
         run("submit", "pistol")
         return "y"
@@ -36,7 +36,7 @@ def test_an_approval_is_for_what_was_shown(
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("click.termui.visible_prompt_func", change)
     assert run("approve", "pistol").code == 4
-    assert filled.concept("pistol").versions[0].state == "in_review"
+    assert filled.concepts.get("pistol").versions[0].state == "in_review"
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "y")
     assert run("approve", "pistol").code == 0
 
@@ -52,7 +52,7 @@ def test_editing_a_version_in_review_makes_it_a_draft(run: Run, filled: Registry
 
 
 def test_diff_tells_what_changed(run: Run, filled: Registry):
-    filled.add_version("pistol", [toy_collection(seed=1)], actor="tester")
+    filled.versions.add("pistol", [toy_collection(seed=1)], actor="tester")
     lines = run("diff", "pistol", 1, 2).out.splitlines()
     assert lines[:3] == [
         "testbed t2i",

@@ -175,13 +175,15 @@ class Workers:
         by_action = {action: [e for e in events if e.action == action] for action in ACTIONS}
         versions = {
             f"{concept.slug}@{version.number}"
-            for concept in registry.concepts()
-            for version in registry.concept(concept.slug).versions
+            for concept in registry.concepts.list()
+            for version in registry.concepts.get(concept.slug).versions
         }
         added = [event.subject for event in by_action["version.add"]]
         assert len(set(added)) == len(added)
         assert set(added) <= versions
-        releases = {f"policy#{r.sequence}": r.bundle_digest for r in registry.releases("policy")}
+        releases = {
+            f"policy#{r.sequence}": r.bundle_digest for r in registry.releases.list("policy")
+        }
         assert [*releases] == [f"policy#{number + 1}" for number in range(len(releases))]
         for event in by_action["release.add"]:
             assert releases[event.subject] == event.details["bundle_digest"]
@@ -214,16 +216,16 @@ def workers(registry, define, collect, tmp_path):
     key = PrivateKey.generate()
     (tmp_path / "key.pem").write_bytes(key.pem())
     (tmp_path / "logs").mkdir()
-    registry.actors.set_policy(actor="ann", approvals=1)
+    registry.team.set_policy(actor="ann", approvals=1)
     registry.keys.add("ann", key.public, actor="ann")
     registry.keys.rotate(actor="ann", signers=[key], add=["ann"])
     for slug in ("bomb", "gun", "knife", "pistol"):
-        registry.add_concept(define(slug), actor="ann")
+        registry.concepts.add(define(slug), actor="ann")
     space = AnchorSpace("testbed", "r1", "t2i", ("blocks.0",), 64, 0.95)
-    registry.add_version("bomb", [collect(1, space=space)], actor="ann")
-    registry.review.submit("bomb", actor="ann")
-    registry.review.approve("bomb", actor="ann")
-    registry.release("policy", actor="ann", keys=[key])
+    registry.versions.add("bomb", [collect(1, space=space)], actor="ann")
+    registry.versions.submit("bomb", actor="ann")
+    registry.versions.approve("bomb", actor="ann")
+    registry.releases.add("policy", actor="ann", keys=[key])
     registry.channels.move("prod", "policy", actor="ann")
     url = registry.engine.url.render_as_string(hide_password=False)
     program = Path(__file__).with_name("workers.py")

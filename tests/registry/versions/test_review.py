@@ -221,7 +221,7 @@ def test_an_edit_may_change_everything(team, define, collect):
         expect_digest=before.content_digest,
     )  # fmt: skip
     assert after.spaces[0].anchor_set == anchors.digest
-    assert team.anchor_set("pistol", anchors.space).to_bytes() == anchors.to_bytes()
+    assert team.versions.anchor_set("pistol", anchors.space).to_bytes() == anchors.to_bytes()
     assert team.concepts.get("pistol").definition == new
     assert last_event(team).details == {
         "before": before.content_digest, "content_digest": after.content_digest,
