@@ -10,7 +10,7 @@ from typing import ClassVar
 from PIL import Image, UnidentifiedImageError
 
 from concepts.errors import NotFoundError, UVRError
-from uvr.anchors.extract import Sample
+from uvr.sample import Sample
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 MASK = ".mask"
