@@ -177,7 +177,7 @@ class Attachment:
     def _look(self, generation: Generation, variant: BundleVariant, call: Call, output: Any) -> Any:
         """Score the features of the plain call; regulate what fired and is to be enforced."""
         records, report = generation.take_records(), generation.report
-        found = look_at(
+        look = look_at(
             generation.rows.of_prompt(self._state.take_features(variant.space.taps)),
             variant.members,
             generation.assignment.scorers,
@@ -187,10 +187,10 @@ class Attachment:
             sigma=generation.sigma,
             mode_of=generation.assignment.mode_of,
         )
-        report.images, report.shadow, report.looked = found.images, found.shadow, True
-        if not bool(found.mask.any()):
+        report.images, report.shadow, report.looked = look.images, look.shadow, True
+        if not bool(look.mask.any()):
             return None
-        action, latents = self._action(generation, found.mask), generation.latents(call)
+        action, latents = self._action(generation, look.mask), generation.latents(call)
         detour = self._detour(generation, action, records, latents)
         velocity = self._forward(generation, action, call, detour.latents if detour else latents)
         generation.regulation = Regulation(action, detour)
@@ -259,8 +259,8 @@ def _carried(generation: Generation, regulation: Regulation, velocity: Tensor, o
         correction = generation.rows.spread(regulation.detour.correction)
         velocity = carried_velocity(velocity, correction)
     plain = generation.family.velocity(output, generation.layout)
-    changed = where_fired(regulation.action.fired, velocity, plain)
-    return generation.family.with_velocity(output, changed)
+    velocity = where_fired(regulation.action.fired, velocity, plain)
+    return generation.family.with_velocity(output, velocity)
 
 
 def _taps(variant: BundleVariant | None) -> frozenset[str]:

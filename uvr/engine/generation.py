@@ -79,7 +79,7 @@ class Generation:
         rows: Which pictures and passes the rows of a call are.
         first_latents: What it began with, (pictures, tokens, channels).
         step: Number of the step that runs.
-        calls: Calls of this step before the present one.
+        calls: Calls of this step before the present one; -1 until the first one begins.
         records: Steps before the look, as they ran; empty after it.
         regulation: Set by the look when a concept to enforce fired.
     """

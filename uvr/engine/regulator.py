@@ -115,11 +115,11 @@ class Regulator:
     def status(self) -> RegulatorStatus:
         """Say what is in use and what this host overrides."""
         source = self.source.status() if self.source else None
-        found = source or self.bundle
+        release = source or self.bundle
         return RegulatorStatus(
             bundle=source.bundle if source else self.bundle.name,
-            sequence=found.sequence,
-            digest=found.digest,
+            sequence=release.sequence,
+            digest=release.digest,
             deny=tuple(sorted(self.deny)),
             allow=tuple(sorted(self.allow)),
             source=source,
@@ -168,9 +168,9 @@ class Regulator:
         )
         if used.stale:
             report.notes.append(f"the bundle is {used.state}: {used.stale}")
-        lost = sorted((self.deny | self.allow) - set(bundle.slugs))
-        if lost:
-            report.notes.append(f"this release does not hold {', '.join(lost)}")
+        absent = sorted((self.deny | self.allow) - set(bundle.slugs))
+        if absent:
+            report.notes.append(f"this release does not hold {', '.join(absent)}")
         scorers = self._stack(bundle, variant)
         return Assignment(variant, scorers, lambda member: self.mode_of(member, at), report)
 
@@ -197,9 +197,9 @@ class Regulator:
         return stacks[space]
 
     def _overrides(self) -> list[str]:
-        found = (("not regulated", self.allow), ("enforced", self.deny))
+        overrides = (("not regulated", self.allow), ("enforced", self.deny))
         return [
-            f"{what} on this host: {', '.join(sorted(slugs))}" for what, slugs in found if slugs
+            f"{what} on this host: {', '.join(sorted(slugs))}" for what, slugs in overrides if slugs
         ]
 
     def _check_overrides(self, bundle: Bundle) -> None:
@@ -241,8 +241,8 @@ def _notes(bundle: Bundle, variant: BundleVariant | None, at: str) -> list[str]:
     if variant is None:
         return ["the bundle holds no concepts: nothing was looked for"]
     notes = []
-    if lacking := sorted(set(bundle.slugs) - {member.slug for member in variant.members}):
-        notes.append(f"no anchors for this model and task: {', '.join(lacking)}")
+    if absent := sorted(set(bundle.slugs) - {member.slug for member in variant.members}):
+        notes.append(f"no anchors for this model and task: {', '.join(absent)}")
     notes += [
         f"disabled until {member.disabled_until}, only reported: {member.slug}"
         for member in variant.members

@@ -28,8 +28,8 @@ def current_step(scheduler: Any, sigma: Tensor) -> int:
         step = getattr(scheduler, name, None)
         if step is not None:
             return int(step)
-    asked = float(sigma.flatten()[0])
-    distances = [abs(known - asked) for known in noise_levels(scheduler)[:-1]]
+    level = float(sigma.flatten()[0])
+    distances = [abs(known - level) for known in noise_levels(scheduler)[:-1]]
     return int(np.argmin(distances))
 
 

@@ -19,7 +19,7 @@ class VariantChoice:
         self._family = family
         self._pipe = pipe
         self._transformer = pipe.transformer
-        self._picked: tuple[Bundle, str | None, BundleVariant | None] | None = None
+        self._latest: tuple[Bundle, str | None, BundleVariant | None] | None = None
 
     def variant(self, bundle: Bundle) -> BundleVariant | None:
         """Return the bundle's variant, None when the bundle is empty; see ``attach`` for errors."""
@@ -30,18 +30,19 @@ class VariantChoice:
             )
         # At each generation: a LoRA may have been loaded, fused or unloaded since the last one.
         revision = self._revision(bundle)
-        picked = self._picked
-        if picked is None or picked[0] is not bundle or picked[1] != revision:
+        latest = self._latest
+        if latest is None or latest[0] is not bundle or latest[1] != revision:
             variant = self._pick(bundle, revision) if bundle.variants else None
-            self._picked = picked = (bundle, revision, variant)
-        return picked[2]
+            self._latest = latest = (bundle, revision, variant)
+        return latest[2]
 
     def _revision(self, bundle: Bundle) -> str | None:
         """Revision of the weights, None when the bundle fits any: those need not be readable."""
-        wanted = (self.profile.model, self.profile.task)
+        profile = self.profile
         spaces = [variant.space for variant in bundle.variants]
-        named = any(space.revision for space in spaces if (space.model, space.task) == wanted)
-        return weights_revision(self._transformer) if named else None
+        ours = [s for s in spaces if (s.model, s.task) == (profile.model, profile.task)]
+        names_weights = any(space.revision for space in ours)
+        return weights_revision(self._transformer) if names_weights else None
 
     def _pick(self, bundle: Bundle, revision: str | None) -> BundleVariant:
         variant = bundle.variant_for(self.profile.model, self.profile.task, revision)

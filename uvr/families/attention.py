@@ -52,7 +52,7 @@ class Action:
         return self.mask.any(dim=1)
 
     @cached_property
-    def chosen(self) -> Tensor:
+    def fired_rows(self) -> Tensor:
         """Numbers of those rows; found once, because each look at them waits for the GPU."""
         return self.fired.nonzero().flatten()
 
@@ -75,8 +75,8 @@ class AttentionState:
             raise ValueError("there is nothing to modulate")
         cached = self._groups
         if cached is None or cached[0] is not action or cached[1] != layout:
-            chosen = action.mask[action.chosen]
-            cached = (action, layout, query_groups(layout, chosen, action.modulate))
+            mask = action.mask[action.fired_rows]
+            cached = (action, layout, query_groups(layout, mask, action.modulate))
             self._groups = cached
         return cached[2]
 
@@ -120,20 +120,20 @@ class RegulatedAttention:
         action = self.state.action
         if action is None or action.modulate is None:
             return dispatch(query, key, value, mask)
-        chosen, batch = action.chosen, len(action.mask)
-        chosen_mask = mask[chosen] if mask is not None and mask.shape[0] == batch else mask
+        rows, batch = action.fired_rows, len(action.mask)
+        row_mask = mask[rows] if mask is not None and mask.shape[0] == batch else mask
 
         def attend(q: Tensor, k: Tensor, v: Tensor, queries: slice) -> Tensor:
-            return dispatch(q, k, v, _mask_rows(chosen_mask, queries))
+            return dispatch(q, k, v, _mask_rows(row_mask, queries))
 
-        changed = attention_with_scaled_values(
-            query[chosen], key[chosen], value[chosen], self.state.groups(), attend
+        modulated = attention_with_scaled_values(
+            query[rows], key[rows], value[rows], self.state.groups(), attend
         )
-        if len(chosen) == batch:
-            return changed
+        if len(rows) == batch:
+            return modulated
         # Rows in which nothing fired keep the bits of a plain call of the same batch.
         out = dispatch(query, key, value, mask).clone()
-        out[chosen] = changed.to(out.dtype)
+        out[rows] = modulated.to(out.dtype)
         return out
 
     def regulate(self, out: Tensor) -> Tensor:

@@ -97,10 +97,10 @@ def attention_with_scaled_values(
     """
     outputs = []
     for group in groups:
-        seen = value
+        scaled = value
         if group.scales is not None:
-            seen = value * group.scales[:, :, None, None].to(value.dtype)
-        outputs.append(attend(query[:, group.queries], key, seen, group.queries))
+            scaled = value * group.scales[:, :, None, None].to(value.dtype)
+        outputs.append(attend(query[:, group.queries], key, scaled, group.queries))
     return torch.cat(outputs, dim=1)
 
 
