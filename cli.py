@@ -30,6 +30,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 from concepts.errors import NotFoundError, UVRError, VerificationError
 from concepts.files import check_writable, write_file
 from concepts.instant import now, parse_instant
+from concepts.words import INDEX_KINDS, MODES, ROLES, TASKS
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -50,9 +51,6 @@ else:
 STOPPED = 130
 OVERLAP = 0.05  # the share of near anchors from which two concepts are worth a word
 LARGEST = 2**31 - 1  # that both databases' integers hold
-INDEX_KINDS = ("flat", "fp16", "rabitq", "ivf")
-MODES = ("enforce", "log", "shadow")
-ROLES = ("admin", "auditor", "curator", "publisher", "reviewer")
 # Control characters, bidirectional overrides, and halves of surrogate pairs.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -293,7 +291,7 @@ seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True
 )
 steps_option = click.option("--steps", type=click.IntRange(1, 1000), help="Inference steps.")
-task_choice = click.Choice(["t2i", "edit"])
+task_choice = click.Choice(TASKS)
 
 
 def _picture_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -675,20 +673,24 @@ def prototypes(app: App, version: tuple[str, int | None], count: int, seed: int)
     Example:
       uvr-registry prototypes testbed-pistol -k 3
     """
-    from registry.index.clusters import prototypes as cluster
+    from concepts.prototypes import WITHIN_SHARE
+    from concepts.prototypes import prototypes as grouped
 
     registry = app.open()
     chosen = _version(registry, *version)
+    parameters = registry.concept(chosen.slug).definition.parameters
+    share = parameters.get("within_share", WITHIN_SHARE)
     rows = []
     for space in chosen.spaces:
-        held = registry.anchor_set(chosen.slug, space.digest, chosen.number).anchors
-        found = cluster(held, min(count, len(held)), seed)
+        held = registry.anchor_set(chosen.slug, space.digest, chosen.number)
+        found = grouped(held, count, within_share=share, seed=seed)
         rows += [
             {
                 "model": space.space.model, "task": space.space.task, "prototype": number,
-                "anchors": int(size), "share": float(size) / len(held), "nearest": int(nearest),
+                "anchors": len(item.rows), "share": len(item.rows) / len(held.anchors),
+                "nearest": item.nearest,
             }
-            for number, (size, nearest) in enumerate(zip(found.sizes, found.nearest, strict=True))
+            for number, item in enumerate(found)
         ]  # fmt: skip
     app.show(rows, _table(("model", "task", "prototype", "anchors", "share", "nearest"), rows))
 
@@ -1248,7 +1250,7 @@ def bundle_verify(
     found = _read_bundle(file, keys, at or now())
     if digest not in (None, found.digest):
         raise VerificationError(f"The digest of '{file}' is {found.digest}, expected {digest}.")
-    signed = found.envelope.signed_by(found.key_list_after(keys)) if keys else []
+    signed = keys.follow(found.key_lists).signers(found.envelope) if keys else []
     named = ("name", "sequence", "digest", "expires")
     data = {**{name: getattr(found, name) for name in named}, "signed_by": signed}
     app.show(data, [f"OK {found.name} release {found.sequence} {found.digest}"])
@@ -1402,7 +1404,7 @@ def _demo_bundle(home: Path, seed: int) -> Bundle:
     actor = "demo"
     registry = Registry.create(home, f"sqlite:///{home / 'registry.db'}")
     definitions = [load_shipped(slug) for slug in CONCEPTS]
-    models = [load_pipeline(TESTBED, task) for task in ("t2i", "edit")]
+    models = [load_pipeline(TESTBED, task) for task in TASKS]
     for definition in definitions:
         registry.add_concept(definition, actor=actor)
         found = []

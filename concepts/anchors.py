@@ -18,8 +18,7 @@ from concepts.digest import json_digest
 from concepts.errors import VerificationError
 from concepts.plain import finite_number, require_keys
 from concepts.tensors import read_metadata, read_tensors, tensors_digest, write_tensors
-
-TASKS = ("t2i", "edit")
+from concepts.words import TASKS
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]

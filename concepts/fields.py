@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from concepts.errors import did_you_mean
+from concepts.words import CATEGORIES, RULES
 
-CATEGORIES = ("nudity", "ip-character", "object")
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 MAX_SLUG = 64
 MAX_TEXT = 4000
@@ -23,7 +23,7 @@ PARAMETERS: dict[str, tuple[type, Any, Any]] = {
     "within_share": (float, 0.0, 0.99),
     "margin": (float, 0.0, 0.99),
     "prototypes": (int, 1, 64),
-    "rule": (str, ("mean", "whitened"), None),
+    "rule": (str, RULES, None),
 }
 TEXTS = ("slug", "name", "category", "description", "scope")
 LISTS = ("prompts", "near_misses", "paraphrases", "benign", "edits")

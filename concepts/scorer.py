@@ -14,8 +14,7 @@ from concepts.canonical import plain_json
 from concepts.digest import json_digest, sha256
 from concepts.plain import finite_number, require_keys
 from concepts.tensors import all_finite, read_tensors, tensors_digest, write_tensors
-
-RULES = ("mean", "whitened")
+from concepts.words import RULES
 
 Floats = NDArray[np.float32]
 
@@ -107,12 +106,12 @@ class Scorer:
             ValueError, VerificationError: For anything else.
         """
         tensors = read_tensors(payload, finite=False)  # The scorer refuses NaN and infinity.
-        made = cls.from_tensors(scalars, tensors)
-        for name, array in made.to_tensors().items():
+        scorer = cls.from_tensors(scalars, tensors)
+        for name, array in scorer.to_tensors().items():
             if array.dtype != tensors[name].dtype:
                 raise ValueError(f"{name} must not be {tensors[name].dtype}")
-        made.__dict__.update(payload=payload, payload_digest=digest)
-        return made
+        scorer.__dict__.update(payload=payload, payload_digest=digest)
+        return scorer
 
     @classmethod
     def from_tensors(cls, scalars: Mapping[str, Any], tensors: Mapping[str, Any]) -> Scorer:

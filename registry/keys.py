@@ -25,7 +25,7 @@ from concepts.errors import (
     VerificationError,
     did_you_mean,
 )
-from concepts.signing.envelope import Envelope, require
+from concepts.signing.envelope import Envelope
 from registry.answers import ReleaseInfo
 from registry.change.work import Work
 from registry.releases.release import find_release, read_bundle_of, release_info
@@ -225,7 +225,7 @@ def _read_key(row: SigningKey) -> PublicKey:
 
 
 def _sign(before: KeyList | None, new: KeyList, signers: Sequence[PrivateKey]) -> Envelope:
-    from concepts.signing.keys import follow, sign_key_list  # noqa: PLC0415 (cryptography)
+    from concepts.signing.keys import sign_key_list  # noqa: PLC0415 (cryptography)
 
     by_id = {key.public.key_id: key for key in signers}
     for key_id in by_id:
@@ -236,9 +236,9 @@ def _sign(before: KeyList | None, new: KeyList, signers: Sequence[PrivateKey]) -
             )
     envelope = sign_key_list(new, by_id.values())
     try:
-        require(envelope, new)
+        new.require(envelope)
         if before is not None:
-            follow(before, [envelope])
+            before.follow([envelope])
     except SignatureError as error:
         needed = f"{new.threshold} of its own keys"
         if before is not None:

@@ -14,12 +14,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from concepts.errors import ConflictError, InputError, NotFoundError, PolicyError, did_you_mean
+from concepts.words import ROLES
 from registry.store.models import Actor, PolicyRow
 
 if TYPE_CHECKING:
     from registry.registry import Registry
 
-ROLES = ("admin", "auditor", "curator", "publisher", "reviewer")
 MAX_NAME = 128
 
 

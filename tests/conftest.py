@@ -1,40 +1,148 @@
+"""What every test may use: databases that are migrated once, the command line, a small registry."""
+
+from __future__ import annotations
+
 import json
 import os
+import secrets
+import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url, text
 
 import cli
 from concepts.anchors import AnchorSet, AnchorSpace
+from concepts.definition import load_shipped
 from concepts.scorer import Scorer
 from registry.registry import Registry
-from registry.store.db import connect, database_url
+from registry.store.db import DATABASE_FILE, connect, database_url, transaction
+from registry.store.home import bind_home, make_home
+from registry.store.schema import upgrade
+
+SCHEMA = "registry"  # Not PostgreSQL's "public": nothing may count on that one.
+NewRegistry = Callable[..., Registry]
 
 
-@pytest.fixture
-def postgres_url():
-    """A PostgreSQL URL with a schema of its own."""
+# How often slow tests repeat: in full with this, as in CI; else a tenth, so that a change is tried
+# in two minutes.
+FULL = os.environ.get("UVR_TEST_FULL") == "1"
+
+
+def often(count: int, least: int = 1) -> int:
+    """Return how often a slow test does something that it does so many times in full."""
+    return count if FULL else max(least, count // 10)
+
+
+def pytest_configure() -> None:
+    # Before xdist starts its workers: they must agree on the tests' names, which hold the seed.
+    os.environ.setdefault("UVR_KILL_SEED", str(secrets.randbelow(2**32)))
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of an empty registry; migrations take a hundred times as long as a copy."""
+    file = tmp_path_factory.mktemp("template") / DATABASE_FILE
+    upgrade(connect(f"sqlite:///{file}"))
+    return file
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """PostgreSQL databases of this session, or of this one of xdist's workers."""
     url = os.environ.get("UVR_TEST_POSTGRES_URL")
     if not url:
         if os.environ.get("UVR_REQUIRE_POSTGRES") == "1":
             pytest.fail("UVR_REQUIRE_POSTGRES=1, but UVR_TEST_POSTGRES_URL is not set")
         pytest.skip("UVR_TEST_POSTGRES_URL is not set")
-    schema = f"uvr_{uuid.uuid4().hex}"
-    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
-    joint = "&" if "?" in url else "?"
-    yield f"{url}{joint}options={quote(f'-csearch_path={schema}')}"
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE")
-    engine.dispose()
+    server = Server(url)
+    yield server
+    server.close()
+
+
+class Server:
+    """Makes databases from two templates: one with an empty schema, one with an empty registry."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(database_url(Path(), url))
+        self.engine = create_engine(self.url, isolation_level="AUTOCOMMIT")
+        self.prefix = f"uvr_{uuid.uuid4().hex[:12]}"
+        self.count = 0
+        empty = self.make("template0")
+        engine = create_engine(empty)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"CREATE SCHEMA {SCHEMA}")
+        engine.dispose()
+        self.empty = self._name(empty)
+        migrated = self.make(self.empty)
+        upgrade(connect(migrated))
+        self.migrated = self._name(migrated)
+
+    def make(self, template: str) -> str:
+        """Copy a database; return the URL of the copy."""
+        self.count += 1
+        name = f"{self.prefix}_{self.count}"
+        self._run(f"CREATE DATABASE {name} TEMPLATE {template}")
+        made = self.url.set(database=name)
+        made = made.update_query_dict({"options": f"-csearch_path={SCHEMA}"})
+        return made.render_as_string(hide_password=False)
+
+    def drop(self, url: str) -> None:
+        """Remove a database, whoever is still connected."""
+        self._run(f"DROP DATABASE IF EXISTS {self._name(url)} WITH (FORCE)")
+
+    def close(self) -> None:
+        """Remove the templates."""
+        for name in (self.migrated, self.empty):
+            self._run(f"DROP DATABASE {name} WITH (FORCE)")
+        self.engine.dispose()
+
+    def _name(self, url: str) -> str:
+        return str(make_url(url).database)
+
+    def _run(self, statement: str) -> None:
+        with self.engine.connect() as connection:
+            connection.exec_driver_sql(statement)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Server) -> Iterator[str]:
+    """A PostgreSQL database of one's own, in which a schema of one's own is empty."""
+    url = postgres_server.make(postgres_server.empty)
+    yield url
+    postgres_server.drop(url)
+
+
+@pytest.fixture
+def migrated_postgres_url(postgres_server: Server) -> Iterator[str]:
+    """A PostgreSQL database of one's own with an empty registry; `new_registry` takes it."""
+    url = postgres_server.make(postgres_server.migrated)
+    yield url
+    postgres_server.drop(url)
+
+
+@pytest.fixture
+def new_registry(sqlite_template: Path) -> NewRegistry:
+    """Make an empty registry as `Registry.create` does, without running migrations."""
+
+    def make(home: Path, url: str | None = None) -> Registry:
+        make_home(home)
+        if url is None:
+            shutil.copyfile(sqlite_template, home / DATABASE_FILE)
+        engine = connect(database_url(home, url))
+        # The template's id would be that of every registry.
+        own = uuid.uuid4().hex
+        with transaction(engine, write=True) as connection:
+            connection.execute(text("UPDATE policy SET registry_id = :own"), {"own": own})
+        bind_home(home, own)
+        return Registry.open(home, url)
+
+    return make
 
 
 @dataclass(frozen=True)
@@ -55,7 +163,8 @@ def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     """The registry's folder; its database is PostgreSQL where a test asks for that."""
     monkeypatch.delenv("UVR_DATABASE_URL", raising=False)
     if getattr(request, "param", "sqlite") == "postgresql":
-        monkeypatch.setenv("UVR_DATABASE_URL", request.getfixturevalue("postgres_url"))
+        made = "migrated_postgres_url" if "filled" in request.fixturenames else "postgres_url"
+        monkeypatch.setenv("UVR_DATABASE_URL", request.getfixturevalue(made))
     monkeypatch.setenv("UVR_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("UVR_ACTOR", "tester")
     monkeypatch.chdir(tmp_path)
@@ -74,12 +183,11 @@ def run(home: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 @pytest.fixture
-def filled(run: Run, home: Path) -> Registry:
+def filled(home: Path, new_registry: NewRegistry) -> Registry:
     """A registry with the concept 'pistol', one version of it, and the concept 'knife'."""
-    run("init")
-    run("add-concept", "pistol")
-    run("add-concept", "knife")
-    registry = Registry.open(home)
+    registry = new_registry(home, os.environ.get("UVR_DATABASE_URL"))
+    for slug in ("pistol", "knife"):
+        registry.add_concept(load_shipped(slug), actor="tester")
     registry.add_version("pistol", [toy_collection()], actor="tester")
     return registry
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import cli
 from registry.operations.doctor import diagnose
 from registry.registry import Registry
+from tests.conftest import often
 
 CODES = {0, 1, 2, 3, 4, 5, 6, 9}  # Nothing is busy or of another schema.
 # They load a model, take a terminal, or change this process.
@@ -112,8 +113,9 @@ def place(request: pytest.FixtureRequest, run: Any, filled: Registry) -> Registr
     return filled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("home", "examples"), [("sqlite", 1500), ("postgresql", 300)], indirect=["home"]
+    ("home", "examples"), [("sqlite", often(1500)), ("postgresql", often(300))], indirect=["home"]
 )
 def test_random_commands_end_with_a_known_code_and_one_line(place: Registry, examples: int):
     seen: Counter[int] = Counter()
@@ -138,6 +140,7 @@ def test_random_commands_end_with_a_known_code_and_one_line(place: Registry, exa
     assert diagnose(place).ok
 
 
+@pytest.mark.slow
 def test_any_file_as_a_definition_is_taken_or_refused_in_one_line(place: Registry):
     words = st.sampled_from(
         ["slug", "name", "category", "description", "prompts", "near_misses", ": ", "- ", "\n",
@@ -148,7 +151,7 @@ def test_any_file_as_a_definition_is_taken_or_refused_in_one_line(place: Registr
         lambda parts: "".join(parts).encode("utf-8", "surrogatepass")
     )
 
-    @settings(max_examples=1000, deadline=None)
+    @settings(max_examples=often(1000), deadline=None)
     @given(content | st.binary(max_size=60))
     def check(data: bytes) -> None:
         Path("mine.yaml").write_bytes(data)

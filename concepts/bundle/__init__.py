@@ -2,7 +2,6 @@
 
 from concepts.bundle.manifest import FORMAT, Bundle
 from concepts.bundle.member import (
-    MODES,
     BundleVariant,
     LockedMember,
     Member,
@@ -12,6 +11,6 @@ from concepts.bundle.member import (
 from concepts.bundle.reader import MAX_BYTES, followed_keys, read_bundle, write_bundle
 
 __all__ = [
-    "FORMAT", "MAX_BYTES", "MODES", "Bundle", "BundleVariant", "LockedMember", "Member",
+    "FORMAT", "MAX_BYTES", "Bundle", "BundleVariant", "LockedMember", "Member",
     "followed_keys", "lock_digest", "locked_members", "read_bundle", "write_bundle",
 ]  # fmt: skip

@@ -13,16 +13,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from concepts.anchors import AnchorSpace
-from concepts.bundle.member import BundleVariant, Member, check_count, check_digest, check_name
+from concepts.bundle.member import BundleVariant, Member, check_digest, check_name
 from concepts.canonical import canonical_json
 from concepts.digest import sha256
 from concepts.errors import MismatchError
 from concepts.instant import is_instant
+from concepts.plain import check_count, require_format, require_keys
 from concepts.scorer import Scorer
 from concepts.signing.envelope import BUNDLE_TYPE, Envelope, Signature, sign
 
 if TYPE_CHECKING:  # It brings cryptography, which only signatures need.
-    from concepts.signing.keys import KeyList, PrivateKey
+    from concepts.signing.ed25519 import PrivateKey
 
 FORMAT = "uvr-bundle/1"
 REGISTRY_ID = re.compile(r"([0-9a-f]{32})?")
@@ -140,13 +141,9 @@ class Bundle:
         merged = {item.key_id: item for item in (*self.signatures, *signatures)}
         return replace(self, signatures=tuple(merged.values()))
 
-    def key_list_after(self, keys: KeyList) -> KeyList:
-        """Return the key list that this bundle's chain leads to, by ``signing.keys.follow``."""
-        if not self.key_lists:
-            return keys
-        from concepts.signing.keys import follow  # noqa: PLC0415 (cryptography, only where it is needed)
-
-        return follow(keys, self.key_lists)
+    def expired_at(self, at: str) -> bool:
+        """Whether it is no longer valid at an instant."""
+        return self.expires is not None and at >= self.expires
 
     def variant_for(self, model: str, task: str, revision: str | None = None) -> BundleVariant:
         """Return the variant for a model and task.
@@ -203,16 +200,15 @@ def key_list_files(key_lists: tuple[Envelope, ...]) -> dict[str, bytes]:
 
 def key_list_version(envelope: Envelope) -> int:
     """Return the version of the key list in an envelope; VerificationError if it holds none."""
-    from concepts.signing.keys import read_key_list  # noqa: PLC0415 (as above)
+    from concepts.signing.keys import read_key_list  # noqa: PLC0415 (it brings cryptography)
 
     return read_key_list(envelope).version
 
 
 def read_header(manifest: Any) -> Bundle:
     """Return the bundle of a manifest without its variants; ValueError for what it cannot be."""
-    _expect(manifest, {*HEADER, "variants", "files"})
-    if manifest["format"] != FORMAT:
-        raise ValueError(f"format {manifest['format']!r} found, '{FORMAT}' expected")
+    require_keys(manifest, (*HEADER, "variants", "files"))
+    require_format(manifest["format"], FORMAT)
     if not isinstance(manifest["revocations"], list):
         raise ValueError("revocations must be a list")
     return Bundle(
@@ -227,13 +223,13 @@ def read_header(manifest: Any) -> Bundle:
 
 def read_variant(item: Any, files: Mapping[str, memoryview]) -> BundleVariant:
     """Return a variant of a manifest, whose files were checked; ValueError for another form."""
-    _expect(item, {"space", "members"})
+    require_keys(item, ("space", "members"))
     members = tuple(_read_member(member, files) for member in item["members"])
     return BundleVariant(AnchorSpace.from_dict(item["space"]), members)
 
 
 def _read_member(item: Any, files: Mapping[str, memoryview]) -> Member:
-    _expect(item, {*PLAIN, "scorer", "file"})
+    require_keys(item, (*PLAIN, "scorer", "file"))
     digest = item["file"].removeprefix(SCORERS).removesuffix(SCORER_END)
     scorer = Scorer.from_payload(item["scorer"], files[item["file"]], digest)
     return Member(scorer=scorer, **{name: item[name] for name in PLAIN})
@@ -276,11 +272,6 @@ def _listed(digest: str, data: bytes | memoryview) -> dict[str, Any]:
 
 def _variant_order(variant: BundleVariant) -> tuple[str, str, str]:
     return (variant.space.task, variant.space.model, variant.space.digest)
-
-
-def _expect(item: object, keys: set[str]) -> None:
-    if not isinstance(item, dict) or set(item) != keys:
-        raise ValueError(f"a part of the manifest lacks or adds keys to {sorted(keys)}")
 
 
 def _check_registry(registry: object) -> None:

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 
 from concepts.anchors import AnchorSpace
 from concepts.digest import is_digest, json_digest
-from concepts.fields import CATEGORIES, MAX_SLUG, SLUG
+from concepts.fields import MAX_SLUG, SLUG
 from concepts.instant import is_instant
+from concepts.plain import check_count, finite_number
 from concepts.scorer import Scorer
-
-# What happens where a concept is found: it is regulated, only reported, or only measured.
-MODES = ("enforce", "log", "shadow")
+from concepts.words import CATEGORIES, MODES
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Member:
         check_digest("content_digest", self.content_digest)
         check_mode(self.mode, self.disabled_until)
         if self.threshold is not None:
-            object.__setattr__(self, "threshold", check_threshold(self.threshold))
+            object.__setattr__(self, "threshold", finite_number("a threshold", self.threshold))
 
     @property
     def seed_threshold(self) -> float:
@@ -102,7 +101,7 @@ class LockedMember:
         slug: The concept.
         version: Version number in the registry, from 1.
         content_digest: Digest of that version's content.
-        mode: One of ``MODES``.
+        mode: One of ``words.MODES``.
         thresholds: Seed threshold by the digest of an anchor space, where it is not the scorer's.
         disabled_until: See ``Member``.
     """
@@ -121,7 +120,9 @@ class LockedMember:
         check_mode(self.mode, self.disabled_until)
         for space in self.thresholds:
             check_digest("the anchor space of a threshold", space)
-        thresholds = {space: check_threshold(item) for space, item in self.thresholds.items()}
+        thresholds = {
+            space: finite_number("a threshold", item) for space, item in self.thresholds.items()
+        }
         object.__setattr__(self, "thresholds", thresholds)
 
 
@@ -176,12 +177,6 @@ def check_name(name: object) -> None:
         raise ValueError(f"{name!r} is not a name of lower-case words joined by hyphens")
 
 
-def check_count(name: str, value: object) -> None:
-    """Refuse what is no whole number from 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a whole number from 1, not {value!r}")
-
-
 def check_digest(name: str, value: object) -> None:
     """Refuse what is no SHA-256."""
     if not is_digest(value):
@@ -194,12 +189,3 @@ def check_mode(mode: object, disabled_until: object) -> None:
         raise ValueError(f"mode is {mode!r}, allowed: {', '.join(MODES)}")
     if disabled_until is not None and not is_instant(disabled_until):
         raise ValueError(f"disabled_until must be an instant, not {disabled_until!r}")
-
-
-def check_threshold(value: object) -> float:
-    """Return a threshold as a float; ValueError if it is no finite number."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ValueError(f"a threshold must be a number, not {value!r}")
-    if not abs(value) < float("inf"):
-        raise ValueError(f"a threshold must be finite, not {value!r}")
-    return float(value)

@@ -40,7 +40,7 @@ from concepts.errors import (
     SignatureError,
     VerificationError,
 )
-from concepts.signing.envelope import BUNDLE_TYPE, KEYS_TYPE, Envelope, read_envelope, require
+from concepts.signing.envelope import BUNDLE_TYPE, KEYS_TYPE, Envelope, read_envelope
 
 if TYPE_CHECKING:  # It brings cryptography, which only signatures need.
     from concepts.signing.keys import KeyList
@@ -91,7 +91,7 @@ def read_bundle(
         key_lists = _read_chain(entries)
     if keys is not None:
         with _refusing("not to be trusted"):
-            require(envelope, _follow(keys, key_lists))
+            keys.follow(key_lists).require(envelope)
     with _refusing("corrupt"):
         manifest = strict_json(envelope.payload, "manifest")
         header = read_header(manifest)
@@ -127,15 +127,7 @@ def followed_keys(data: bytes, keys: KeyList, *, max_bytes: int = MAX_BYTES) -> 
     with _refusing("corrupt"):
         key_lists = _read_chain(entries)
     with _refusing("not to be trusted"):
-        return _follow(keys, key_lists)
-
-
-def _follow(keys: KeyList, key_lists: tuple[Envelope, ...]) -> KeyList:
-    if not key_lists:
-        return keys
-    from concepts.signing.keys import follow  # noqa: PLC0415 (cryptography, only where it is needed)
-
-    return follow(keys, key_lists)
+        return keys.follow(key_lists)
 
 
 def _unpack(data: bytes, max_bytes: int) -> dict[str, Entry]:
@@ -162,7 +154,7 @@ def _check_release(bundle: Bundle, min_sequence: int, at: str | None, registry: 
             f"{what} is older than release {min_sequence}, which was seen before. Publish the old "
             "content as a new release."
         )
-    if at is not None and bundle.expires is not None and at >= bundle.expires:
+    if at is not None and bundle.expired_at(at):
         raise ExpiredError(f"{what} expired at {bundle.expires}. Release it again.")
 
 

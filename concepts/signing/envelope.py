@@ -10,14 +10,16 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from concepts.canonical import canonical_json, strict_json
+from concepts.canonical import canonical_json
 from concepts.digest import is_digest
-from concepts.errors import SignatureError, VerificationError
+from concepts.document import read_document
+from concepts.errors import VerificationError
+from concepts.plain import require_keys
 
-if TYPE_CHECKING:  # keys.py builds on this module.
-    from concepts.signing.keys import KeyList, PrivateKey
+if TYPE_CHECKING:  # It brings cryptography, which reading an envelope does without.
+    from concepts.signing.ed25519 import PrivateKey
 
 BUNDLE_TYPE = "application/vnd.uvr.bundle+json"
 KEYS_TYPE = "application/vnd.uvr.keys+json"
@@ -78,26 +80,6 @@ class Envelope:
             }
         )
 
-    def signed_by(self, keys: KeyList) -> list[str]:
-        """Return the ids of the listed keys, none of them revoked, that signed this.
-
-        Signatures of keys that are not listed are passed over, since a file may be signed for
-        hosts that trust other keys.
-
-        Raises:
-            SignatureError: If a listed key's signature does not fit the payload.
-        """
-        text = pae(self.payload_type, self.payload)
-        found = []
-        for item in self.signatures:
-            key = keys.find(item.key_id)
-            if key is None:
-                continue
-            if not key.verify(text, item.value):
-                raise SignatureError(f"The signature of key {item.key_id[:16]} is not valid.")
-            found.append(item.key_id)
-        return found
-
     def with_signatures(self, signatures: tuple[Signature, ...]) -> Envelope:
         """Return the envelope with signatures added; a key's older one gives way."""
         merged = {item.key_id: item for item in (*self.signatures, *signatures)}
@@ -117,49 +99,17 @@ def sign(payload_type: str, payload: bytes, *private_keys: PrivateKey) -> Envelo
     return Envelope(payload_type, payload, tuple(signatures))
 
 
-def require(envelope: Envelope, keys: KeyList) -> list[str]:
-    """Return the ids of the trusted keys that signed an envelope.
-
-    Raises:
-        SignatureError: If they are fewer than the key list's threshold, or a signature is wrong.
-    """
-    found = envelope.signed_by(keys)
-    if len(found) < keys.threshold:
-        others = [item.key_id for item in envelope.signatures if item.key_id not in found]
-        about = ", ".join(
-            f"{key_id[:16]} ({'revoked' if key_id in keys.revoked else 'not trusted'})"
-            for key_id in others
-        )
-        raise SignatureError(
-            f"Signed by {len(found)} of the {keys.threshold} trusted keys required"
-            f"{f'; also by {about}' if about else ''}. Take it from the registry whose keys you "
-            "trust, or trust its keys first."
-        )
-    return found
-
-
 def read_envelope(data: bytes | memoryview, payload_type: str) -> Envelope:
     """Decode an envelope, strictly; its signatures are not checked.
 
     Raises:
         VerificationError: For any bytes but those that ``Envelope.to_bytes`` writes for this type.
     """
-    if len(data) > MAX_ENVELOPE_BYTES:
-        raise VerificationError(
-            f"The envelope has {len(data)} bytes, allowed: {MAX_ENVELOPE_BYTES}."
-        )
-    text = bytes(data)
-    try:
-        envelope = _decode(strict_json(text, "envelope"))
-        same = envelope.to_bytes() == text
-    except (ValueError, TypeError, LookupError) as error:
-        raise VerificationError(f"The envelope is not valid: {error}.") from error
+    envelope = read_document(data, "envelope", _decode, MAX_ENVELOPE_BYTES)
     if envelope.payload_type != payload_type:
         raise VerificationError(
             f"The envelope holds '{envelope.payload_type}', expected '{payload_type}'."
         )
-    if not same:
-        raise VerificationError("The envelope is not written as this project writes it.")
     return envelope
 
 
@@ -173,15 +123,13 @@ def sorted_signatures(signatures: tuple[Signature, ...]) -> tuple[Signature, ...
     return found
 
 
-def _decode(item: object) -> Envelope:
-    if not isinstance(item, dict) or set(item) != {"payload", "payloadType", "signatures"}:
-        raise ValueError("payload, payloadType and signatures are expected")
+def _decode(item: Any) -> Envelope:
+    require_keys(item, ("payload", "payloadType", "signatures"))
     if not isinstance(item["signatures"], list):
         raise ValueError("signatures must be a list")
     signatures = []
     for entry in item["signatures"]:
-        if not isinstance(entry, dict) or set(entry) != {"keyid", "sig"}:
-            raise ValueError("a signature has a keyid and a sig")
+        require_keys(entry, ("keyid", "sig"))
         signatures.append(Signature(entry["keyid"], _decode_base64(entry["sig"])))
     return Envelope(item["payloadType"], _decode_base64(item["payload"]), tuple(signatures))
 

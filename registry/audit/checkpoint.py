@@ -57,7 +57,7 @@ class Checkpoint:
         Raises:
             SignatureError: If none did, or a signature is wrong.
         """
-        found = tuple(self.envelope.signed_by(keys)) if self.envelope else ()
+        found = tuple(keys.signers(self.envelope)) if self.envelope else ()
         if not found:
             raise SignatureError(
                 f"The checkpoint of event {self.event} is not signed by any of the "

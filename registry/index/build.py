@@ -137,7 +137,7 @@ def build(stack: Stack, kind: str | None = None) -> tuple[Any, IndexBuild]:
 
     Args:
         stack: At least one row.
-        kind: One of ``registry.kinds.KINDS``; by default the one for their number.
+        kind: One of ``concepts.words.INDEX_KINDS``; by default the one for their number.
 
     Raises:
         GateError: If the kind asked for cannot find enough of the true neighbours.

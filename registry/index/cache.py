@@ -102,7 +102,7 @@ def open_index(
         space_digest: The anchor space.
         inputs: The anchor sets, at least one, sorted by slug and version.
         load: Returns the anchors of one input, (anchors, dim); rows are read as they are needed.
-        kind: One of ``registry.kinds.KINDS``; by default any, a new one by the number of anchors.
+        kind: One of ``words.INDEX_KINDS``; by default any, a new one by the number of anchors.
 
     Raises:
         GateError: If an index of the kind asked for finds too few of the nearest anchors.

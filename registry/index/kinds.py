@@ -20,8 +20,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-KINDS = ("flat", "fp16", "rabitq", "ivf")
-"""From the most exact to the smallest."""
+from concepts.words import INDEX_KINDS as KINDS
 
 LARGEST = {"flat": 50_000, "fp16": 500_000, "rabitq": 2_000_000}
 """The most vectors that each kind is chosen for; above them all it is ``ivf``."""

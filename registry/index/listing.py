@@ -37,7 +37,7 @@ def build_indexes(registry: Registry, kind: str | None = None) -> list[IndexInfo
 
     Args:
         registry: Whose.
-        kind: One of ``registry.kinds.KINDS``; by default the one that fits the size.
+        kind: One of ``concepts.words.INDEX_KINDS``; by default the one that fits the size.
 
     Raises:
         GateError: If an index of the kind asked for finds too few of the nearest anchors.

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from concepts.bundle.member import MODES, LockedMember, check_threshold
+from concepts.bundle.member import LockedMember
 from concepts.errors import (
     ConflictError,
     InputError,
@@ -23,6 +23,8 @@ from concepts.errors import (
     did_you_mean,
 )
 from concepts.instant import parse_instant
+from concepts.plain import finite_number
+from concepts.words import MODES
 from registry.change.work import Work
 from registry.store.models import Concept, ConceptVersion
 from registry.team import policy_row
@@ -299,7 +301,7 @@ def _thresholds(opened: Session, item: Chosen, asked: Any) -> Mapping[str, float
 
 def _threshold(item: Chosen, value: object) -> float:
     try:
-        return check_threshold(value)
+        return finite_number("a threshold", value)
     except ValueError as error:
         raise InputError(f"'{item.concept.slug}': {error}.") from error
 

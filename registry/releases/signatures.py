@@ -15,7 +15,6 @@ from concepts.signing.envelope import (
     Envelope,
     Signature,
     read_envelope,
-    require,
     sign,
 )
 from registry.change.work import Work
@@ -48,11 +47,11 @@ def current_keys(opened: Session) -> KeyList | None:
     chain = key_chain(opened)
     if not chain:
         return None
-    from concepts.signing.keys import follow, read_key_list  # noqa: PLC0415 (cryptography)
+    from concepts.signing.keys import read_key_list  # noqa: PLC0415 (cryptography)
 
     first = read_key_list(chain[0])
-    require(chain[0], first)
-    return follow(first, chain[1:])
+    first.require(chain[0])
+    return first.follow(chain[1:])
 
 
 def signatures_of(opened: Session, release: Release) -> tuple[Signature, ...]:
@@ -73,7 +72,7 @@ def signed_by(opened: Session, release: Release, bundle: Bundle) -> list[str]:
     current, own = current_keys(opened), _own_keys(opened, release)
     if current is None or own is None:
         return []
-    return [key_id for key_id in bundle.envelope.signed_by(current) if own.find(key_id)]
+    return [key_id for key_id in current.signers(bundle.envelope) if own.find(key_id)]
 
 
 def add_signatures(
@@ -93,7 +92,7 @@ def add_signatures(
         name = key_name(unit.session, min(again))
         raise ConflictError(f"Key {name} signed release {release.sequence} before.")
     envelope = sign(BUNDLE_TYPE, bundle.manifest(), *by_id.values())
-    envelope.signed_by(current)
+    current.signers(envelope)
     for item in envelope.signatures:
         row = SignatureRow(release_id=release.id, key_id=item.key_id, value=item.value.hex())
         row.at, row.by = unit.at, unit.actor

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from platformdirs import user_data_path
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
@@ -55,9 +56,13 @@ SQLITE_PRAGMAS = (
 
 
 def default_home() -> Path:
-    """Return the registry's folder: ``UVR_HOME``, or a folder of the user's."""
-    named = os.environ.get("UVR_HOME")
-    return Path(named) if named else Path.home() / ".local" / "share" / "uvr"
+    """Return the registry's folder: ``UVR_HOME``, or where the system keeps a user's data."""
+    if named := os.environ.get("UVR_HOME"):
+        return Path(named)
+    # Where every registry was up to 0.2; one that is there is not lost on another system, nor when
+    # XDG_DATA_HOME names another folder.
+    before = Path.home() / ".local" / "share" / "uvr"
+    return before if before.exists() else user_data_path("uvr", appauthor=False)
 
 
 def default_url() -> str | None:

@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, mapped_column
 
 from concepts.errors import PolicyError
+from concepts.words import MODES, REQUEST_STATES, STATES
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -26,7 +27,6 @@ NAMES = {
     "pk": "pk_%(table_name)s",
 }
 
-STATES = ("draft", "in_review", "approved", "deprecated", "revoked")
 # From which state to which a version may go; the database's triggers know the same pairs.
 MOVES = (
     ("draft", "in_review"),
@@ -37,8 +37,6 @@ MOVES = (
     ("approved", "revoked"),
     ("deprecated", "revoked"),
 )
-MODES = ("enforce", "log", "shadow")
-REQUEST_STATES = ("open", "approved", "rejected", "withdrawn")
 
 Digest = String(64)
 # UTC, ISO 8601 with microseconds and "Z": the same text on every database, and it sorts by time.

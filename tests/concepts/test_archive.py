@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from concepts.archive import pack, unpack
 from concepts.errors import VerificationError
+from tests.conftest import often
 
 ANY = re.compile(r"[a-y][a-z0-9/.]*")
 FILES = {"a/1": b"one", "b": b"", "z": b"last"}
@@ -25,7 +26,8 @@ def zipped(entries):
     return buffer.getvalue()
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=often(200), deadline=None)
 @given(ENTRIES)
 def test_an_archive_is_what_zipfile_writes_and_reads_back(entries):
     entries = {**entries, "z": b"last"}
@@ -42,7 +44,8 @@ def test_entries_are_views_of_the_file():
     assert all(entry.data.obj is data for entry in unpack(data, "z", ANY).values())
 
 
-@settings(max_examples=500, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=often(500), deadline=None)
 @given(st.integers(0, len(pack(FILES)) - 1), st.binary(min_size=1, max_size=4))
 def test_whatever_is_accepted_is_what_pack_writes(position, noise):
     data = bytearray(pack(FILES))

@@ -12,7 +12,7 @@ from concepts.definition import (
     shipped_definitions,
 )
 from concepts.errors import DefinitionError, NotFoundError
-from concepts.fields import CATEGORIES
+from concepts.words import CATEGORIES
 
 TEXT = """\
 slug: water-pistol

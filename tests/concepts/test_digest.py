@@ -14,6 +14,7 @@ from concepts.canonical import canonical_json, strict_json
 from concepts.digest import sha256
 from concepts.errors import VerificationError
 from concepts.tensors import all_finite, read_metadata, read_tensors, tensors_digest, write_tensors
+from tests.conftest import often
 
 TENSORS = {
     "b": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -39,7 +40,8 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=often(500), deadline=None)
 @given(JSON)
 def test_json_is_that_of_the_reference_writer(value):
     assert canonical_json(value) == rfc8785.dumps(value)
@@ -94,7 +96,8 @@ ARRAYS = st.sampled_from(["<i8", "<f8", "<f4", "<i4", "<f2"]).flatmap(
 NAMES = st.text(st.characters(codec="utf-8"), max_size=6)
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=often(300), deadline=None)
 @given(st.dictionaries(NAMES, ARRAYS, max_size=4), st.none() | st.dictionaries(NAMES, NAMES))
 def test_tensor_files_are_those_of_the_library(tensors, about):
     data = write_tensors(tensors, about)
@@ -193,7 +196,8 @@ def test_duplicate_tensor_names_are_refused():
         read_tensors(data)
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=often(200), deadline=None)
 @given(st.binary(max_size=64), st.integers(0, 200), st.integers(1, 255))
 def test_broken_tensor_files_raise_nothing_else(noise, position, flip):
     data = bytearray(write_tensors(TENSORS))

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from concepts.digest import json_digest
 from concepts.errors import PolicyError
+from concepts.words import STATES
 from migrations.versions import r0001_first, r0002_registry_in_full
 from registry.registry import Registry
 from registry.store import db, guards, schema
@@ -16,7 +17,6 @@ from registry.store.db import connect, database_url, transaction
 from registry.store.models import (
     APPEND_ONLY,
     MOVES,
-    STATES,
     Base,
     ConceptVersion,
     Release,

@@ -11,13 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import create_engine
 
 from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.definition import ConceptDefinition
 from concepts.scorer import Scorer
 from concepts.signing.ed25519 import PrivateKey
-from registry.registry import Registry
 
 SPACES = {
     task: AnchorSpace("testbed", "r1", task, ("blocks.0",), 6, 0.95) for task in ("t2i", "edit")
@@ -31,26 +29,20 @@ def _no_environment(monkeypatch):
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def registry(request, tmp_path):
+def registry(request, tmp_path, new_registry):
     """An empty registry, on each database."""
     url = None
     if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-    return Registry.create(tmp_path / "home", url)
+        url = request.getfixturevalue("migrated_postgres_url")
+    return new_registry(tmp_path / "home", url)
 
 
 @pytest.fixture
-def second_postgres_url(postgres_url):
-    """Another PostgreSQL URL with a schema of its own."""
-    first = postgres_url.rpartition("search_path%3D")[2]
-    schema = f"{first}_2"
-    engine = create_engine(postgres_url)
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
-    yield postgres_url.replace(first, schema)
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE")
-    engine.dispose()
+def second_postgres_url(postgres_server):
+    """Another PostgreSQL database with an empty schema."""
+    url = postgres_server.make(postgres_server.empty)
+    yield url
+    postgres_server.drop(url)
 
 
 @pytest.fixture

@@ -24,10 +24,11 @@ from concepts.errors import (
 )
 from concepts.signing.ed25519 import PrivateKey
 from concepts.tensors import tensors_digest
+from concepts.words import STATES
 from registry.operations import gc
 from registry.registry import Registry
 from registry.store.db import session
-from registry.store.models import MOVES, STATES, ConceptVersion
+from registry.store.models import MOVES, ConceptVersion
 
 
 @pytest.fixture

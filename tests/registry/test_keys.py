@@ -10,8 +10,7 @@ from concepts.errors import (
     SignatureError,
     VerificationError,
 )
-from concepts.signing.envelope import require
-from concepts.signing.keys import KeyList, PrivateKey, follow, read_key_list
+from concepts.signing.keys import KeyList, PrivateKey, read_key_list
 from registry.registry import Registry
 from registry.store.db import transaction
 
@@ -72,7 +71,7 @@ def test_the_first_list_is_signed_by_its_own_keys(registry, pairs):
     made = registry.keys.rotate(actor="ann", signers=[pairs["one"]], add=["one"])
     assert made == registry.keys.current() == KeyList(1, 1, (pairs["one"].public,))
     (envelope,) = registry.keys.chain()
-    assert (read_key_list(envelope), require(envelope, made)) == (made, [*ids(pairs["one"])])
+    assert (read_key_list(envelope), made.require(envelope)) == (made, [*ids(pairs["one"])])
     states = {key.name: key.state for key in registry.keys.list()}
     assert states == {"one": "listed", "three": "unlisted", "two": "unlisted"}
     event = registry.audit.events()[-1]
@@ -97,7 +96,7 @@ def test_a_later_list_is_signed_by_enough_of_the_list_before_and_of_its_own(regi
     )
     assert (new.version, new.threshold, new.revoked) == (2, 2, ())
     assert ids(two, three) == tuple(key.key_id for key in new.keys)
-    assert follow(first, registry.keys.chain()) == new == registry.keys.current()
+    assert first.follow(registry.keys.chain()) == new == registry.keys.current()
 
 
 def test_a_revoked_key_never_comes_back(registry, pairs):
@@ -184,7 +183,7 @@ def test_a_host_that_trusts_the_first_list_follows_a_release_to_the_newest(
     newest = registry.keys.rotate(actor="ann", signers=[two], revoke=["one"])
     release(two)
     bundle = read_bundle(exported(registry), first)
-    assert (len(bundle.key_lists), bundle.key_list_after(first)) == (3, newest)
+    assert (len(bundle.key_lists), first.follow(bundle.key_lists)) == (3, newest)
     # The old release is as it was, and whoever knows of the revocation refuses it.
     assert (exported(registry, 1), registry.releases()[0]) == (before, old)
     with pytest.raises(SignatureError, match="revoked"):

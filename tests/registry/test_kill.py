@@ -2,7 +2,6 @@
 
 import os
 import random
-import secrets
 import signal
 import time
 from collections import Counter
@@ -12,10 +11,13 @@ import pytest
 from registry.operations.doctor import check_content, diagnose, repair
 from registry.operations.gc import collect as collect_garbage
 from registry.operations.gc import named_blobs
+from tests.conftest import FULL, often
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
 
 # A new seed for each run, so that every run tries other moments; it is part of the test's name.
-SEED = int(os.environ.get("UVR_KILL_SEED") or secrets.randbelow(2**32))
-KILLS = {"sqlite": 240, "postgresql": 60}
+SEED = int(os.environ["UVR_KILL_SEED"])
+KILLS = {"sqlite": often(240), "postgresql": often(60)}
 AT_ONCE = 2
 LONGEST = 0.2  # Seconds until a kill; an operation takes about a tenth of that.
 
@@ -45,7 +47,8 @@ def test_a_process_killed_at_any_point_leaves_the_registry_consistent(registry, 
     # The test is worth nothing if the kills come between operations.
     interrupted = Counter(log[-1][1] for log in logs if log[-1][0] == "begin")
     assert sum(interrupted.values()) >= kills * 3 // 4, interrupted
-    assert {"collect", "approve", "release"} <= set(interrupted), interrupted
+    # A tenth of the kills may miss one of the three.
+    assert not FULL or {"collect", "approve", "release"} <= set(interrupted), interrupted
 
     repair(registry, "ann")
     collect_garbage(registry, actor="ann", grace="0h")

@@ -2,7 +2,6 @@
 
 import os
 import random
-import secrets
 import shutil
 
 import numpy as np
@@ -15,9 +14,11 @@ from registry.operations.backup import backup, restore
 from registry.operations.doctor import diagnose
 from registry.operations.transfer import export_concept, import_concept
 from registry.registry import Registry
+from tests.conftest import often
 
-SEED = int(os.environ.get("UVR_KILL_SEED") or secrets.randbelow(2**32))
-KILLS = {"sqlite": 24, "postgresql": 8}
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
+SEED = int(os.environ["UVR_KILL_SEED"])
+KILLS = {"sqlite": often(24, least=4), "postgresql": often(8, least=4)}
 SPACE = AnchorSpace("testbed", "r1", "t2i", ("blocks.0",), 64, 0.95)
 
 

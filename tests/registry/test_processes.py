@@ -1,7 +1,10 @@
 """Eight processes that write at once lose nothing and corrupt nothing."""
 
+import pytest
+
 from registry.operations.doctor import diagnose
 
+pytestmark = pytest.mark.xdist_group("processes")
 PROCESSES = 8
 OPERATIONS = 25
 

@@ -6,7 +6,7 @@ was fitted on the other half, so that no threshold comes from patches which fitt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,16 @@ from numpy.typing import NDArray
 
 from concepts.anchors import AnchorSet
 from concepts.errors import UVRError
+from concepts.prototypes import (
+    WITHIN_SHARE,
+    balanced_weights,
+    group_by_direction,
+    row_blocks,
+    weighted_mean,
+)
 from concepts.scorer import Scorer
-from uvr.anchors.prototypes import group_by_direction
 
 Array = NDArray[np.float32]
-
-_BLOCK_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -71,23 +75,21 @@ def fit_directions(
     """
     if weights is None:
         weights = np.full(len(counters), 1 / len(counters))
-    mean_counter = np.zeros(counters.shape[1])
-    for rows, block in _row_blocks(counters):
-        mean_counter += weights[rows] @ block
+    mean_counter = weighted_mean(counters, weights)
     groups = [anchors]
     if prototypes > 1:
         groups = [anchors[rows] for rows in group_by_direction(anchors - mean_counter, prototypes)]
     means = np.stack([group.mean(axis=0, dtype=np.float64) for group in groups])
     if rule == "mean":
-        found = means
+        vectors = means
     elif rule == "whitened":
         covariance = _covariance(counters, mean_counter, weights)
         ridge = shrinkage * float(np.trace(covariance)) / len(covariance)
         covariance[np.diag_indices_from(covariance)] += max(ridge, 1e-12)
-        found = np.linalg.solve(covariance, (means - mean_counter).T).T
+        vectors = np.linalg.solve(covariance, (means - mean_counter).T).T
     else:
         raise ValueError(f"unknown rule {rule!r}; expected 'whitened' or 'mean'")
-    return [_standardised(np.ascontiguousarray(weight), counters, weights) for weight in found]
+    return [_standardised(np.ascontiguousarray(weight), counters, weights) for weight in vectors]
 
 
 def _standardised(
@@ -107,18 +109,11 @@ def highest_scores(directions: Sequence[Direction], features: Array) -> NDArray[
     return best
 
 
-def _row_blocks(features: Array) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """Rows in float64, a block at a time: a million patches of 3,072 numbers fit in memory once."""
-    for start in range(0, len(features), _BLOCK_ROWS):
-        rows = slice(start, start + _BLOCK_ROWS)
-        yield rows, features[rows].astype(np.float64)
-
-
 def _product(features: Array, weight: NDArray[np.float64]) -> NDArray[np.float64]:
     """Product of each vector with a weight in float64, (..., dim) to (...)."""
     flat = features.reshape(-1, features.shape[-1])
     products = np.empty(len(flat))
-    for rows, block in _row_blocks(flat):
+    for rows, block in row_blocks(flat):
         products[rows] = block @ weight
     return products.reshape(features.shape[:-1])
 
@@ -127,23 +122,10 @@ def _covariance(
     features: Array, mean: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     total = np.zeros((features.shape[1], features.shape[1]))
-    for rows, block in _row_blocks(features):
+    for rows, block in row_blocks(features):
         block -= mean
         total += (block * weights[rows, None]).T @ block
     return total
-
-
-def balanced_weights(within: NDArray[np.bool_], share: float = 0.5) -> NDArray[np.float64]:
-    """Weigh counter-anchors so that those from pictures of the concept count for ``share``.
-
-    Every patch of a picture knows a little of what else is in it. Counter-anchors from the same
-    pictures as the anchors, usually few, are what makes a direction say *where* a concept is and
-    not only *that* it is there.
-    """
-    inside, outside = int(within.sum()), int((~within).sum())
-    if inside == 0 or outside == 0:
-        return np.full(len(within), 1 / len(within))
-    return np.where(within, share / inside, (1 - share) / outside)
 
 
 def fit_scorer(
@@ -153,7 +135,7 @@ def fit_scorer(
     shrinkage: float = 0.1,
     image_false_positive_rate: float = 0.01,
     patch_false_positive_rate: float = 0.02,
-    within_share: float = 0.5,
+    within_share: float = WITHIN_SHARE,
     margin: float = 0.0,
     prototypes: int = 1,
 ) -> Scorer:
@@ -238,8 +220,8 @@ def _thresholds(
     """Seed and grow threshold from benign scores, their pictures, and ``fit_scorer``'s numbers."""
     grow = _upper_quantile(scores, rates[1])
     seed = max(_upper_quantile(_highest(scores, images), rates[0]), grow)
-    moved = [line + margin * max(0.0, usual - line) for line in (seed, grow)]
-    return moved[0], moved[1]
+    raised = [line + margin * max(0.0, usual - line) for line in (seed, grow)]
+    return raised[0], raised[1]
 
 
 @dataclass(frozen=True)

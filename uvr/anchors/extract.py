@@ -20,7 +20,8 @@ from torch.nn import functional as F
 from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
-from uvr.anchors.calibrate import balanced_weights, fit_direction
+from concepts.prototypes import balanced_weights
+from uvr.anchors.calibrate import fit_direction
 from uvr.anchors.capture import (
     Features,
     Progress,

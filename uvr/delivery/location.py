@@ -2,56 +2,36 @@
 
 ``offers`` lists what a place offers now. A *validator* (an ETag, or what the file system says of a
 file) stands for the bytes behind it: as long as it stays the same, nothing is read again. Nothing
-that is read here is trusted, and never more than ``max_bytes`` of it is held. A web server has
-``timeout`` seconds in all, redirects included, and one more for every ``SLOWEST`` bytes it sends.
+that is read here is trusted, and never more than ``max_bytes`` of it is held.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import http.client
 import re
 import stat
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from concepts.errors import NotFoundError, UVRError, VerificationError
-from uvr.delivery.http import SLOWEST, Watchdog, opener
+from uvr.delivery.offer import Offer
+from uvr.delivery.web import WebFile
 
-CHUNK = 1 << 20
 UNSETTLED = 2.0
 """Seconds in which a file can change again without its time stamp showing it."""
-MAX_ETAG = 512
-# The second form is a password with an unescaped slash: what follows the colon is no port.
 # Parameters of signed addresses (S3, Google Cloud, Azure, CloudFront), which change all the time.
 _SIGNING = re.compile(
     r"x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|key-pair-id|signature|sig|token|expires|"
     r"s[etvrp]|spr|sip|sdd|sk(oid|tid|t|e|s|v)"
 )
+# A user and a password; the second form is a password with an unescaped slash, where what follows
+# the colon is no port.
 _USER = re.compile(r"://([^/?#]*|[^/?#@:]*:(?!\d*(?:[/?#]|$)).*)@", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Offer:
-    """One bundle file on offer.
-
-    Attributes:
-        name: Name within a folder, "" elsewhere.
-        validator: Stands for the bytes; "" when nothing can.
-        read: Returns the bytes; None when they are those that the validator stood for before.
-    """
-
-    name: str
-    validator: str
-    read: Callable[[], bytes] | None
 
 
 @dataclass(frozen=True)
@@ -61,7 +41,7 @@ class Location:
     Attributes:
         text: Path or URL.
         max_bytes: A larger file is refused.
-        timeout: Seconds after which a server that sends nothing is given up.
+        timeout: Seconds that a web server has in all; see ``uvr.delivery.http``.
     """
 
     text: str
@@ -84,7 +64,8 @@ class Location:
             UVRError: The place cannot be reached, or holds nothing; NotFoundError if it says so.
         """
         if self._scheme in ("http", "https"):
-            yield self._from_http(validators.get("", ""))
+            file = WebFile(self.text, self.shown, self.max_bytes, self.timeout)
+            yield file.offer(validators.get("", ""))
         elif self._scheme in ("", "file"):
             yield from self._from_disk(validators)
         else:
@@ -140,67 +121,6 @@ class Location:
         except OSError as error:
             raise UVRError(f"'{path}' cannot be read: {error.strerror}.") from error
 
-    def _from_http(self, etag: str) -> Offer:
-        with Watchdog(self.timeout) as watchdog:
-            try:
-                return self._ask(etag, watchdog)
-            except UVRError:
-                # What breaks when the watchdog ends a connection depends on where it hung.
-                if watchdog.barked:
-                    raise self._too_slow() from None
-                raise
-
-    def _ask(self, etag: str, watchdog: Watchdog) -> Offer:
-        try:
-            with opener(watchdog).open(self._request(etag), timeout=self.timeout) as response:
-                return self._answer(response, watchdog)
-        except urllib.error.HTTPError as error:
-            error.close()
-            if error.code == http.HTTPStatus.NOT_MODIFIED and etag:
-                return Offer("", etag, None)
-            kind = NotFoundError if error.code in (404, 410) else UVRError
-            raise kind(f"'{self.shown}' answered {error.code} ({error.reason}).") from None
-        except urllib.error.URLError as error:
-            raise UVRError(f"'{self.shown}' cannot be reached: {error.reason}.") from None
-        except (http.client.InvalidURL, ValueError):
-            # What it says may repeat a part of a password or of a signed query.
-            raise UVRError(f"'{self.shown}' is not a valid URL.") from None
-        except (OSError, http.client.HTTPException) as error:
-            raise UVRError(f"'{self.shown}' cannot be read: {_why(error)}.") from None
-
-    def _request(self, etag: str) -> urllib.request.Request:
-        parts = urlsplit(self.text)
-        user, _, host = parts.netloc.rpartition("@")
-        bare = urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
-        headers = {"Accept-Encoding": "identity", "User-Agent": "uvr-registry"}
-        if etag:
-            headers["If-None-Match"] = etag
-        request = urllib.request.Request(bare, headers=headers)
-        if user:
-            token = base64.b64encode(unquote(user).encode()).decode()
-            # Not repeated to another host that the server may redirect to.
-            request.add_unredirected_header("Authorization", f"Basic {token}")
-        return request
-
-    def _answer(self, response: http.client.HTTPResponse, watchdog: Watchdog) -> Offer:
-        """Read an answer while counting: a server may send more than it says."""
-        if (response.length or 0) > self.max_bytes:
-            raise self._too_large()
-        read = bytearray()  # A list of parts is many times as large where each is a byte or two.
-        while part := response.read1(CHUNK):
-            read += part
-            watchdog.received = len(read)
-            if len(read) > self.max_bytes:
-                raise self._too_large()
-        if watchdog.barked:
-            raise self._too_slow()
-        if response.length:
-            raise UVRError(f"'{self.shown}' stopped {response.length} bytes before the end.")
-        etag = response.headers.get("ETag", "")
-        data = bytes(read)
-        usable = len(etag) <= MAX_ETAG and etag.isascii() and etag.isprintable()
-        return Offer("", etag if usable else "", lambda: data)
-
     def _from_fsspec(self, validator: str) -> Offer:
         try:
             # Most hosts need no object store.
@@ -249,9 +169,6 @@ class Location:
     def _too_large(self) -> VerificationError:
         return VerificationError(f"'{self.shown}' has more than {self.max_bytes} bytes.")
 
-    def _too_slow(self) -> UVRError:
-        return UVRError(f"'{self.shown}' timed out: it sends less than {SLOWEST} bytes a second.")
-
 
 def parse_location(location: str | Path, max_bytes: int, timeout: float = 30.0) -> Location:
     """Return the place that a path or URL names; a relative path counts from the folder now."""
@@ -277,7 +194,3 @@ def _take_secrets(text: str) -> tuple[str, list[str]]:
         return text, [""]
     bare, *query = re.split("[?#]", _USER.sub("://", text), maxsplit=1)
     return bare, [*_USER.findall(text), "".join(query)]
-
-
-def _why(error: Exception) -> str:
-    return str(error) or type(error).__name__

@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from concepts.bundle import MAX_BYTES, Bundle, followed_keys, read_bundle
+from concepts.bundle import MAX_BYTES, Bundle
 from concepts.digest import sha256
 from concepts.errors import (
     ExpiredError,
@@ -34,65 +33,14 @@ from concepts.errors import (
 from concepts.fields import SLUG
 from concepts.instant import now
 from concepts.signing.keys import KeyList
-from uvr.delivery.location import Offer, location_key, parse_location
-from uvr.delivery.matchable import check_matchable
+from uvr.delivery.location import location_key, parse_location
+from uvr.delivery.offer import Offer
 from uvr.delivery.poller import Poller
 from uvr.delivery.state import Accepted, TrustState
-
-STALE_POLICIES = ("warn", "degraded", "fail_closed")
+from uvr.delivery.status import BundleInUse, SourceStatus, Staleness
+from uvr.delivery.trust import HostTrust, read_keys
 
 log = logging.getLogger("uvr.source")
-
-
-@dataclass(frozen=True)
-class SourceStatus:
-    """How a source stands.
-
-    Attributes:
-        location: Where bundles come from, without a password.
-        state: "ok"; "stale" or "degraded" when the bundle is stale and served all the same;
-            "failed" when there is none to serve.
-        bundle: Name of the bundle in use.
-        sequence: Its release number.
-        digest: Its digest.
-        checked_at: When the location was last seen to offer it.
-        loaded_at: When this process took it into use.
-        expires: When it expires.
-        stale: Why it is stale.
-        last_error: What went wrong in the last poll.
-        key_list_version: Version of the key list that is trusted now.
-    """
-
-    location: str
-    state: str
-    bundle: str | None
-    sequence: int | None
-    digest: str | None
-    checked_at: str | None
-    loaded_at: str | None
-    expires: str | None
-    stale: str | None
-    last_error: str | None
-    key_list_version: int | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class BundleInUse:
-    """A bundle and how it stands, read at once: no other release can come in between.
-
-    Attributes:
-        bundle: The bundle.
-        state: "ok", or "stale" or "degraded" when it is stale and served all the same.
-        stale: Why it is stale.
-    """
-
-    bundle: Bundle
-    state: str = "ok"
-    stale: str | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +79,7 @@ class BundleSource:
         accept: Called with each verified bundle before it is taken into use; raises
             VerificationError for one that does not fit this host, and the one in use stays.
         max_bytes: Larger files are refused unread.
-        timeout: Seconds after which a server that sends nothing is given up.
+        timeout: Seconds that a web server has in all; see ``uvr.delivery.http``.
         clock: Says what time it is.
 
     Raises:
@@ -154,17 +102,19 @@ class BundleSource:
         timeout: float = 30.0,
         clock: Callable[[], str] = now,
     ) -> None:
-        if stale not in STALE_POLICIES:
-            raise ValueError(f"stale is {stale!r}, allowed: {', '.join(STALE_POLICIES)}")
         if name is not None and not SLUG.fullmatch(name):
             raise InputError(
                 f"{name!r} is not the name of a bundle: lower-case words joined by hyphens."
             )
         self._location = parse_location(location, max_bytes, timeout)
-        self._state = TrustState(Path(state) / (name or location_key(self._location)))
-        self._accepted = Accepted(name=name or "", keys=_key_list(keys))
-        self._stale_policy, self._max_age = stale, max_age
-        self._require, self._accept = require, accept
+        self._trust = HostTrust(
+            TrustState(Path(state) / (name or location_key(self._location))),
+            Accepted(name=name or "", keys=read_keys(keys)),
+            accept,
+            max_bytes,
+        )
+        self._staleness = Staleness(stale, max_age)
+        self._require = require
         self._clock = clock
         self._held: _Held | None = None
         self._known: dict[str, _Seen] = {}  # by the offer's name
@@ -225,15 +175,15 @@ class BundleSource:
         if held is None:
             why = f": {self._last_error}" if self._last_error else "; call start() first"
             raise NotFoundError(f"No bundle was loaded from '{self._location.shown}'{why}")
-        stale = self._staleness(held)
+        stale = self._stale(held)
         self._log_staleness(stale)
-        if stale and self._stale_policy == "fail_closed":
+        if stale and self._staleness.policy == "fail_closed":
             failed = f" The last poll failed: {self._last_error}" if self._last_error else ""
             raise ExpiredError(
                 f"Release {held.bundle.sequence} of '{held.bundle.name}' is stale: {stale}. "
                 f"Publish a release at '{self._location.shown}', or see why none is taken.{failed}"
             )
-        return BundleInUse(held.bundle, self._state_word(held, stale), stale)
+        return BundleInUse(held.bundle, self._staleness.state(stale), stale)
 
     def refresh(self) -> bool:
         """Poll once, in the caller's thread.
@@ -254,12 +204,12 @@ class BundleSource:
 
     def status(self) -> SourceStatus:
         """Say how the source stands."""
-        held, accepted = self._held, self._accepted
+        held, accepted = self._held, self._trust.accepted
         bundle = held.bundle if held else None
-        stale = self._staleness(held) if held else None
+        stale = self._stale(held) if held else None
         return SourceStatus(
             location=self._location.shown,
-            state=self._state_word(held, stale),
+            state=self._staleness.state(stale) if held else "failed",
             bundle=bundle.name if bundle else None,
             sequence=bundle.sequence if bundle else None,
             digest=bundle.digest if bundle else None,
@@ -271,51 +221,45 @@ class BundleSource:
             key_list_version=accepted.keys.version if accepted.keys else None,
         )
 
-    def _state_word(self, held: _Held | None, stale: str | None) -> str:
-        if held is None:
-            return "failed"
-        words = {"warn": "stale", "degraded": "degraded", "fail_closed": "failed"}
-        return words[self._stale_policy] if stale else "ok"
-
     def _recover(self) -> UVRError | None:
         """Go on from the record and the last known good on disk, where they are ahead.
 
         Returns:
             Why there is no last known good although there should be.
         """
-        stored = self._state.load()
+        stored = self._trust.state.load()
         if stored is not None:
-            self._accepted = stored.continued_by(self._accepted)
-            if self._accepted.keys != stored.keys:  # A newer list was given by hand.
-                self._state.trust(self._accepted)
-        if self._held is not None and self._held.bundle.digest == self._accepted.digest:
+            self._trust.accepted = stored.continued_by(self._trust.accepted)
+            if self._trust.accepted.keys != stored.keys:  # A newer list was given by hand.
+                self._trust.state.trust(self._trust.accepted)
+        if self._held is not None and self._held.bundle.digest == self._trust.accepted.digest:
             return None
-        data = self._state.load_bundle()
+        data = self._trust.state.load_bundle()
         if data is None:
             return None
         try:
             # One that has expired since may be served still; the stale policy decides.
-            bundle = self._verified(data, at=None)
+            bundle = self._trust.verified(data, at=None)
         except VerificationError as error:
-            error = type(error)(f"The last known good '{self._state.bundle}': {error}")
-            if not self._accepted.sequence:
+            error = type(error)(f"The last known good '{self._trust.state.bundle}': {error}")
+            if not self._trust.accepted.sequence:
                 raise error from None
             log.error("bundle source %s: %s", self._location.shown, error)
             return error
-        at, accepted = self._clock(), self._accepted
-        if (bundle.digest, self._signers(bundle)) != (accepted.digest, accepted.signers):
+        at, accepted = self._clock(), self._trust.accepted
+        if (bundle.digest, self._trust.signers(bundle)) != (accepted.digest, accepted.signers):
             # Killed between the two writes: the bundle had been verified, the record is behind.
             # When it was confirmed is not known; the record's instant errs to the safe side.
-            self._record(bundle, data, "", accepted.checked_at or at)
+            self._trust.record(bundle, data, "", accepted.checked_at or at)
         self._use(bundle, sha256(data), at)
-        if self._accepted.etag:
-            self._known = {"": _Seen(self._accepted.etag, bundle.digest)}
+        if self._trust.accepted.etag:
+            self._known = {"": _Seen(self._trust.accepted.etag, bundle.digest)}
         return None
 
     def _check(self) -> bool:
         before = self._held
         self._recover()
-        at, keys = self._clock(), self._accepted.keys
+        at, keys = self._clock(), self._trust.accepted.keys
         if self._held is None or self._held.keys != keys:
             self._known = {}  # By other keys everything is to be verified again.
         known: dict[str, _Seen] = {}
@@ -331,13 +275,13 @@ class BundleSource:
             except UVRError as error:
                 refused.append(error)
         # What was too old may be new by a key list that came in this poll.
-        self._known = known if self._accepted.keys == keys else {}
+        self._known = known if self._trust.accepted.keys == keys else {}
         held = self._held
         offered = {seen.digest for seen in known.values()}
-        if held is None or not {held.bundle.digest, self._accepted.digest} <= offered:
+        if held is None or not {held.bundle.digest, self._trust.accepted.digest} <= offered:
             raise next(iter(refused + older), None) or self._withdrawn()
-        self._accepted = replace(self._accepted, checked_at=at)
-        self._state.checked(self._accepted)
+        self._trust.accepted = replace(self._trust.accepted, checked_at=at)
+        self._trust.state.checked(self._trust.accepted)
         self._last_error = str(refused[0]) if refused else None
         for problem in refused:
             log.warning("bundle source %s: passed over: %s", self._location.shown, problem)
@@ -351,86 +295,32 @@ class BundleSource:
             if seen.too_old:
                 raise RollbackError(seen.too_old)
             # By a key list that came in this poll, it is to be verified again: in the next one.
-            return seen.digest if held is not None and held.keys == self._accepted.keys else ""
+            return (
+                seen.digest if held is not None and held.keys == self._trust.accepted.keys else ""
+            )
         data = offer.read()
-        found = (sha256(data), self._accepted.digest, self._accepted.keys)
+        found = (sha256(data), self._trust.accepted.digest, self._trust.accepted.keys)
         if held is not None and found == (held.file_digest, held.bundle.digest, held.keys):
             return held.bundle.digest
-        bundle = self._verified(data, at)
-        self._record(bundle, data, offer.validator if not offer.name else "", at)
+        bundle = self._trust.verified(data, at)
+        self._trust.record(bundle, data, offer.validator if not offer.name else "", at)
         self._use(bundle, found[0], at)
         return bundle.digest
 
-    def _verified(self, data: bytes, at: str | None) -> Bundle:
-        self._follow(data)
-        accepted = self._accepted
-        bundle = read_bundle(
-            data,
-            accepted.keys,
-            max_bytes=self._location.max_bytes,
-            min_sequence=accepted.floor,
-            at=at,
-            registry=accepted.registry or None,
-        )
-        accepted.check_offered(bundle.name, bundle.sequence, bundle.digest)
-        if self._accept is not None:
-            self._accept(bundle)
-        check_matchable(bundle)
-        return bundle
-
-    def _follow(self, data: bytes) -> None:
-        """Trust the newer key list that a bundle brings, even if the bundle is refused then."""
-        keys = self._accepted.keys
-        if keys is None:
-            return
-        newest = followed_keys(data, keys, max_bytes=self._location.max_bytes)
-        if newest != keys:
-            followed = replace(self._accepted, keys=newest)
-            self._state.trust(followed)
-            self._accepted = followed
-            shown = self._location.shown
-            log.info("bundle source %s: key list %d is trusted now", shown, newest.version)
-
     def _use(self, bundle: Bundle, file_digest: str, at: str) -> None:
-        self._held = _Held(bundle, file_digest, at, self._accepted.keys)
+        self._held = _Held(bundle, file_digest, at, self._trust.accepted.keys)
         log.info(
             "bundle source %s: release %d of %s is in use (%s)",
             self._location.shown, bundle.sequence, bundle.name, bundle.digest,
         )  # fmt: skip
 
-    def _record(self, bundle: Bundle, data: bytes, etag: str, at: str) -> None:
-        accepted = Accepted(
-            name=bundle.name,
-            registry=bundle.registry,
-            sequence=bundle.sequence,
-            digest=bundle.digest,
-            keys=self._accepted.keys,
-            signers=self._signers(bundle),
-            etag=etag,
-            checked_at=at,
-        )
-        self._state.accept(accepted, data)
-        self._accepted = accepted
-
-    def _signers(self, bundle: Bundle) -> tuple[str, ...]:
-        keys = self._accepted.keys
-        return () if keys is None else tuple(bundle.envelope.signed_by(keys))
-
     def _withdrawn(self) -> UVRError:
         return NotFoundError(
-            f"'{self._location.shown}' no longer offers release {self._accepted.sequence}."
+            f"'{self._location.shown}' no longer offers release {self._trust.accepted.sequence}."
         )
 
-    def _staleness(self, held: _Held) -> str | None:
-        at, expires = self._clock(), held.bundle.expires
-        if expires is not None and at >= expires:
-            return f"it expired at {expires}"
-        checked = self._accepted.checked_at
-        if self._max_age is None or abs(_seconds(at) - _seconds(checked)) <= self._max_age:
-            return None
-        if checked > at:  # A clock was wrong, then or now.
-            return f"it was last confirmed at {checked}, which is in the future"
-        return f"it was last confirmed at {checked}, more than {self._max_age:g} seconds ago"
+    def _stale(self, held: _Held) -> str | None:
+        return self._staleness.reason(held.bundle, self._trust.accepted.checked_at, self._clock())
 
     def _log_staleness(self, stale: str | None) -> None:
         if stale and stale != self._logged:
@@ -448,18 +338,3 @@ class BundleSource:
             log.exception("bundle source %s", self._location.shown)
             return False
         return True
-
-
-def _key_list(keys: KeyList | Path | None) -> KeyList | None:
-    if keys is None or isinstance(keys, KeyList):
-        return keys
-    try:
-        return KeyList.from_bytes(Path(keys).read_bytes())
-    except FileNotFoundError as error:
-        raise NotFoundError(f"No key list at '{keys}'.") from error
-    except OSError as error:
-        raise UVRError(f"The key list '{keys}' cannot be read: {error.strerror}.") from error
-
-
-def _seconds(instant: str) -> float:
-    return datetime.fromisoformat(instant).timestamp()

@@ -17,22 +17,25 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from concepts.canonical import canonical_json, strict_json
+from concepts.canonical import canonical_json
 from concepts.digest import is_digest, sha256
+from concepts.document import read_document
 from concepts.errors import RollbackError, UVRError, VerificationError
 from concepts.files import sync, write_file
 from concepts.instant import is_instant
+from concepts.plain import require_format, require_keys
 from concepts.signing.keys import KeyList
 
 FORMAT = "uvr-source/1"
 MAX_JUMP = 1_000_000
 """Release numbers that may be left out: one near the largest would bar all that follow."""
+MAX_RECORD_BYTES = 1 << 20
 _TEXTS = ("name", "registry", "digest", "etag", "checked_at")
 
 
@@ -151,20 +154,12 @@ class Accepted:
     @classmethod
     def from_bytes(cls, data: bytes) -> Accepted:
         """Decode ``to_bytes``; VerificationError for anything else."""
-        plain = strict_json(data, "state")
-        try:
-            found = _decoded(plain)
-            same = found.to_bytes() == data
-        except (ValueError, TypeError, KeyError) as error:
-            raise VerificationError(f"it is not valid ({error})") from error
-        if not same:
-            raise VerificationError("its bytes are not those that were written")
-        return found
+        return read_document(data, "record", _decode, MAX_RECORD_BYTES)
 
 
-def _decoded(plain: Mapping[str, Any]) -> Accepted:
-    if not isinstance(plain, Mapping) or plain["format"] != FORMAT:
-        raise ValueError(f"format '{FORMAT}' is expected")
+def _decode(plain: Any) -> Accepted:
+    require_keys(plain, (*_TEXTS, "format", "sequence", "signers", "keys", "check"))
+    require_format(plain["format"], FORMAT)
     texts = {name: plain[name] for name in _TEXTS}
     sequence, keys, signers = plain["sequence"], plain["keys"], plain["signers"]
     if not all(isinstance(text, str) for text in texts.values()):
@@ -217,8 +212,8 @@ class TrustState:
             return Accepted.from_bytes(data)
         except VerificationError as error:
             raise VerificationError(
-                f"The record of accepted releases '{self.record}' is damaged: {error}. Restore "
-                f"it; or, only if the location is sure to offer the newest release, remove "
+                f"The record of accepted releases '{self.record}' is damaged. {error} "
+                f"Restore it; or, only if the location is sure to offer the newest release, remove "
                 f"'{self.folder}'."
             ) from error
 

@@ -24,7 +24,8 @@ from typing import Any
 from concepts.bundle import Bundle, BundleVariant, Member
 from concepts.errors import ExpiredError, NotFoundError, UVRError
 from concepts.instant import now
-from uvr.delivery.source import BundleInUse, BundleSource, SourceStatus
+from uvr.delivery.source import BundleSource
+from uvr.delivery.status import BundleInUse, SourceStatus
 from uvr.engine.attachment import Attachment
 from uvr.engine.generation import Assignment
 from uvr.engine.variant import VariantChoice
@@ -232,8 +233,7 @@ def fits(pipe: Any, profile: ModelProfile | None = None) -> Callable[[Bundle], o
 
 def _expiry(bundle: Bundle, at: str) -> str | None:
     """Why a bundle is stale at an instant."""
-    expired = bundle.expires is not None and at >= bundle.expires
-    return f"it expired at {bundle.expires}" if expired else None
+    return f"it expired at {bundle.expires}" if bundle.expired_at(at) else None
 
 
 def _notes(bundle: Bundle, variant: BundleVariant | None, at: str) -> list[str]:

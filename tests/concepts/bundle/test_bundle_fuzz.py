@@ -30,8 +30,9 @@ from concepts.scorer import Scorer
 from concepts.signing.envelope import BUNDLE_TYPE, KEYS_TYPE, sign
 from concepts.signing.keys import KeyList, PrivateKey, sign_key_list
 from concepts.tensors import write_tensors
+from tests.conftest import often
 
-SEED, MUTANTS = 20261124, 12_000
+SEED, MUTANTS = 20261124, often(12_000)
 CAP = 1 << 20
 FIRST, SECOND, THIRD, STRANGER = (
     PrivateKey(Ed25519PrivateKey.from_private_bytes(bytes([number] * 32))) for number in range(4)
@@ -274,6 +275,7 @@ def test_the_good_bundle_is_accepted():
     assert write_bundle(read_bundle(DATA, TRUSTED, max_bytes=CAP)) == DATA
 
 
+@pytest.mark.slow
 def test_no_mutated_bundle_is_accepted_and_none_raises_anything_else():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     refused, accepted = Counter(), []
@@ -291,10 +293,11 @@ def test_no_mutated_bundle_is_accepted_and_none_raises_anything_else():
     assert grown * 1024 < 64 << 20
 
 
+@pytest.mark.slow
 def test_reading_a_mutated_bundle_takes_memory_in_proportion_to_it():
     tracemalloc.start()
     try:
-        for name, data in mutants(SEED + 1, 500):
+        for name, data in mutants(SEED + 1, often(500)):
             tracemalloc.reset_peak()
             before = tracemalloc.get_traced_memory()[0]
             with pytest.raises(VerificationError):
@@ -326,9 +329,10 @@ def test_memory_is_bounded_for_a_large_bundle():
     assert peak <= len(data) / 2  # The vectors are views of the file, which is already there.
 
 
+@pytest.mark.slow
 def test_what_is_accepted_without_keys_is_exactly_what_would_be_written():
     draw, accepted = random.Random(SEED + 2), 0
-    for _ in range(3000):
+    for _ in range(often(3000)):
         text = encoded(edited(MANIFEST, draw), draw)
         data = repacked({}, envelope_bytes(BUNDLE_TYPE, text, ()))
         try:
@@ -337,7 +341,8 @@ def test_what_is_accepted_without_keys_is_exactly_what_would_be_written():
             continue
         accepted += 1
         assert write_bundle(read) == data
-    assert accepted > 100  # Such as another name or sequence; the test would be idle otherwise.
+    # Such as another name or sequence; the test would be idle otherwise.
+    assert accepted > often(100)
 
 
 @pytest.mark.parametrize(

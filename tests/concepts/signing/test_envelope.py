@@ -12,7 +12,6 @@ from concepts.signing.envelope import (
     Signature,
     pae,
     read_envelope,
-    require,
     sign,
 )
 from concepts.signing.keys import KeyList, PrivateKey
@@ -39,23 +38,23 @@ def test_another_payload_type_is_refused():
         read_envelope(DATA, KEYS_TYPE)
     retyped = Envelope(KEYS_TYPE, SIGNED.payload, SIGNED.signatures)
     with pytest.raises(SignatureError, match="is not valid"):
-        require(retyped, KeyList(1, 1, (A.public,)))
+        KeyList(1, 1, (A.public,)).require(retyped)
 
 
 def test_enough_trusted_keys_must_sign():
     everyone = KeyList(1, 2, (A.public, B.public, C.public))
-    assert require(SIGNED, everyone) == sorted([A.public.key_id, B.public.key_id])
+    assert everyone.require(SIGNED) == sorted([A.public.key_id, B.public.key_id])
     with pytest.raises(SignatureError, match="Signed by 1 of the 2 trusted keys required"):
-        require(SIGNED, KeyList(1, 2, (A.public, C.public)))
+        KeyList(1, 2, (A.public, C.public)).require(SIGNED)
     with pytest.raises(SignatureError, match=r"0 of the 1 .*\(revoked\)"):
-        require(SIGNED, KeyList(1, 1, (C.public,), (A.public.key_id, B.public.key_id)))
+        KeyList(1, 1, (C.public,), (A.public.key_id, B.public.key_id)).require(SIGNED)
 
 
 def test_a_wrong_signature_of_a_listed_key_is_an_error_even_beside_enough_others():
     wrong = Envelope(BUNDLE_TYPE, b"other").with_signatures(SIGNED.signatures[:1])
     wrong = wrong.with_signatures(sign(BUNDLE_TYPE, b"other", C).signatures)
     with pytest.raises(SignatureError, match="is not valid"):
-        require(wrong, KeyList(1, 1, (A.public, B.public, C.public)))
+        KeyList(1, 1, (A.public, B.public, C.public)).require(wrong)
 
 
 OTHERS = {
@@ -102,7 +101,7 @@ def test_a_broken_envelope_is_refused_or_another_that_is_not_trusted(position, n
     if bytes(broken) == DATA:
         return
     with pytest.raises(VerificationError):
-        require(read_envelope(bytes(broken), BUNDLE_TYPE), KeyList(1, 2, (A.public, B.public)))
+        KeyList(1, 2, (A.public, B.public)).require(read_envelope(bytes(broken), BUNDLE_TYPE))
 
 
 def test_a_signature_checks_itself():

@@ -3,14 +3,18 @@ import subprocess
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from concepts.errors import SignatureError, VerificationError
-from concepts.signing.keys import KeyList, PrivateKey, PublicKey, follow, sign_key_list
+from concepts.signing.keys import KeyList, PrivateKey, PublicKey, sign_key_list
 
-A, B, C, D = (PrivateKey.generate() for _ in range(4))
+# Fixed, since names of tests hold them.
+A, B, C, D = (
+    PrivateKey(ed25519.Ed25519PrivateKey.from_private_bytes(bytes([number] * 32)))
+    for number in range(4)
+)
 FIRST = KeyList(1, 2, (A.public, B.public, C.public))
 SECOND = KeyList(2, 1, (C.public, D.public), (A.public.key_id,))
 THIRD = KeyList(3, 1, (D.public,), (A.public.key_id, C.public.key_id))
@@ -126,10 +130,10 @@ def test_a_broken_key_list_is_refused_or_another_valid_one(position, noise):
 
 
 def test_a_chain_is_followed_to_the_newest_list():
-    assert follow(FIRST, []) == FIRST
-    assert follow(FIRST, [TO_SECOND, TO_THIRD]) == THIRD
-    assert follow(SECOND, [TO_SECOND, TO_THIRD]) == THIRD
-    assert follow(THIRD, [TO_SECOND]) == THIRD
+    assert FIRST.follow([]) == FIRST
+    assert FIRST.follow([TO_SECOND, TO_THIRD]) == THIRD
+    assert SECOND.follow([TO_SECOND, TO_THIRD]) == THIRD
+    assert THIRD.follow([TO_SECOND]) == THIRD
 
 
 BROKEN_CHAINS = {
@@ -151,13 +155,13 @@ BROKEN_CHAINS = {
 @pytest.mark.parametrize(("chain", "message"), BROKEN_CHAINS.values(), ids=list(BROKEN_CHAINS))
 def test_broken_chains_are_refused(chain, message):
     if message is None:  # A list that is not newer is passed over, whoever signed it.
-        assert follow(FIRST, chain) == THIRD
+        assert FIRST.follow(chain) == THIRD
         return
     with pytest.raises(VerificationError, match=message):
-        follow(FIRST, chain)
+        FIRST.follow(chain)
 
 
 def test_a_wrong_signature_of_a_listed_key_is_an_error():
     swapped = TO_SECOND.with_signatures(TO_THIRD.signatures)
     with pytest.raises(SignatureError, match="is not valid"):
-        follow(FIRST, [swapped])
+        FIRST.follow([swapped])

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from concepts.errors import GateError, VerificationError
 from registry.index import build, cache, kinds
 from registry.index.cache import IndexCache, IndexInput, open_index
-from registry.index.clusters import prototypes
 from registry.vectors import exact
 from registry.vectors.rows import StoredRows
 
@@ -523,42 +522,3 @@ def test_a_blob_of_another_shape_than_recorded_is_refused(stored):
 
 
 # Prototypes.
-
-
-def test_prototypes_find_the_groups_that_are_there():
-    random = np.random.default_rng(0)
-    truth = np.repeat([0, 1, 2], [60, 30, 10])
-    vectors = (10 * np.eye(3, 16)[truth] + random.normal(size=(100, 16))) * random.uniform(
-        0.1, 10, size=(100, 1)
-    )
-    found = prototypes(vectors, 3, seed=1)
-    assert found.sizes.tolist() == [60, 30, 10]
-    assert found.labels.tolist() == truth.tolist()
-    np.testing.assert_allclose(np.linalg.norm(found.centres, axis=1), 1, atol=1e-6)
-    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    expected = [
-        max(np.flatnonzero(truth == label), key=lambda row: units[row] @ found.centres[label])
-        for label in range(3)
-    ]
-    assert found.nearest.tolist() == expected
-
-
-def test_prototypes_are_the_same_each_time_and_with_any_threads():
-    vectors = clustered(2000, groups=12)
-    before, made = faiss.omp_get_max_threads(), []
-    try:
-        for threads in (1, 2, 2):
-            faiss.omp_set_num_threads(threads)
-            made.append(prototypes(vectors, 12, seed=3))
-    finally:
-        faiss.omp_set_num_threads(before)
-    for other in made[1:]:
-        np.testing.assert_array_equal(other.centres, made[0].centres)
-        np.testing.assert_array_equal(other.labels, made[0].labels)
-
-
-def test_equal_vectors_share_a_prototype():
-    found = prototypes(np.ones((5, 3)), 3)
-    assert (found.sizes.tolist(), found.nearest.tolist()) == ([5], [0])
-    with pytest.raises(ValueError, match="k must be from 1 to the number of vectors, 5, not 6"):
-        prototypes(np.ones((5, 3)), 6)

@@ -1,5 +1,7 @@
 """What a database does wrong gets a name, by its code rather than by the words of its message."""
 
+import sys
+
 import pytest
 from sqlalchemy import text
 
@@ -64,3 +66,18 @@ def test_a_writer_sees_what_was_written_while_it_waited(postgres_url):
         with transaction(connect(eager), write=write) as connection:
             levels.append(connection.scalar(text("SHOW transaction_isolation")))
     assert levels == ["read committed", "repeatable read"]
+
+
+def test_the_default_home_is_the_environments_or_the_users(tmp_path, monkeypatch):
+    """A registry made before the system was asked is found again, whatever the system says now."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    before = tmp_path / ".local" / "share" / "uvr"
+    if sys.platform == "linux":
+        assert db.default_home() == before
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+        assert db.default_home() == tmp_path / "data" / "uvr"
+    before.mkdir(parents=True)
+    assert db.default_home() == before
+    monkeypatch.setenv("UVR_HOME", str(tmp_path / "mine"))
+    assert db.default_home() == tmp_path / "mine"

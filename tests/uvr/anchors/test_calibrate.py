@@ -5,11 +5,12 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from concepts import prototypes
 from concepts.anchors import AnchorSet
 from concepts.errors import UVRError
+from concepts.prototypes import balanced_weights
 from tests.uvr.conftest import space_of
-from uvr.anchors import calibrate
-from uvr.anchors.calibrate import balanced_weights, fit_direction, fit_scorer
+from uvr.anchors.calibrate import fit_direction, fit_scorer
 from uvr.profiles import ModelProfile
 
 DIM, PATCHES = 64, 16
@@ -108,7 +109,7 @@ def test_row_blocks_change_nothing(
     counters = chosen.counter_anchors.reshape(20, PATCHES, DIM)
     whole = fit_direction(chosen.anchors, chosen.counter_anchors)
     scores = whole.scores(counters)
-    monkeypatch.setattr(calibrate, "_BLOCK_ROWS", 7)
+    monkeypatch.setattr(prototypes, "_BLOCK_ROWS", 7)
     blocked = fit_direction(chosen.anchors, chosen.counter_anchors)
     np.testing.assert_allclose(blocked.weight, whole.weight, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(blocked.scores(counters), scores, rtol=1e-9, atol=1e-9)
@@ -118,7 +119,7 @@ def test_row_blocks_change_nothing(
 def test_fitting_never_copies_all_features(
     t2i_profile: ModelProfile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calibrate, "_BLOCK_ROWS", 512)
+    monkeypatch.setattr(prototypes, "_BLOCK_ROWS", 512)
     chosen = anchor_set(t2i_profile, benign=1000)
     tracemalloc.start()
     fit_direction(chosen.anchors, chosen.counter_anchors).scores(chosen.counter_anchors)

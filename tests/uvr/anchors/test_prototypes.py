@@ -7,7 +7,6 @@ from concepts.errors import DefinitionError
 from tests.uvr.conftest import space_of
 from uvr.anchors.calibrate import fit_scorer
 from uvr.anchors.collection import calibration
-from uvr.anchors.prototypes import group_by_direction
 from uvr.profiles import ModelProfile
 
 DIM, PATCHES = 48, 16
@@ -26,30 +25,6 @@ def two_faced(profile: ModelProfile, seed: int = 0) -> AnchorSet:
         counter_images=np.repeat(np.arange(100, 300), PATCHES).astype(np.int32),
         provenance={},
     )
-
-
-def test_groups_are_those_that_are_there():
-    random = np.random.default_rng(0)
-    truth = random.integers(3, size=90)
-    vectors = (8 * np.eye(3, 20)[truth] + random.normal(size=(90, 20))) * random.uniform(
-        0.1, 9, size=(90, 1)
-    )
-    found = group_by_direction(vectors, 3)
-    assert {tuple(rows) for rows in found} == {
-        tuple(np.flatnonzero(truth == label)) for label in range(3)
-    }
-
-
-@pytest.mark.parametrize("count", [1, 5, 64])
-def test_every_vector_is_in_one_group_and_no_group_is_empty(count: int):
-    random = np.random.default_rng(1)
-    vectors = np.concatenate([random.normal(size=(20, 6)), np.ones((20, 6)), np.zeros((2, 6))])
-    found = group_by_direction(vectors, count)
-    assert 1 <= len(found) <= count
-    assert all(rows.size for rows in found)
-    assert sorted(np.concatenate(found)) == list(range(42))
-    for rows, again in zip(found, group_by_direction(vectors, count), strict=True):
-        np.testing.assert_array_equal(rows, again)
 
 
 def test_two_prototypes_find_both_faces_of_a_concept(t2i_profile: ModelProfile):

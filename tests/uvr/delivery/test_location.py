@@ -31,7 +31,10 @@ def serve() -> Iterator[Callable[[Answer], str]]:
             try:
                 request = b""
                 while b"\r\n\r\n" not in request:
-                    request += client.recv(4096)
+                    received = client.recv(4096)
+                    if not received:  # It had no time left to ask.
+                        return
+                    request += received
                 for data in answer(request):
                     client.sendall(data)
             except OSError:
@@ -133,15 +136,42 @@ def test_the_body_of_a_redirect_is_not_read(serve: Callable[[Answer], str]) -> N
 def test_tiny_chunks_take_no_more_memory_than_their_bytes(serve: Callable[[Answer], str]) -> None:
     def answer(request: bytes) -> Iterator[bytes]:
         yield CHUNKED
-        yield from repeat(b"2\r\nab\r\n" * (1 << 14), 8)
+        yield from repeat(b"2\r\nab\r\n" * (1 << 14), 2)
         yield b"0\r\n\r\n"
 
     tracemalloc.start()
     data = read(serve(answer))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert data == b"ab" * (1 << 17)
+    assert data == b"ab" * (1 << 15)
     assert peak < 16 * len(data)
+
+
+def test_the_environments_proxy_is_asked(
+    serve: Callable[[Answer], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which also finds the name's address; there is none of this one here."""
+    asked = []
+
+    def answer(request: bytes) -> Iterator[bytes]:
+        asked.append(request)
+        yield HEAD + b"ok"
+
+    proxy = serve(answer).removesuffix("/p.uvr").replace("//", "//user:pass@")
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "")
+    assert read("http://bundles.invalid/p.uvr") == b"ok"
+    assert asked[0].startswith(b"GET http://bundles.invalid/p.uvr HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic dXNlcjpwYXNz\r\n" in asked[0]
+
+
+def test_a_name_without_an_address_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", none)
+    with pytest.raises(UVRError, match=r"cannot be reached: .*Name or service not known"):
+        read("http://bundles.invalid/p.uvr")
 
 
 def test_the_cap_holds_for_chunks(serve: Callable[[Answer], str]) -> None:

@@ -1,0 +1,27 @@
+"""The words that definitions, bundles, the registry and engines share: one list of each."""
+
+from __future__ import annotations
+
+TASKS = ("t2i", "edit")
+"""What a model is asked for: a picture from a text, or a picture changed as a text says."""
+
+CATEGORIES = ("nudity", "ip-character", "object")
+"""What kind of thing a concept is."""
+
+RULES = ("mean", "whitened")
+"""How a scorer is fitted; "mean" is the reference's."""
+
+MODES = ("enforce", "log", "shadow")
+"""What happens where a concept is found: it is regulated, only reported, or only measured."""
+
+STATES = ("draft", "in_review", "approved", "deprecated", "revoked")
+"""Where a version of a concept stands."""
+
+REQUEST_STATES = ("open", "approved", "rejected", "withdrawn")
+"""Where the request to review a version stands."""
+
+ROLES = ("admin", "auditor", "curator", "publisher", "reviewer")
+"""What an actor of a registry may do."""
+
+INDEX_KINDS = ("flat", "fp16", "rabitq", "ivf")
+"""How an index keeps its vectors, from the most exact to the smallest."""
