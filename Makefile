@@ -27,7 +27,7 @@ demo: $(STAMP) ## show it: a banned concept vanishes, the rest stays; writes dem
 # ARGS chooses tests; WORKERS=0 runs them in one process, as a debugger needs.
 test: $(STAMP) ## prove it in two minutes
 	$(if $(SCRATCH),TMPDIR=$(SCRATCH)) OMP_NUM_THREADS=1 \
-	  $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	  $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 lint: $(STAMP) ## style, types, layers
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ from safetensors.numpy import save
 from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.definition import ConceptDefinition
 from concepts.scorer import Scorer
-from registry.registry import Registry
+from registry import Registry
 
 DIM = 3072
 SPACE = AnchorSpace("flux.1-dev", "", "t2i", ("single_transformer_blocks.10.attn",), DIM, 0.9)
@@ -53,7 +53,7 @@ def add(registry: Registry, anchors: AnchorSet) -> float:
     """Seconds to add the anchors as the next version."""
     scorer = Scorer("mean", anchors.anchors[:1], np.zeros(1), 2.0, 1.0)
     start = time.perf_counter()
-    registry.add_version("bench", [(anchors, scorer)], actor="bench")
+    registry.versions.add("bench", [(anchors, scorer)], actor="bench")
     return time.perf_counter() - start
 
 
@@ -64,7 +64,7 @@ def measure(count: int, most: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="uvr-bench-") as folder:
         registry = Registry.create(Path(folder), f"sqlite:///{Path(folder) / 'registry.db'}")
         definition = ConceptDefinition("bench", "Bench", "object", "A bench.", ("a bench",))
-        registry.add_concept(definition, actor="bench")
+        registry.concepts.add(definition, actor="bench")
         for number in range(rounds + 1):
             anchors = make_anchors(count, number)
             seconds = (

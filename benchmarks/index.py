@@ -26,12 +26,12 @@ from sqlalchemy import select  # noqa: TID253 (as the registry does)
 from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.definition import ConceptDefinition
 from concepts.scorer import Scorer
+from registry import Registry
 from registry.index.build import SPARE
 from registry.index.cache import OpenIndex
 from registry.index.kinds import kind_for, search_parameters
 from registry.index.overlap import CHECKED
 from registry.index.search import space_index
-from registry.registry import Registry
 from registry.store.models import AnchorSpaceRow
 from registry.vectors.exact import unit_vectors
 
@@ -66,15 +66,15 @@ def fill(registry: Registry, count: int, dim: int) -> None:
     for number in range(count // each):
         slug = f"concept-{number}"
         definition = ConceptDefinition(slug, "Concept", "object", "A thing.", ("a thing",))
-        registry.add_concept(definition, actor="bench")
-        registry.add_version(slug, [collection(concept(number, each, dim))], actor="bench")
+        registry.concepts.add(definition, actor="bench")
+        registry.versions.add(slug, [collection(concept(number, each, dim))], actor="bench")
 
 
 def index_of(registry: Registry, kind: str | None = None) -> OpenIndex:
     """The index of the only space, built or opened as a search does it."""
-    with registry.read() as opened:
+    with registry.workspace.read() as opened:
         row = opened.scalars(select(AnchorSpaceRow)).one()
-        found = space_index(opened, registry.store, registry.index_cache, row, kind)
+        found = space_index(opened, registry.workspace.store, registry.index.cache, row, kind)
         assert found is not None
         return found
 
@@ -91,7 +91,7 @@ def latency(registry: Registry, space: str, queries: np.ndarray) -> dict[str, An
         start = time.perf_counter()
         index.finder.faiss.search(units[number : number + 1], 10, params=parameters)
         middle = time.perf_counter()
-        registry.search(space, queries[number : number + 1], 10)
+        registry.index.search(space, queries[number : number + 1], 10)
         end = time.perf_counter()
         if number >= 5:  # the first queries warm up
             raw.append(1e3 * (middle - start))
@@ -127,7 +127,7 @@ def measure(count: int, dim: int, kind: str | None, searches: int) -> dict[str, 
         new = collection(near[1].astype(np.float32))
         times = latency(registry, new[0].space.digest, random.permutation(queries))
         started = time.perf_counter()
-        registry.overlaps("new", [new])
+        registry.index.overlaps("new", [new])
         compared = time.perf_counter() - started
         return {
             "anchors": count, "dim": dim, "kind": about.kind, "effort": dict(about.effort),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -16,6 +17,7 @@ from concepts.canonical import plain_json
 from concepts.digest import json_digest
 from concepts.errors import DefinitionError, NotFoundError, did_you_mean
 from concepts.fields import LISTS, FieldError, Place, check, describe
+from concepts.printable import is_printable
 
 SHIPPED_FOLDERS = ("nudity", "characters", "objects", "testbed")
 SLUG_LINE = re.compile(r"^slug:\s*['\"]?([a-z0-9-]+)", re.MULTILINE)
@@ -108,6 +110,19 @@ def parse_definition(text: str, source: str = "<text>") -> ConceptDefinition:
     except yaml.YAMLError as error:
         raise DefinitionError(f"{source}{_yaml_error(error)}") from error
     return ConceptDefinition(**data)
+
+
+def dump_definition(definition: ConceptDefinition) -> str:
+    """Write a definition as YAML, which ``parse_definition`` reads; empty fields are left out.
+
+    The text is safe to print: where a terminal would act on a character, YAML escapes it.
+    """
+    data = {name: value for name, value in definition.to_dict().items() if value}
+    if "parameters" in data:  # whatever order they were written in
+        data["parameters"] = dict(sorted(data["parameters"].items()))
+    plain = is_printable(json.dumps(data, ensure_ascii=False))
+    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=plain, width=100)
+    return text
 
 
 def load_definition(path: Path | str) -> ConceptDefinition:

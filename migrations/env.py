@@ -1,4 +1,4 @@
-"""Run migrations on the connection of `registry.migrate`, or on the default registry's."""
+"""Run migrations on the connection of `registry.store.schema`, or on the default registry's."""
 
 from alembic import context
 from sqlalchemy import Connection
@@ -22,11 +22,11 @@ def run(connection: Connection) -> None:
         context.run_migrations()
 
 
-given = context.config.attributes.get("connection")
+connection = context.config.attributes.get("connection")
 if context.is_offline_mode():
     raise SystemExit("Offline migrations are not supported: connect to a database.")
-if given is not None:
-    run(given)
+if connection is not None:
+    run(connection)
 else:
-    with transaction(default_engine(), write=True) as opened:
-        run(opened)
+    with transaction(default_engine(), write=True) as own:
+        run(own)

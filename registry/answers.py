@@ -7,6 +7,19 @@ from dataclasses import dataclass
 
 from concepts.anchors import AnchorSpace
 from concepts.definition import ConceptDefinition
+from concepts.errors import NotFoundError
+
+NEAR_DISTANCE = 0.05
+"""Anchors are near each other when 1 - cosine <= this."""
+
+
+def no_version(slug: str, number: int | str | None) -> NotFoundError:
+    """Return the error for a version that there is not, None for the newest of none."""
+    if number is None:
+        return NotFoundError(
+            f"Concept '{slug}' has no versions yet. Run `uvr-registry collect-anchors` first."
+        )
+    return NotFoundError(f"Concept '{slug}' has no version {number}.")
 
 
 @dataclass(frozen=True)
@@ -142,6 +155,13 @@ class ConceptDetail:
     created_by: str
     definition: ConceptDefinition
     versions: tuple[VersionInfo, ...]
+
+    def version(self, number: int | None = None) -> VersionInfo:
+        """Return a version, the newest by default; NotFoundError where there is none."""
+        found = [item for item in self.versions if number in (None, item.number)]
+        if not found:
+            raise no_version(self.slug, number)
+        return found[-1]
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,29 @@ def pytest_configure() -> None:
     os.environ.setdefault("UVR_KILL_SEED", str(secrets.randbelow(2**32)))
 
 
+# Files whose tests run one after another in one of xdist's workers: those that start and kill
+# processes, so that they do not slow each other, and those that share what is costly to make.
+TOGETHER = {
+    "test_kill.py": "processes",
+    "test_kill_jobs.py": "processes",
+    "test_processes.py": "processes",
+    "test_first_light.py": "first light",
+    "test_train.py": "training",
+}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each worker one test at a time, or a group; marks do not get here with pytest 9.2."""
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 (only where xdist is used)
+
+    class Grouped(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return TOGETHER.get(Path(nodeid.partition("::")[0]).name, nodeid)
+
+    return Grouped(config, log)
+
+
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of an empty registry; migrations take a hundred times as long as a copy."""

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cli
+from commands import parameters
 from registry.operations.doctor import diagnose
 from registry.registry import Registry
 from tests.conftest import often
@@ -26,14 +27,17 @@ Command = tuple[tuple[str, ...], list[click.Parameter]]
 TEXT = st.text(st.characters(exclude_characters="\0/", exclude_categories=()), max_size=20)
 # What fits a parameter of some type, more or less.
 FITTING: dict[type, list[str]] = {
-    cli.VersionName: ["pistol", "pistol@1", "pistol@2", "knife", "pistl", "pistol@0"],
-    cli.Named: ["pistol", "knife", "policy", "prod", "stage"],
-    cli.PathName: [
+    parameters.VersionName: ["pistol", "pistol@1", "pistol@2", "knife", "pistl", "pistol@0"],
+    parameters.Named: ["pistol", "knife", "policy", "prod", "stage"],
+    parameters.PathName: [
         "alice.pem", "alice.pem.pub", "keys.json", "policy.uvr", "bad.uvr", "concept.uvrc",
-        "all.zip", "empty", "folder", "state", "new", "folder/new", "policy.uvr/new", "", ".", "..",
+        "all.zip", "empty", "folder", "state", "new", "folder/new", "policy.uvr/new", "", ".",
+        "..",
     ],
-    cli.Instant: ["30d", "0h", "2026-11-24", "2026-02-30", "2999-01-01T00:00:00Z", "-1d"],
-    cli.Pair: ["pistol=log", "pistol=shadow", "pistol=none", "pistol/t2i=2", "pistol=7d", "="],
+    parameters.Instant: ["30d", "0h", "2026-11-24", "2026-02-30", "2999-01-01T00:00:00Z", "-1d"],
+    parameters.Pair: [
+        "pistol=log", "pistol=shadow", "pistol=none", "pistol/t2i=2", "pistol=7d", "=",
+    ],
     click.IntRange: ["1", "2", "0", "-1", "99999999999999999999"],
     click.FloatRange: ["0.5", "0", "1", "nan", "1e309"],
 }  # fmt: skip

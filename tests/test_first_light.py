@@ -14,9 +14,6 @@ from uvr.evaluation.cases import draw_cases, make_cases
 from uvr.evaluation.figures import erasure, preservation
 from uvr.pipelines import load_pipeline
 
-# What the module shares is made once, by one of xdist's workers.
-pytestmark = pytest.mark.xdist_group("first light")
-
 SLUG, THING = "testbed-pistol", "pistol"
 
 

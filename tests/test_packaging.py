@@ -26,6 +26,7 @@ HEAVY = {
     "faiss",
     "numpy",
     "PIL",
+    "rich",
     "sqlalchemy",
     "torch",
     "transformers",

@@ -27,7 +27,7 @@ def test_the_walk_of_a_team_works_as_written(
     tmp_path: Path,
 ):
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr("uvr.pipelines.load_pipeline", lambda *_: (None, _Profile))
+    monkeypatch.setattr("uvr.anchors.collection.load_pipeline", lambda *_: (None, _Profile))
     seeds = iter(range(9))
     monkeypatch.setattr("uvr.anchors.collection.collect", lambda *_: toy_collection(next(seeds)))
     quick = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from concepts.errors import NotFoundError
+from concepts.errors import InputError, NotFoundError
+
+_NAMES = ("slug", "name", "version", "mode", "enforced", "fired", "step")
+_NUMBERS = ("sigma", "score", "threshold", "area")
+_HEADER = (
+    "bundle", "sequence", "digest", "profile", "space", "bundle_state",
+    "rewound", "looked", "notes",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,15 +67,22 @@ class ConceptFinding:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form; the mask as rows of 0 and 1, a feature in base64, without the score map."""
-        plain = {
-            name: getattr(self, name)
-            for name in ("slug", "name", "version", "mode", "enforced", "fired", "step")
-        }
-        numbers = ("sigma", "score", "threshold", "area")
-        plain |= {name: round(float(getattr(self, name)), 6) for name in numbers}
+        plain = {name: getattr(self, name) for name in _NAMES}
+        plain |= {name: round(float(getattr(self, name)), 6) for name in _NUMBERS}
         rows = ["".join("1" if cell else "0" for cell in row) for row in self.mask]
         feature = {} if self.feature is None else {"feature": encode_feature(self.feature)}
         return {**plain, "mask": rows, **feature}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ConceptFinding:
+        """Read the JSON form; ValueError, LookupError or TypeError for anything else."""
+        feature = data.get("feature")
+        return cls(
+            **{name: data[name] for name in (*_NAMES, *_NUMBERS) if name != "enforced"},
+            mask=np.array([[cell == "1" for cell in row] for row in data["mask"]], dtype=bool),
+            scores=None,
+            feature=None if feature is None else decode_feature(feature).astype(np.float16),
+        )
 
 
 @dataclass
@@ -111,13 +126,7 @@ class RegulationReport:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
-        header = {
-            name: getattr(self, name)
-            for name in (
-                "bundle", "sequence", "digest", "profile", "space", "bundle_state",
-                "rewound", "looked", "notes",
-            )
-        }  # fmt: skip
+        header = {name: getattr(self, name) for name in _HEADER}
         images, shadow = (
             [[finding.to_dict() for finding in findings] for findings in part]
             for part in (self.images, self.shadow)
@@ -131,6 +140,39 @@ class RegulationReport:
     def save(self, path: Path | str) -> None:
         """Write the report as JSON."""
         Path(path).write_text(self.to_json(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path | str) -> RegulationReport:
+        """Read what ``save`` wrote; a report keeps no score maps.
+
+        Raises:
+            NotFoundError: If there is no such file.
+            InputError: If it is not a report.
+        """
+        try:
+            return cls.from_dict(json.loads(Path(path).read_bytes()))
+        except FileNotFoundError as error:
+            raise NotFoundError(f"No report at '{path}'.") from error
+        except (ValueError, LookupError, TypeError) as error:
+            raise InputError(
+                f"'{path}' is not a report; one that `generate`, `edit` or "
+                "`RegulationReport.save` wrote is expected."
+            ) from error
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RegulationReport:
+        """Read the JSON form; ValueError, LookupError or TypeError for anything else."""
+        images, shadow = (
+            [[ConceptFinding.from_dict(item) for item in findings] for findings in data[part]]
+            for part in ("images", "shadow")
+        )
+        return cls(**{name: data[name] for name in _HEADER}, images=images, shadow=shadow)
+
+    def fired_findings(self) -> Iterator[tuple[int, ConceptFinding]]:
+        """Yield what fired, shadow concepts last, each with the number of its picture."""
+        for part in (self.images, self.shadow):
+            for picture, findings in enumerate(part):
+                yield from ((picture, finding) for finding in findings if finding.fired)
 
     def overlay(self, image: Image.Image, index: int, concept: str | None = None) -> Image.Image:
         """Draw how strongly each patch matched over a picture, and outline the mask.

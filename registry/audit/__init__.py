@@ -1,1 +1,1 @@
-"""The audit trail: its chain, its checkpoints, what it tells of a concept."""
+"""The audit trail: its chain, its checkpoints, the history of a concept."""

@@ -34,34 +34,34 @@ class Head:
     at: str = ""
 
 
-def check_chain(opened: Session) -> Head:
+def check_chain(session: Session) -> Head:
     """Walk the whole chain and return its head.
 
     Raises:
         VerificationError: Names the first event that is wrong, and what was done to it.
     """
     head, wrong = Head(), None
-    with closing(_rows(opened)) as rows:
+    with closing(_rows(session)) as rows:
         for row in rows:
             if (row.number, row.prev_digest) != (head.number + 1, head.digest) or not _fits(row):
                 wrong = row
                 break
             head = Head(row.number, row.digest, row.at)
     if wrong is not None:
-        raise VerificationError(f"The audit trail is broken: {_diagnose(opened, head, wrong)}.")
+        raise VerificationError(f"The audit trail is broken: {_diagnose(session, head, wrong)}.")
     return head
 
 
-def event_digest(opened: Session, number: int) -> str | None:
+def event_digest(session: Session, number: int) -> str | None:
     """Return the digest of an event, None if there is no such event."""
-    return opened.scalar(select(AuditEventRow.digest).where(AuditEventRow.number == number))
+    return session.scalar(select(AuditEventRow.digest).where(AuditEventRow.number == number))
 
 
-def _rows(opened: Session) -> Generator[Row[Any], None, None]:
+def _rows(session: Session) -> Generator[Row[Any], None, None]:
     query = select(*COLUMNS).order_by(AuditEventRow.number)
     # Closed on an error too: PostgreSQL keeps a cursor open for it.
-    with opened.execute(query.execution_options(yield_per=BATCH)) as found:
-        yield from found
+    with session.execute(query.execution_options(yield_per=BATCH)) as rows:
+        yield from rows
 
 
 def _fits(row: Row[Any], number: int | None = None) -> bool:
@@ -72,7 +72,7 @@ def _fits(row: Row[Any], number: int | None = None) -> bool:
     return bool(json_digest(covered) == row.digest)
 
 
-def _diagnose(opened: Session, good: Head, row: Row[Any]) -> str:
+def _diagnose(session: Session, good: Head, row: Row[Any]) -> str:
     """Say what was done to the trail; ``row`` is the first that does not follow ``good``."""
     expected = good.number + 1
     if row.number < expected:  # Numbers are unique: only one below the first can be.
@@ -81,12 +81,14 @@ def _diagnose(opened: Session, good: Head, row: Row[Any]) -> str:
         gone = row.number - expected
         which = f"event {expected}" if gone == 1 else f"events {expected} to {row.number - 1}"
         return f"{which} {'was' if gone == 1 else 'were'} removed"
-    holder = _holder(opened, row.prev_digest)
+    holder = _holder(session, row.prev_digest)
     if holder is not None and holder > expected:
         return f"event {expected} was reordered: it came after another one once"
     if holder is not None and holder < good.number:
         return f"event {good.number} was inserted"
-    following = opened.execute(select(*COLUMNS).where(AuditEventRow.number == expected + 1)).first()
+    following = session.execute(
+        select(*COLUMNS).where(AuditEventRow.number == expected + 1)
+    ).first()
     if following is not None and following.prev_digest == good.digest:
         # What came after the good event once still names it, one place later.
         return f"event {expected} was inserted"
@@ -95,19 +97,19 @@ def _diagnose(opened: Session, good: Head, row: Row[Any]) -> str:
     if _fits(row):
         # The row is whole and names a digest that its predecessor had before it was changed.
         return f"event {good.number or expected} was edited"
-    if any(_fits(row, number) for number in _other_numbers(opened, expected)):
+    if any(_fits(row, number) for number in _other_numbers(session, expected)):
         return f"event {expected} was removed, and those after it were renumbered"
     return f"event {expected} was edited"
 
 
-def _holder(opened: Session, digest: str) -> int | None:
+def _holder(session: Session, digest: str) -> int | None:
     """Return the number of the event that has a digest; 0 for what the first one names."""
     if digest == FIRST:
         return 0
-    return opened.scalar(select(AuditEventRow.number).where(AuditEventRow.digest == digest))
+    return session.scalar(select(AuditEventRow.number).where(AuditEventRow.digest == digest))
 
 
-def _other_numbers(opened: Session, number: int) -> Iterator[int]:
+def _other_numbers(session: Session, number: int) -> Iterator[int]:
     # A trail that lost events has fewer rows now than its old numbers went up to.
-    last = opened.scalar(select(func.max(AuditEventRow.number))) or number
+    last = session.scalar(select(func.max(AuditEventRow.number))) or number
     yield from range(number + 1, 2 * last + 2)

@@ -57,13 +57,13 @@ class Checkpoint:
         Raises:
             SignatureError: If none did, or a signature is wrong.
         """
-        found = tuple(keys.signers(self.envelope)) if self.envelope else ()
-        if not found:
+        signers = tuple(keys.signers(self.envelope)) if self.envelope else ()
+        if not signers:
             raise SignatureError(
                 f"The checkpoint of event {self.event} is not signed by any of the "
                 f"{len(keys.keys)} trusted keys. Trust the auditor's key first."
             )
-        return found
+        return signers
 
 
 def read_checkpoint(data: bytes) -> Checkpoint:
@@ -73,44 +73,47 @@ def read_checkpoint(data: bytes) -> Checkpoint:
         VerificationError: If it is anything else.
     """
     envelope = read_envelope(data, CHECKPOINT_TYPE)
-    found = strict_json(envelope.payload, "checkpoint")
+    content = strict_json(envelope.payload, "checkpoint")
     names = {"format", "registry", "event", "digest", "at"}
-    if not isinstance(found, dict) or set(found) != names or found["format"] != FORMAT:
+    if not isinstance(content, dict) or set(content) != names or content["format"] != FORMAT:
         raise VerificationError(f"This is not a checkpoint of format '{FORMAT}'.")
-    number = found["event"]
+    number = content["event"]
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise VerificationError(f"The checkpoint names event {number!r}, a number is expected.")
-    if not is_digest(found["digest"]) or not is_instant(found["at"]):
-        raise VerificationError("The checkpoint's digest or time is not one.")
-    made = Checkpoint(str(found["registry"]), number, found["digest"], found["at"], envelope)
-    if made.payload() != envelope.payload:
+        raise VerificationError(
+            f"The checkpoint names event {number!r}; a number from 1 is expected."
+        )
+    if not is_digest(content["digest"]) or not is_instant(content["at"]):
+        raise VerificationError("The checkpoint's digest or time is not valid.")
+    registry = str(content["registry"])
+    checkpoint = Checkpoint(registry, number, content["digest"], content["at"], envelope)
+    if checkpoint.payload() != envelope.payload:
         raise VerificationError("The checkpoint is not written as this project writes it.")
-    return made
+    return checkpoint
 
 
-def stored_checkpoints(opened: Session) -> list[Checkpoint]:
+def stored_checkpoints(session: Session) -> list[Checkpoint]:
     """Return the registry's own checkpoints by event, each checked as far as its key is known.
 
     Raises:
         VerificationError: If one is damaged.
     """
-    found = []
-    for row in opened.scalars(select(AuditCheckpoint).order_by(AuditCheckpoint.event_number)):
-        made = read_checkpoint(row.envelope.encode())
-        if (made.event, made.digest) != (row.event_number, row.event_digest):
+    checkpoints = []
+    for row in session.scalars(select(AuditCheckpoint).order_by(AuditCheckpoint.event_number)):
+        checkpoint = read_checkpoint(row.envelope.encode())
+        if (checkpoint.event, checkpoint.digest) != (row.event_number, row.event_digest):
             raise VerificationError(
-                f"The stored checkpoint of event {row.event_number} does not say what its row says."
+                f"The stored checkpoint of event {row.event_number} differs from its row."
             )
-        _check_known_keys(opened, made)
-        found.append(made)
-    return found
+        _check_known_keys(session, checkpoint)
+        checkpoints.append(checkpoint)
+    return checkpoints
 
 
-def _check_known_keys(opened: Session, made: Checkpoint) -> None:
+def _check_known_keys(session: Session, checkpoint: Checkpoint) -> None:
     # A checkpoint's key need not be one of the registry's: an auditor may keep it to himself.
-    envelope = made.envelope
+    envelope = checkpoint.envelope
     for item in envelope.signatures if envelope else ():
-        pem = opened.scalar(select(SigningKey.pem).where(SigningKey.key_id == item.key_id))
+        pem = session.scalar(select(SigningKey.pem).where(SigningKey.key_id == item.key_id))
         if envelope is None or pem is None:
             continue
         from concepts.signing.ed25519 import PublicKey  # noqa: PLC0415 (cryptography)
@@ -118,5 +121,5 @@ def _check_known_keys(opened: Session, made: Checkpoint) -> None:
         text = pae(envelope.payload_type, envelope.payload)
         if not PublicKey.from_pem(pem).verify(text, item.value):
             raise SignatureError(
-                f"The stored checkpoint of event {made.event} has a wrong signature."
+                f"The stored checkpoint of event {checkpoint.event} has an invalid signature."
             )

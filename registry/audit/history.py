@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from sqlalchemy import String, and_, cast, or_, select
 from sqlalchemy.orm import Session
@@ -19,11 +19,8 @@ from registry.store.models import (
 )
 from registry.versions.reading import find_concept
 
-if TYPE_CHECKING:
-    from registry.registry import Registry
 
-
-def log(registry: Registry, slug: str) -> list[AuditEvent]:
+def concept_history(session: Session, slug: str) -> list[AuditEvent]:
     """Return the audit events of a concept, oldest first.
 
     They are those of its definition and its versions, of the releases that held one of them, and
@@ -32,27 +29,26 @@ def log(registry: Registry, slug: str) -> list[AuditEvent]:
     Raises:
         NotFoundError: If there is no such concept.
     """
-    with registry.read() as opened:
-        concept = find_concept(opened, slug)
-        moves = _moves(opened, concept)
-        subject, action = AuditEventRow.subject, AuditEventRow.action
-        released = (
-            select(BundleRow.name + "#" + cast(Release.sequence, String))
-            .join(Release, Release.bundle_id == BundleRow.id)
-            .join(ReleaseMember, ReleaseMember.release_id == Release.id)
-            .where(ReleaseMember.concept_id == concept.id)
+    concept = find_concept(session, slug)
+    moves = _moves(session, concept)
+    subject, action = AuditEventRow.subject, AuditEventRow.action
+    released = (
+        select(BundleRow.name + "#" + cast(Release.sequence, String))
+        .join(Release, Release.bundle_id == BundleRow.id)
+        .join(ReleaseMember, ReleaseMember.release_id == Release.id)
+        .where(ReleaseMember.concept_id == concept.id)
+    )
+    # Names of concepts, bundles and channels may be alike: the action tells which is meant.
+    query = select(AuditEventRow).where(
+        or_(
+            and_(action.like("concept.%"), subject == slug),
+            and_(action.like("version.%"), subject.like(f"{slug}@%")),
+            and_(action.like("release.%"), subject.in_(released)),
+            and_(action == "channel.move", subject.in_(sorted({name for name, _ in moves}))),
         )
-        # Names of concepts, bundles and channels may be alike: the action tells which is meant.
-        query = select(AuditEventRow).where(
-            or_(
-                and_(action.like("concept.%"), subject == slug),
-                and_(action.like("version.%"), subject.like(f"{slug}@%")),
-                and_(action.like("release.%"), subject.in_(released)),
-                and_(action == "channel.move", subject.in_(sorted({name for name, _ in moves}))),
-            )
-        )
-        rows = opened.scalars(query.order_by(AuditEventRow.number)).all()
-        events = [read_event(row) for row in rows]
+    )
+    rows = session.scalars(query.order_by(AuditEventRow.number)).all()
+    events = [read_event(row) for row in rows]
     return [
         event
         for event in events
@@ -60,7 +56,7 @@ def log(registry: Registry, slug: str) -> list[AuditEvent]:
     ]
 
 
-def _moves(opened: Session, concept: Concept) -> set[tuple[str, int]]:
+def _moves(session: Session, concept: Concept) -> set[tuple[str, int]]:
     """Return channel and number of each move to a release that held the concept."""
     query = (
         select(Channel.name, ChannelMove.number)
@@ -68,4 +64,10 @@ def _moves(opened: Session, concept: Concept) -> set[tuple[str, int]]:
         .join(ReleaseMember, ReleaseMember.release_id == ChannelMove.release_id)
         .where(ReleaseMember.concept_id == concept.id)
     )
-    return {(name, number) for name, number in opened.execute(query)}
+    return {(name, number) for name, number in session.execute(query)}
+
+
+def log(registry: Any, slug: str) -> list[AuditEvent]:
+    """Return ``registry.audit.history(slug)``; removed once the commands use the services."""
+    events: list[AuditEvent] = registry.audit.history(slug)
+    return events

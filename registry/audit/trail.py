@@ -20,14 +20,15 @@ from concepts.errors import NotFoundError, PolicyError, VerificationError
 from concepts.signing.envelope import CHECKPOINT_TYPE, sign
 from registry.audit.chain import BATCH, COLUMNS, Head, check_chain, event_digest
 from registry.audit.checkpoint import Checkpoint, read_checkpoint, stored_checkpoints
+from registry.audit.history import concept_history
 from registry.change.event import AuditEvent, read_event
-from registry.releases.signatures import current_keys
+from registry.change.policy import policy_row
+from registry.change.workspace import Workspace
+from registry.keys.lists import current_keys
 from registry.store.models import AuditCheckpoint, AuditEventRow
-from registry.team import policy_row
 
 if TYPE_CHECKING:  # It brings cryptography, which only signatures need.
     from concepts.signing.keys import KeyList, PrivateKey
-    from registry.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ class TrailReport:
 class Trail:
     """The audit trail of a registry."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
 
     def events(
         self, limit: int | None = None, subject: str | None = None, since: str | None = None
@@ -79,15 +80,27 @@ class Trail:
             query = query.where(AuditEventRow.at >= since)
         if limit is not None:
             query = query.limit(limit)
-        with self._registry.read() as opened:
-            found = [read_event(row) for row in opened.scalars(query)]
-        return found[::-1]
+        with self._workspace.read() as session:
+            events = [read_event(row) for row in session.scalars(query)]
+        return events[::-1]
+
+    def history(self, slug: str) -> list[AuditEvent]:
+        """Return what happened to a concept, oldest first.
+
+        That is what was done to its definition and its versions, the releases that held one of
+        them, and the channels that pointed to such a release.
+
+        Raises:
+            NotFoundError: If there is no such concept.
+        """
+        with self._workspace.read() as session:
+            return concept_history(session, slug)
 
     def export(self) -> Iterator[str]:
         """Yield every event as a line of canonical JSON, oldest first, of one snapshot."""
         query = select(*COLUMNS).order_by(AuditEventRow.number)
-        with self._registry.read() as opened:
-            for row in opened.execute(query.execution_options(yield_per=BATCH)):
+        with self._workspace.read() as session:
+            for row in session.execute(query.execution_options(yield_per=BATCH)):
                 yield canonical_json(read_event(row).to_dict()).decode()
 
     def verify(
@@ -105,23 +118,23 @@ class Trail:
             VerificationError: Names the first event that was edited, removed, inserted, reordered,
                 truncated or rewritten, or says what is wrong with a checkpoint.
         """
-        given: Checkpoint | None = None
+        kept: Checkpoint | None = None
         signed: tuple[str, ...] = ()
         if against is not None:
-            given = read_checkpoint(_read(against))
-            signed = given.require(keys) if keys is not None else ()
-        with self._registry.read() as opened:
-            head = check_chain(opened)
-            if given is not None:
-                _compare(opened, given, head)
-            count = check_checkpoints(opened, head)
-        return TrailReport(head.number, head.digest, count, given.event if given else None, signed)
+            kept = read_checkpoint(_read(against))
+            signed = kept.require(keys) if keys is not None else ()
+        with self._workspace.read() as session:
+            head = check_chain(session)
+            if kept is not None:
+                _compare(session, kept, head)
+            count = check_checkpoints(session, head)
+        return TrailReport(head.number, head.digest, count, kept.event if kept else None, signed)
 
     def checkpoint(self, *, actor: str, key: PrivateKey) -> bytes:
         """Sign what the newest event is, and return the envelope to keep elsewhere.
 
-        The checkpoint covers every event before it. Then it is told by an event of its own, which
-        is why a checkpoint that was made and is gone is noticed.
+        The checkpoint covers every event before it. An event of its own records it, so that
+        a checkpoint that was made and is gone is noticed.
 
         Args:
             actor: An auditor.
@@ -131,17 +144,17 @@ class Trail:
             PolicyError: If there are no events yet, or the key was revoked.
             VerificationError: If the chain is broken: nobody should sign that.
         """
-        with self._registry.work(actor, "auditor") as unit:
+        with self._workspace.work(actor, "auditor") as unit:
             listed = current_keys(unit.session)
             if listed is not None and key.public.key_id in listed.revoked:
                 raise PolicyError("This key was revoked, so nobody would believe the checkpoint.")
             head = check_chain(unit.session)
             if head.number == 0:
                 raise PolicyError("There is no event yet that a checkpoint could cover.")
-            made = Checkpoint(
+            checkpoint = Checkpoint(
                 policy_row(unit.session).registry_id, head.number, head.digest, unit.at
             )
-            envelope = sign(CHECKPOINT_TYPE, made.payload(), key).to_bytes()
+            envelope = sign(CHECKPOINT_TYPE, checkpoint.payload(), key).to_bytes()
             row = AuditCheckpoint(
                 event_number=head.number, event_digest=head.digest, envelope=envelope.decode()
             )
@@ -154,40 +167,39 @@ class Trail:
             return envelope
 
 
-def check_checkpoints(opened: Session, head: Head) -> int:
+def check_checkpoints(session: Session, head: Head) -> int:
     """Compare the trail with the registry's own checkpoints; return how many there are.
 
     Raises:
         VerificationError: If one does not fit, is damaged, or is gone.
     """
-    found = stored_checkpoints(opened)
-    for made in found:
-        _compare(opened, made, head)
+    checkpoints = stored_checkpoints(session)
+    for checkpoint in checkpoints:
+        _compare(session, checkpoint, head)
     query = select(AuditEventRow.subject).where(AuditEventRow.action == "audit.checkpoint")
-    told, held = set(opened.scalars(query)), {f"event {made.event}" for made in found}
-    if gone := told - held:
+    recorded = set(session.scalars(query))
+    if missing := recorded - {f"event {checkpoint.event}" for checkpoint in checkpoints}:
         raise VerificationError(
-            f"The checkpoint of {min(gone)} was made and is no longer in the registry."
+            f"The checkpoint of {min(missing)} was made, but is no longer in the registry."
         )
-    return len(found)
+    return len(checkpoints)
 
 
-def _compare(opened: Session, made: Checkpoint, head: Head) -> None:
-    registry = policy_row(opened).registry_id
-    if made.registry != registry:
+def _compare(session: Session, checkpoint: Checkpoint, head: Head) -> None:
+    registry = policy_row(session).registry_id
+    if checkpoint.registry != registry:
         raise VerificationError(
-            f"The checkpoint is of registry {made.registry}, this is registry {registry}."
+            f"The checkpoint is of registry {checkpoint.registry}, this is registry {registry}."
         )
-    if made.event > head.number:
+    if checkpoint.event > head.number:
         raise VerificationError(
             f"The audit trail was truncated: it ends with event {head.number}, and a checkpoint of "
-            f"{made.at} covers event {made.event}."
+            f"{checkpoint.at} covers event {checkpoint.event}."
         )
-    found = event_digest(opened, made.event)
-    if found != made.digest:
+    if event_digest(session, checkpoint.event) != checkpoint.digest:
         raise VerificationError(
-            f"The audit trail was rewritten: event {made.event} or one before it is not the one "
-            f"that a checkpoint of {made.at} covers."
+            f"The audit trail was rewritten: event {checkpoint.event} or one before it is not the "
+            f"one that a checkpoint of {checkpoint.at} covers."
         )
 
 

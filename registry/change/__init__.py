@@ -1,1 +1,1 @@
-"""A change: one unit of work, who acts, and the event that tells it."""
+"""A change: one unit of work, who acts, and the event that records it."""

@@ -48,17 +48,17 @@ class AuditEvent:
         return asdict(self)
 
 
-def clock(opened: Session) -> str:
+def clock(session: Session) -> str:
     """Return the time, never earlier than the last event's: clocks of several hosts differ."""
-    last = _last(opened)
+    last = _last(session)
     return max(now(), last.at if last else "")
 
 
 def record(
-    opened: Session, action: str, subject: str, *, actor: str, at: str, **details: Any
+    session: Session, action: str, subject: str, *, actor: str, at: str, **details: Any
 ) -> None:
     """Add an event to the session's transaction, which must hold the write lock."""
-    last = _last(opened)
+    last = _last(session)
     event = {
         "number": last.number + 1 if last else 1,
         "at": at,
@@ -68,8 +68,8 @@ def record(
         "details": canonical_json(details).decode(),
         "prev_digest": last.digest if last else FIRST,
     }
-    opened.add(AuditEventRow(**event, digest=json_digest(event)))
-    opened.flush()
+    session.add(AuditEventRow(**event, digest=json_digest(event)))
+    session.flush()
 
 
 def read_event(row: Any) -> AuditEvent:
@@ -78,6 +78,6 @@ def read_event(row: Any) -> AuditEvent:
     return AuditEvent(**{**parts, "details": json.loads(row.details)})
 
 
-def _last(opened: Session) -> AuditEventRow | None:
+def _last(session: Session) -> AuditEventRow | None:
     query = select(AuditEventRow).order_by(AuditEventRow.number.desc()).limit(1)
-    return opened.scalars(query).first()
+    return session.scalars(query).first()

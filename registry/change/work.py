@@ -12,10 +12,10 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from concepts.errors import InputError
-from registry import team
 from registry.change import event
+from registry.change.policy import require_role
 from registry.store.blobs import BlobStore
-from registry.store.db import session
+from registry.store.db import open_session
 
 
 class NewBlobs:
@@ -82,32 +82,32 @@ def work(
     if not actor.strip():
         raise InputError("The actor must be named: who makes the change?")
     with (
-        session(engine, write=True, keep=not dry_run) as opened,
-        kept_blobs(opened, store, dry_run=dry_run) as blobs,
+        open_session(engine, write=True, keep=not dry_run) as session,
+        kept_blobs(session, store, dry_run=dry_run) as blobs,
     ):
-        team.require(opened, actor, role)
-        yield Work(opened, blobs, actor, event.clock(opened))
-        opened.flush()
+        require_role(session, actor, role)
+        yield Work(session, blobs, actor, event.clock(session))
+        session.flush()
 
 
 @contextmanager
-def kept_blobs(opened: Session, store: BlobStore, *, dry_run: bool = False) -> Iterator[NewBlobs]:
+def kept_blobs(session: Session, store: BlobStore, *, dry_run: bool = False) -> Iterator[NewBlobs]:
     """Give the blobs of a session that holds the write lock; on an error the new ones go."""
     blobs = NewBlobs(store)
     try:
         yield blobs
     except BaseException:
-        if _holds_lock(opened):
+        if _holds_lock(session):
             blobs.discard()
         raise
-    if dry_run and _holds_lock(opened):
+    if dry_run and _holds_lock(session):
         blobs.discard()
 
 
-def _holds_lock(opened: Session) -> bool:
+def _holds_lock(session: Session) -> bool:
     """Whether the transaction is still open on the server: the lock ends with the connection."""
     try:
-        connection = opened.connection()
+        connection = session.connection()
         connection.exec_driver_sql("SELECT 1")
     except DBAPIError as error:
         return not error.connection_invalidated  # A failed transaction holds it until rolled back.

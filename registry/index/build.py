@@ -42,7 +42,7 @@ class IndexBuild:
     """What was built, and how well it finds.
 
     Attributes:
-        kind: See ``registry.kinds``.
+        kind: See ``registry.index.kinds``.
         vectors: How many.
         dim: Their size.
         effort: How hard it is searched.
@@ -93,7 +93,7 @@ class Finder:
         if not len(units):
             return []
         narrow = units.astype(np.float32)
-        found = []
+        best_hits = []
         scores, rows = self._candidates(narrow, min(k + SPARE, len(self.stack)))
         for query, about, near in zip(units, scores, rows, strict=True):
             near = np.sort(near[near >= 0])
@@ -102,8 +102,8 @@ class Finder:
                 kth = float(best[1][-1])
                 if kth <= about[-1] + self.slack:
                     best = self._with_all_above(kth - self.slack, query, near, best, k)
-            found.append(best)
-        return found
+            best_hits.append(best)
+        return best_hits
 
     def _with_all_above(
         self, score: float, query: NDArray[np.float64], seen: NDArray[np.int64], best: Found, k: int
@@ -137,7 +137,7 @@ def build(stack: Stack, kind: str | None = None) -> tuple[Any, IndexBuild]:
 
     Args:
         stack: At least one row.
-        kind: One of ``concepts.words.INDEX_KINDS``; by default the one for their number.
+        kind: One of ``kinds.KINDS``; by default the one for their number.
 
     Raises:
         GateError: If the kind asked for cannot find enough of the true neighbours.

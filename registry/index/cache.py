@@ -102,7 +102,7 @@ def open_index(
         space_digest: The anchor space.
         inputs: The anchor sets, at least one, sorted by slug and version.
         load: Returns the anchors of one input, (anchors, dim); rows are read as they are needed.
-        kind: One of ``words.INDEX_KINDS``; by default any, a new one by the number of anchors.
+        kind: One of ``kinds.KINDS``; by default any, a new one by the number of anchors.
 
     Raises:
         GateError: If an index of the kind asked for finds too few of the nearest anchors.
@@ -111,23 +111,23 @@ def open_index(
     digest, stack = input_digest(space_digest, inputs), _stack(inputs, load)
     files = _Files(folder, space_digest, digest)
 
-    def opened(found: tuple[Any, IndexBuild]) -> OpenIndex:
-        index, about = found
+    def loaded(built: tuple[Any, IndexBuild]) -> OpenIndex:
+        index, about = built
         return OpenIndex(
             digest, tuple(inputs), Finder(index, stack, about.effort, about.slack), about
         )
 
-    found = files.read(kind)
-    if found is not None:
-        return opened(found)
+    current = files.read(kind)
+    if current is not None:
+        return loaded(current)
     with files.lease() as writable:
         # Another process may have built it while this one waited.
-        found = files.read(kind)
-        if found is None:
-            found = build(stack, kind)
+        current = files.read(kind)
+        if current is None:
+            current = build(stack, kind)
             if writable:
-                files.write(*found)
-    return opened(found)
+                files.write(*current)
+    return loaded(current)
 
 
 def _stack(inputs: Sequence[IndexInput], load: Load) -> Stack:
@@ -158,10 +158,10 @@ class _Files:
     @contextlib.contextmanager
     def lease(self) -> Iterator[bool]:
         """Wait for any other builder of the space; False where nothing can be locked or written."""
-        with contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as stack:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                file = held.enter_context((self.folder / f"{self.space}.lock").open("ab"))
+                file = stack.enter_context((self.folder / f"{self.space}.lock").open("ab"))
                 fcntl.flock(file, fcntl.LOCK_EX)
             except OSError as error:  # as on a read-only disk, or one shared without locks
                 _warn(error)
@@ -233,9 +233,9 @@ class IndexCache:
         self._opening: dict[str, threading.Lock] = {}
 
     def current(self, space_digest: str, state: str) -> OpenIndex | None:
-        """Return the index that was opened in this very state of the registry, if any."""
-        opened_in, held = self._open.get(space_digest, ("", None))
-        return held if opened_in == state else None
+        """Return the index that was session in this very state of the registry, if any."""
+        opened_in, index = self._open.get(space_digest, ("", None))
+        return index if opened_in == state else None
 
     def open(
         self,
@@ -252,8 +252,8 @@ class IndexCache:
         digest = input_digest(space_digest, inputs)
         # One thread opens it, the others use the result.
         with self._opening.setdefault(space_digest, threading.Lock()):
-            _, held = self._open.get(space_digest, ("", None))
-            if held is None or held.digest != digest or kind not in (None, held.about.kind):
-                held = open_index(self.folder, space_digest, inputs, load, kind)
-            self._open[space_digest] = (state, held)
-            return held
+            _, index = self._open.get(space_digest, ("", None))
+            if index is None or index.digest != digest or kind not in (None, index.about.kind):
+                index = open_index(self.folder, space_digest, inputs, load, kind)
+            self._open[space_digest] = (state, index)
+            return index

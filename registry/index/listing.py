@@ -1,18 +1,18 @@
-"""The indexes of a registry at once: build those that are missing or stale, and tell what is."""
+"""All indexes of a registry: those that are missing or stale are built, and each is described."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from registry.index.build import IndexBuild
+from registry.index.cache import IndexCache
 from registry.index.search import space_index
+from registry.store.blobs import BlobStore
 from registry.store.models import AnchorSpaceRow
-
-if TYPE_CHECKING:
-    from registry.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,19 @@ class IndexInfo:
     build: IndexBuild
 
 
-def build_indexes(registry: Registry, kind: str | None = None) -> list[IndexInfo]:
-    """Return the index of each space that has anchors, built where it is missing or stale.
+def list_indexes(
+    session: Session, store: BlobStore, cache: IndexCache, kind: str | None = None
+) -> list[IndexInfo]:
+    """Return the index of each space that has anchors; see ``Index.build``."""
+    indexes = []
+    for row in session.scalars(select(AnchorSpaceRow).order_by(AnchorSpaceRow.digest)).all():
+        index = space_index(session, store, cache, row, kind)
+        if index is not None:
+            indexes.append(IndexInfo(row.digest, row.model, row.task, index.about))
+    return indexes
 
-    Args:
-        registry: Whose.
-        kind: One of ``concepts.words.INDEX_KINDS``; by default the one that fits the size.
 
-    Raises:
-        GateError: If an index of the kind asked for finds too few of the nearest anchors.
-        VerificationError: If stored anchors are damaged.
-    """
-    found = []
-    with registry.read() as opened:
-        for row in opened.scalars(select(AnchorSpaceRow).order_by(AnchorSpaceRow.digest)).all():
-            index = space_index(opened, registry.store, registry.index_cache, row, kind)
-            if index is not None:
-                found.append(IndexInfo(row.digest, row.model, row.task, index.about))
-    return found
+def build_indexes(registry: Any, kind: str | None = None) -> list[IndexInfo]:
+    """Return ``registry.index.build(kind)``; removed once the commands use the services."""
+    built: list[IndexInfo] = registry.index.build(kind)
+    return built

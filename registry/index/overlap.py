@@ -1,4 +1,4 @@
-"""Before anchors are added: which concepts have them already, and how often they repeat.
+"""Before anchors are added: which concepts have them already, or nearly.
 
 Every stored anchor of the space is passed over once, in blocks. Adding makes an index of the space
 stale, so building one for each addition would cost more than it saves.
@@ -16,28 +16,27 @@ from sqlalchemy.orm import Session
 
 from concepts.anchors import AnchorSet
 from concepts.scorer import Scorer
-from registry.answers import Overlap
+from registry.answers import NEAR_DISTANCE, Overlap
 from registry.index.search import latest_sets
 from registry.store.blobs import BlobStore
 from registry.store.models import AnchorSpaceRow
 from registry.vectors.exact import Stack, unit_vectors
 
-DISTANCE = 0.05
 CHECKED = 256
 """At most so many of the new anchors are compared, evenly spaced over their set."""
 
 
 def overlaps(
-    opened: Session,
+    session: Session,
     store: BlobStore,
     slug: str,
     collections: Sequence[tuple[AnchorSet, Scorer]],
-    distance: float = DISTANCE,
+    distance: float = NEAR_DISTANCE,
 ) -> list[Overlap]:
     """Return the other concepts whose latest anchors lie near new ones, by falling share.
 
     Args:
-        opened: A session.
+        session: Of a transaction.
         store: Where the anchors are.
         slug: The concept that the new anchors are for; it is not compared with itself.
         collections: The new anchors, one set for each space.
@@ -46,39 +45,30 @@ def overlaps(
     Raises:
         VerificationError: If stored anchors are damaged.
     """
-    found = []
+    near = []
     for anchors, _ in collections:
-        space = opened.scalars(select(AnchorSpaceRow).filter_by(digest=anchors.space.digest))
+        space = session.scalars(select(AnchorSpaceRow).filter_by(digest=anchors.space.digest))
         row = space.first()
         if row is None:
             continue
         sample = _sample(anchors.anchors)
-        for held in latest_sets(opened, row):
-            if held.input.slug == slug:
+        for stored in latest_sets(session, row):
+            if stored.input.slug == slug:
                 continue
-            nearest = _nearest(sample, Stack([held.rows(store, row.dim)]), 1)[:, 0]
+            nearest = _nearest(sample, Stack([stored.rows(store, row.dim)]))
             share = float((nearest >= 1 - distance).mean())
             if share > 0:
-                found.append(
+                near.append(
                     Overlap(
-                        slug=held.input.slug,
-                        version=held.input.version,
+                        slug=stored.input.slug,
+                        version=stored.input.version,
                         space=row.digest,
                         share=share,
                         nearest=min(float(nearest.max()), 1.0),
                         checked=len(sample),
                     )
                 )
-    return sorted(found, key=lambda item: (-item.share, item.slug, item.space))
-
-
-def near_duplicates(anchors: NDArray[Any], distance: float = DISTANCE) -> float:
-    """Return the share of anchors, (n, dim), that have another one of the set within a distance."""
-    if len(anchors) < 2:
-        return 0.0
-    # Each anchor is its own nearest; the second is another, or one just like it.
-    second = _nearest(_sample(anchors), Stack([anchors]), 2)[:, 1]
-    return float((second >= 1 - distance).mean())
+    return sorted(near, key=lambda item: (-item.share, item.slug, item.space))
 
 
 def _sample(anchors: NDArray[Any]) -> NDArray[np.float32]:
@@ -87,11 +77,10 @@ def _sample(anchors: NDArray[Any]) -> NDArray[np.float32]:
     return unit_vectors(anchors[rows]).astype(np.float32)
 
 
-def _nearest(queries: NDArray[np.float32], stack: Stack, k: int) -> NDArray[np.float32]:
-    """Return the k highest cosines of each unit query to the rows, (q, k), falling."""
-    best = np.full((len(queries), k), -np.inf, dtype=np.float32)
+def _nearest(queries: NDArray[np.float32], stack: Stack) -> NDArray[np.float32]:
+    """Return the highest cosine of each unit query to the rows, (q,)."""
+    best = np.full(len(queries), -np.inf, dtype=np.float32)
     for _, block in stack.blocks():
         scores = queries @ unit_vectors(block).astype(np.float32).T
-        both = np.concatenate([best, scores], axis=1)
-        best = -np.sort(-np.partition(both, -k, axis=1)[:, -k:], axis=1)
+        best = np.maximum(best, scores.max(axis=1))
     return best

@@ -16,7 +16,7 @@ from concepts.errors import MismatchError, NotFoundError, VerificationError
 from registry.answers import SearchHit, SpaceInfo
 from registry.index.cache import IndexCache, IndexInput, OpenIndex
 from registry.store.blobs import BlobStore
-from registry.store.db import named_errors, session
+from registry.store.db import named_errors, open_session
 from registry.store.models import (
     AnchorSetRow,
     AnchorSpaceRow,
@@ -41,14 +41,14 @@ class StoredSet:
         return StoredRows(store.path(self.blob), self.blob, self.input.anchors, dim)
 
 
-def list_spaces(opened: Session) -> list[SpaceInfo]:
+def list_spaces(session: Session) -> list[SpaceInfo]:
     """Return the anchor spaces, with what the latest versions hold in each."""
-    found = []
-    for row in opened.scalars(select(AnchorSpaceRow).order_by(AnchorSpaceRow.digest)).all():
-        sets = latest_sets(opened, row)
+    spaces = []
+    for row in session.scalars(select(AnchorSpaceRow).order_by(AnchorSpaceRow.digest)).all():
+        sets = latest_sets(session, row)
         anchors = sum(item.input.anchors for item in sets)
-        found.append(SpaceInfo(row.digest, read_space(row), len(sets), anchors))
-    return found
+        spaces.append(SpaceInfo(row.digest, read_space(row), len(sets), anchors))
+    return spaces
 
 
 class States:
@@ -92,14 +92,14 @@ def search_current(
     """Return what ``search`` does; where the index is open and current, by one small query."""
     index = cache.current(space_digest, states.newest())
     if index is None:
-        with session(engine) as opened:
-            return search(opened, store, cache, space_digest, vectors, k)
+        with open_session(engine) as session:
+            return search(session, store, cache, space_digest, vectors, k)
     _check(vectors, index.finder.stack.dim, k)
     return index.search(vectors, k)
 
 
 def search(
-    opened: Session,
+    session: Session,
     store: BlobStore,
     cache: IndexCache,
     space_digest: str,
@@ -107,14 +107,14 @@ def search(
     k: int,
 ) -> list[list[SearchHit]]:
     """Return the k nearest anchors of the latest versions for each vector, best first."""
-    row = _space(opened, space_digest)
+    row = _space(session, space_digest)
     _check(vectors, row.dim, k)
-    index = space_index(opened, store, cache, row)
+    index = space_index(session, store, cache, row)
     return [[] for _ in vectors] if index is None else index.search(vectors, k)
 
 
 def space_index(
-    opened: Session,
+    session: Session,
     store: BlobStore,
     cache: IndexCache,
     space: AnchorSpaceRow,
@@ -126,7 +126,7 @@ def space_index(
         GateError: If an index of the kind asked for finds too few of the nearest anchors.
         VerificationError: If stored anchors are damaged.
     """
-    sets = {item.input: item for item in latest_sets(opened, space)}
+    sets = {item.input: item for item in latest_sets(session, space)}
     if not sets:
         return None
     try:
@@ -135,14 +135,14 @@ def space_index(
             list(sets),
             lambda item: sets[item].rows(store, space.dim),
             kind,
-            _state(opened.connection()),
+            _state(session.connection()),
         )
     except ValueError as error:
         raise VerificationError(f"The index cannot be built: {error}.") from error
 
 
 def search_concept(
-    opened: Session,
+    session: Session,
     store: BlobStore,
     slug: str,
     number: int | None,
@@ -154,31 +154,31 @@ def search_concept(
 
     One concept's anchors are few: each is compared, without an index.
     """
-    row = _space(opened, space_digest)
+    row = _space(session, space_digest)
     _check(vectors, row.dim, k)
-    concept = find_concept(opened, slug)
-    sets = _sets(opened, row, concept.id, number)
+    concept = find_concept(session, slug)
+    sets = _sets(session, row, concept.id, number)
     if not sets:
         which = "latest version" if number is None else f"version {number}"
         raise NotFoundError(
             f"The {which} of '{slug}' has no anchors in the anchor space {space_digest[:12]}."
         )
-    (held,) = sets
-    found = nearest(Stack([held.rows(store, row.dim)]), unit_vectors(vectors), k)
-    version = held.input.version
+    (stored,) = sets
+    hits = nearest(Stack([stored.rows(store, row.dim)]), unit_vectors(vectors), k)
+    version = stored.input.version
     return [
         [SearchHit(slug, version, int(at), float(score)) for at, score in zip(*best, strict=True)]
-        for best in found
+        for best in hits
     ]
 
 
-def latest_sets(opened: Session, space: AnchorSpaceRow) -> list[StoredSet]:
+def latest_sets(session: Session, space: AnchorSpaceRow) -> list[StoredSet]:
     """Return the anchors in a space of the latest versions that are not revoked, by slug."""
-    return _sets(opened, space)
+    return _sets(session, space)
 
 
 def _sets(
-    opened: Session,
+    session: Session,
     space: AnchorSpaceRow,
     concept_id: int | None = None,
     number: int | None = None,
@@ -210,8 +210,8 @@ def _sets(
             (latest.c.concept_id == ConceptVersion.concept_id)
             & (latest.c.number == ConceptVersion.number),
         )
-    found = [StoredSet(IndexInput(*row[:4]), row[4]) for row in opened.execute(query)]
-    return sorted(found, key=lambda item: item.input.slug)  # Databases collate differently.
+    sets = [StoredSet(IndexInput(*row[:4]), row[4]) for row in session.execute(query)]
+    return sorted(sets, key=lambda item: item.input.slug)  # Databases collate differently.
 
 
 def _state(connection: Connection) -> str:
@@ -221,8 +221,8 @@ def _state(connection: Connection) -> str:
     return connection.exec_driver_sql(query).scalar() or ""
 
 
-def _space(opened: Session, digest: str) -> AnchorSpaceRow:
-    row = opened.scalars(select(AnchorSpaceRow).filter_by(digest=digest)).first()
+def _space(session: Session, digest: str) -> AnchorSpaceRow:
+    row = session.scalars(select(AnchorSpaceRow).filter_by(digest=digest)).first()
     if row is None:
         raise NotFoundError(f"No anchors in the anchor space {digest[:12]}.")
     return row

@@ -1,1 +1,12 @@
-"""Operations on a whole registry: check, clean, back up, transfer."""
+"""Functions on a whole registry: backup, restore, doctor, garbage collection, transfer."""
+
+from registry.operations.backup import BackupInfo, backup
+from registry.operations.doctor import Diagnosis, Repaired, diagnose, repair
+from registry.operations.gc import Collected, collect_garbage
+from registry.operations.restore import restore
+from registry.operations.transfer import ImportInfo, export_concept, import_concept
+
+__all__ = [
+    "BackupInfo", "Collected", "Diagnosis", "ImportInfo", "Repaired", "backup", "collect_garbage",
+    "diagnose", "export_concept", "import_concept", "repair", "restore",
+]  # fmt: skip

@@ -1,7 +1,7 @@
 """What must be true of a registry's rows and blobs: one function for each part, listing problems.
 
 Each takes a session and the blobs and returns what is wrong, nothing when all is well; stored bytes
-that cannot be read raise, and whoever calls tells that as a problem too.
+that cannot be read raise, and whoever calls reports that as a problem too.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from concepts.signing.envelope import BUNDLE_TYPE, pae
 from registry.audit.chain import check_chain
 from registry.audit.trail import check_checkpoints
 from registry.change.event import AuditEvent, read_event
+from registry.keys.lists import current_keys
 from registry.operations.gc import named_blobs
 from registry.releases.assemble import FORMAT, read_bundle_of, released_members
-from registry.releases.signatures import current_keys, signatures_of
+from registry.releases.signatures import signatures_of
 from registry.store.blobs import BlobStore
 from registry.store.models import (
     AnchorSetRow,
@@ -41,7 +42,7 @@ from registry.store.models import (
     VersionAnchors,
 )
 from registry.versions.adding import content_digest
-from registry.versions.quorum import approval_of, authors_of, open_request
+from registry.versions.quorum import approval_of, open_request
 from registry.versions.reading import read_anchor_set, read_scorer, read_space, stored_anchors
 
 REVIEWED = ("version.submit", "version.approve", "version.break_glass")
@@ -49,32 +50,32 @@ TIMES = ("created_at", "at", "opened_at", "closed_at")
 Problems = Iterator[str]
 
 
-def blobs(opened: Session, store: BlobStore) -> Problems:
+def blobs(session: Session, store: BlobStore) -> Problems:
     """Every blob that a row names is there."""
-    for digest in sorted(named_blobs(opened)):
+    for digest in sorted(named_blobs(session)):
         if digest not in store:
             yield f"Blob {digest[:12]} is missing. Restore it from a backup, or collect again."
 
 
-def anchors(opened: Session, store: BlobStore) -> Problems:
+def anchors(session: Session, store: BlobStore) -> Problems:
     """Anchor sets have their digest, their space and their number of anchors."""
     query = select(AnchorSetRow, AnchorSpaceRow).join(
         AnchorSpaceRow, AnchorSpaceRow.id == AnchorSetRow.space_id
     )
-    for row, space in opened.execute(query):
-        found, problem = _read_anchors(store, row)
-        if found is None:
+    for row, space in session.execute(query):
+        anchor_set, problem = _read_anchors(store, row)
+        if anchor_set is None:
             yield problem
-        elif found.space.digest != space.digest:
+        elif anchor_set.space.digest != space.digest:
             yield f"Anchor set {row.digest[:12]} is of another anchor space than its row says."
-        elif (len(found.anchors), len(found.counter_anchors)) != (row.anchors, row.counter_anchors):
-            yield f"Anchor set {row.digest[:12]} has not as many anchors as its row says."
+        elif _counts(anchor_set) != (row.anchors, row.counter_anchors):
+            yield f"Anchor set {row.digest[:12]} does not have as many anchors as its row says."
 
 
-def scorers(opened: Session, store: BlobStore) -> Problems:
+def scorers(session: Session, store: BlobStore) -> Problems:
     """Scorers have their digest."""
     seen = set()
-    for row in opened.scalars(select(VersionAnchors)):
+    for row in session.scalars(select(VersionAnchors)):
         if (row.scorer_blob, row.scorer_digest) in seen:
             continue
         seen.add((row.scorer_blob, row.scorer_digest))
@@ -84,9 +85,9 @@ def scorers(opened: Session, store: BlobStore) -> Problems:
             yield _sentence(error)
 
 
-def spaces(opened: Session, _store: BlobStore) -> Problems:
+def spaces(session: Session, _store: BlobStore) -> Problems:
     """Anchor spaces have their digest, and an anchor set is used in its own space only."""
-    for row in opened.scalars(select(AnchorSpaceRow)):
+    for row in session.scalars(select(AnchorSpaceRow)):
         try:
             read_space(row)
         except (UVRError, ValueError) as error:
@@ -96,73 +97,73 @@ def spaces(opened: Session, _store: BlobStore) -> Problems:
         .join(VersionAnchors, VersionAnchors.anchor_set_id == AnchorSetRow.id)
         .where(VersionAnchors.space_id != AnchorSetRow.space_id)
     )
-    for digest in opened.scalars(query):
-        yield f"Anchor set {digest[:12]} is used in another anchor space than its own."
+    for digest in session.scalars(query):
+        yield f"Anchor set {digest[:12]} is used outside its own anchor space."
 
 
-def versions(opened: Session, _store: BlobStore) -> Problems:
+def versions(session: Session, _store: BlobStore) -> Problems:
     """Definitions and versions have their digest, and version numbers have no gap."""
-    for concept in opened.scalars(select(Concept).order_by(Concept.slug)):
+    for concept in session.scalars(select(Concept).order_by(Concept.slug)):
         if json_digest(json.loads(concept.definition)) != concept.definition_digest:
-            yield f"The definition of '{concept.slug}' does not have its digest."
-        rows = _versions_of(opened, concept)
+            yield f"The definition of '{concept.slug}' does not match its digest."
+        rows = _versions_of(session, concept)
         if [row.number for row in rows] != list(range(1, len(rows) + 1)):
             yield f"The version numbers of '{concept.slug}' have a gap."
         for row in rows:
-            content = [entry.content for entry in stored_anchors(opened, row)]
+            content = [entry.content for entry in stored_anchors(session, row)]
             if not content:
                 yield f"Version {row.number} of '{concept.slug}' has no anchors."
             elif content_digest(row.definition, content) != row.content_digest:
-                yield f"Version {row.number} of '{concept.slug}' does not have its content digest."
+                yield f"Version {row.number} of '{concept.slug}' does not match its content digest."
 
 
-def reviews(opened: Session, _store: BlobStore) -> Problems:
+def reviews(session: Session, _store: BlobStore) -> Problems:
     """What is approved was approved, and what is in review has an open request for its content."""
-    events = _events(opened)
-    for concept in opened.scalars(select(Concept).order_by(Concept.slug)):
-        for row in _versions_of(opened, concept):
+    events = _events(session)
+    for concept in session.scalars(select(Concept).order_by(Concept.slug)):
+        for row in _versions_of(session, concept):
             name = f"{concept.slug}@{row.number}"
-            request = open_request(opened, row)
+            request = open_request(session, row)
             if (row.state == "in_review") != (request is not None):
                 about = "without an open request" if request is None else "with an open request"
                 yield f"Version {name} is {row.state} {about}."
             elif request is not None and request.content_digest != row.content_digest:
                 yield f"The request to review {name} is for other content."
             if row.state in ("approved", "deprecated"):
-                yield from _approved(opened, name, row, events)
+                yield from _approved(session, name, row, events)
 
 
-def releases(opened: Session, store: BlobStore, *, quick: bool = False) -> Problems:
+def releases(session: Session, store: BlobStore, *, quick: bool = False) -> Problems:
     """Releases have their lock, their bundle's digest, their predecessor's, and good signatures."""
-    for bundle in opened.scalars(select(BundleRow).order_by(BundleRow.name)):
+    for bundle in session.scalars(select(BundleRow).order_by(BundleRow.name)):
         query = select(Release).where(Release.bundle_id == bundle.id).order_by(Release.sequence)
         previous: str | None = None
-        for number, row in enumerate(opened.scalars(query).all(), 1):
+        for number, row in enumerate(session.scalars(query).all(), 1):
             name = f"{bundle.name}#{row.sequence}"
             if row.sequence != number:
                 yield f"The releases of '{bundle.name}' have a gap before {row.sequence}."
             if row.format == FORMAT:
                 if row.previous_digest != previous:
                     yield f"Release {name} does not follow the one before it."
-                yield from _release(opened, store, bundle, row, name, quick=quick)
+                yield from _release(session, store, bundle, row, name, quick=quick)
             previous = row.bundle_digest
 
 
-def keys(opened: Session, _store: BlobStore) -> Problems:
+def keys(session: Session, _store: BlobStore) -> Problems:
     """Each key list follows the one before, and each key has its id."""
-    current_keys(opened)
+    current_keys(session)
     yield from ()
     from concepts.signing.ed25519 import PublicKey  # noqa: PLC0415 (cryptography)
 
-    for row in opened.scalars(select(SigningKey)):
+    for row in session.scalars(select(SigningKey)):
         if PublicKey.from_pem(row.pem).key_id != row.key_id:
-            yield f"The key '{row.name}' does not have its id."
+            yield f"The key '{row.name}' does not match its id."
 
 
-def channels(opened: Session, _store: BlobStore) -> Problems:
+def channels(session: Session, _store: BlobStore) -> Problems:
     """Channels were moved in order, to releases of their own bundle."""
-    for channel in opened.scalars(select(Channel).order_by(Channel.name)):
-        moves = _moves(opened, channel)
+    for channel in session.scalars(select(Channel).order_by(Channel.name)):
+        moves = _moves(session, channel)
         if [move.number for move, _ in moves] != list(range(1, len(moves) + 1)):
             yield f"The moves of channel '{channel.name}' have a gap."
         times = [move.at for move, _ in moves]
@@ -172,13 +173,13 @@ def channels(opened: Session, _store: BlobStore) -> Problems:
             yield f"Channel '{channel.name}' was moved to a release of another bundle."
 
 
-def trail(opened: Session, _store: BlobStore) -> Problems:
+def trail(session: Session, _store: BlobStore) -> Problems:
     """The audit chain holds, its checkpoints fit, and no row is younger than its last event."""
-    head = check_chain(opened)
-    check_checkpoints(opened, head)
+    head = check_chain(session)
+    check_checkpoints(session, head)
     for table in Base.metadata.sorted_tables:
         for column in (table.columns[name] for name in TIMES if name in table.columns):
-            newest = opened.scalar(select(func.max(column)))
+            newest = session.scalar(select(func.max(column)))
             if newest is not None and newest > head.at:
                 yield (
                     f"Table '{table.name}' has a row of {newest}, later than the last event: the "
@@ -186,11 +187,11 @@ def trail(opened: Session, _store: BlobStore) -> Problems:
                 )
 
 
-def live_revoked(opened: Session, _store: BlobStore) -> Problems:
+def live_revoked(session: Session, _store: BlobStore) -> Problems:
     """Revoked versions that a channel still points to: no fault of the registry, but urgent."""
-    for channel in opened.scalars(select(Channel).order_by(Channel.name)):
-        for _, release in _moves(opened, channel)[-1:]:
-            for item in released_members(opened, release):
+    for channel in session.scalars(select(Channel).order_by(Channel.name)):
+        for _, release in _moves(session, channel)[-1:]:
+            for item in released_members(session, release):
                 if item.version.state == "revoked":
                     yield (
                         f"Channel '{channel.name}' points to release {release.sequence}, which "
@@ -206,87 +207,90 @@ def _read_anchors(store: BlobStore, row: AnchorSetRow) -> tuple[AnchorSet | None
         return None, _sentence(error)
 
 
-def _versions_of(opened: Session, concept: Concept) -> Sequence[ConceptVersion]:
+def _counts(anchor_set: AnchorSet) -> tuple[int, int]:
+    return len(anchor_set.anchors), len(anchor_set.counter_anchors)
+
+
+def _versions_of(session: Session, concept: Concept) -> Sequence[ConceptVersion]:
     query = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
-    return opened.scalars(query.order_by(ConceptVersion.number)).all()
+    return session.scalars(query.order_by(ConceptVersion.number)).all()
 
 
-def _moves(opened: Session, channel: Channel) -> list[tuple[ChannelMove, Release]]:
+def _moves(session: Session, channel: Channel) -> list[tuple[ChannelMove, Release]]:
     query = (
         select(ChannelMove, Release)
         .join(Release, Release.id == ChannelMove.release_id)
         .where(ChannelMove.channel_id == channel.id)
         .order_by(ChannelMove.number)
     )
-    return [(move, release) for move, release in opened.execute(query)]
+    return [(move, release) for move, release in session.execute(query)]
 
 
-def _events(opened: Session) -> dict[str, list[AuditEvent]]:
+def _events(session: Session) -> dict[str, list[AuditEvent]]:
     """Return the events that approve versions, by version."""
-    found = defaultdict(list)
+    events = defaultdict(list)
     query = select(AuditEventRow).where(
         AuditEventRow.action.in_((*REVIEWED, "release.add", "schema.migrate"))
     )
-    for row in opened.scalars(query.order_by(AuditEventRow.number)):
+    for row in session.scalars(query.order_by(AuditEventRow.number)):
         event = read_event(row)
         names = event.details.get("approved") if event.action == "release.add" else None
         for name in names if names is not None else [event.subject]:
-            found[name].append(event)
-    return found
+            events[name].append(event)
+    return events
 
 
 def _approved(
-    opened: Session, name: str, row: ConceptVersion, events: dict[str, list[AuditEvent]]
+    session: Session, name: str, row: ConceptVersion, events: dict[str, list[AuditEvent]]
 ) -> Problems:
-    approval = approval_of(opened, row)
+    approval = approval_of(session, row)
     if approval is None:
         migrated = [event.at for event in events["0002"] if event.action == "schema.migrate"]
         if not migrated or row.created_at > migrated[-1]:
-            yield f"Version {name} is {row.state}, and nobody approved it."
+            yield f"Version {name} is {row.state}, but nobody approved it."
         return
     telling = [event for event in events[name] if event.at == approval.at]
     if not telling:
-        yield f"Version {name} was approved at {approval.at}, and no event tells of it."
+        yield f"Version {name} was approved at {approval.at}, but no event records it."
     elif approval.how == "review":
         needed = telling[-1].details.get("needed", 0)
-        counted = [name for name in approval.by if name not in authors_of(row)]
         if len(approval.by) < needed:
-            yield f"Version {name} has {len(counted)} of the {needed} approvals it needed."
+            yield f"Version {name} has {len(approval.by)} of the {needed} approvals it needed."
     query = select(Review.content_digest).where(
         Review.decision == "approve", Review.at == approval.at, Review.reviewer.in_(approval.by)
     )
-    if approval.how != "policy" and row.content_digest not in set(opened.scalars(query)):
+    if approval.how != "policy" and row.content_digest not in set(session.scalars(query)):
         yield f"The approval of version {name} is for other content."
 
 
 def _release(
-    opened: Session, store: BlobStore, bundle: BundleRow, row: Release, name: str, *, quick: bool
+    session: Session, store: BlobStore, bundle: BundleRow, row: Release, name: str, *, quick: bool
 ) -> Problems:
-    members = released_members(opened, row)
+    members = released_members(session, row)
     if lock_digest(item.locked for item in members) != row.lock_digest:
-        yield f"Release {name} does not have its lock."
+        yield f"Release {name} does not match its lock digest."
     for item in members:
         if item.version.state in ("draft", "in_review"):
             yield f"Release {name} holds {item.concept.slug}@{item.version.number}, not approved."
     if quick:
         return
     try:
-        manifest = read_bundle_of(opened, store, bundle, row).manifest()
+        manifest = read_bundle_of(session, store, bundle, row).manifest()
     except (UVRError, ValueError) as error:
         yield _sentence(error)
         return
-    yield from _signatures(opened, row, name, manifest)
+    yield from _signatures(session, row, name, manifest)
 
 
-def _signatures(opened: Session, row: Release, name: str, manifest: bytes) -> Problems:
-    for item in signatures_of(opened, row):
+def _signatures(session: Session, row: Release, name: str, manifest: bytes) -> Problems:
+    for item in signatures_of(session, row):
         from concepts.signing.ed25519 import PublicKey  # noqa: PLC0415 (cryptography)
 
-        pem = opened.scalar(select(SigningKey.pem).where(SigningKey.key_id == item.key_id))
+        pem = session.scalar(select(SigningKey.pem).where(SigningKey.key_id == item.key_id))
         if pem is None:
             yield f"Release {name} is signed by {item.key_id[:16]}, a key that is not registered."
         elif not PublicKey.from_pem(pem).verify(pae(BUNDLE_TYPE, manifest), item.value):
-            yield f"Release {name} has a wrong signature of {item.key_id[:16]}."
+            yield f"Release {name} has an invalid signature of key {item.key_id[:16]}."
 
 
 def _sentence(error: Exception) -> str:

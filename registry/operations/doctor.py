@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -19,16 +19,14 @@ from sqlalchemy.orm import Session
 from concepts.canonical import strict_json
 from concepts.digest import is_digest
 from concepts.errors import UVRError, VerificationError
+from registry.change.workspace import Workspace
 from registry.operations import checks
 from registry.operations.gc import named_blobs
 from registry.store.blobs import TEMPORARY, BlobStore
 from registry.store.db import transaction
 
-if TYPE_CHECKING:
-    from registry.registry import Registry
-
 OURS = "uvr-registry"
-NAMES = ("cli", "concepts", "migrations", "registry", "uvr")
+NAMES = ("cli", "commands", "concepts", "migrations", "registry", "uvr")
 
 
 @dataclass(frozen=True)
@@ -86,30 +84,30 @@ class Repaired:
         return asdict(self)
 
 
-def diagnose(registry: Registry, *, quick: bool = False) -> Diagnosis:
+def diagnose(workspace: Workspace, *, quick: bool = False) -> Diagnosis:
     """Check a registry, in one snapshot; nothing is changed, and no finding raises.
 
     Args:
-        registry: Which.
+        workspace: The registry.
         quick: Look at rows and names only, not at the bytes of blobs and bundles.
     """
-    found = [
-        _check("database", partial(_database, registry.engine)),
-        _check("schema", partial(_schema, registry.engine)),
-        _check("triggers", partial(_triggers, registry.engine)),
+    results = [
+        _check("database", partial(_database, workspace.engine)),
+        _check("schema", partial(_schema, workspace.engine)),
+        _check("triggers", partial(_triggers, workspace.engine)),
     ]
-    with registry.read() as opened:
-        found += check_content(opened, registry.store, quick=quick)
-        left = _check("", partial(_left_over, opened, registry.store))
-        live = _check("", partial(checks.live_revoked, opened, registry.store))
-    found.append(Check("leftovers", notes=left.problems))
-    found.append(Check("live", notes=live.problems))
-    found.append(_check("index", partial(_index, registry.home / "index")))
-    found.append(_check("names", _clashes))
-    return Diagnosis(tuple(found), quick)
+    with workspace.read() as session:
+        results += check_content(session, workspace.store, quick=quick)
+        left = _check("", partial(_left_over, session, workspace.store))
+        live = _check("", partial(checks.live_revoked, session, workspace.store))
+    results.append(Check("leftovers", notes=left.problems))
+    results.append(Check("live", notes=live.problems))
+    results.append(_check("index", partial(_index, workspace.home / "index")))
+    results.append(_check("names", _clashes))
+    return Diagnosis(tuple(results), quick)
 
 
-def check_content(opened: Session, store: BlobStore, *, quick: bool = False) -> list[Check]:
+def check_content(session: Session, store: BlobStore, *, quick: bool = False) -> list[Check]:
     """Check the rows of a session and the blobs that they name."""
     parts: dict[str, Callable[[Session, BlobStore], Iterable[str]]] = {
         "blobs": checks.blobs,
@@ -122,29 +120,34 @@ def check_content(opened: Session, store: BlobStore, *, quick: bool = False) -> 
         "channels": checks.channels,
         "audit": checks.trail,
     }
-    return [_check(name, partial(part, opened, store)) for name, part in parts.items()]
+    return [_check(name, partial(part, session, store)) for name, part in parts.items()]
 
 
-def repair(registry: Registry, actor: str) -> Repaired:
+def content_problems(session: Session, store: BlobStore) -> tuple[str, ...]:
+    """Return what is wrong with the rows of a session and the blobs that they name."""
+    return tuple(line for check in check_content(session, store) for line in check.problems)
+
+
+def repair(workspace: Workspace, actor: str) -> Repaired:
     """Remove unfinished files, and index files that are damaged or no longer used.
 
     Nothing that a row names is touched, and no index that a process builds at the moment. An event
     is written when anything went.
 
     Args:
-        registry: Which.
+        workspace: The registry.
         actor: An admin.
     """
-    with registry.work(actor, "admin") as unit:
-        temporaries = registry.store.temporaries()
-        stale = list(_stale_index_files(registry.home / "index"))
-        if not registry.dry_run:
+    with workspace.work(actor, "admin") as unit:
+        temporaries = workspace.store.temporaries()
+        stale = list(_stale_index_files(workspace.home / "index"))
+        if not workspace.dry_run:
             temporaries = [path for path in temporaries if _removed(path)]
             stale = [path for path in stale if _removed_unused(path)]
-        found = Repaired(_names(registry.home, temporaries), _names(registry.home, stale))
+        removed = Repaired(_names(workspace.home, temporaries), _names(workspace.home, stale))
         if temporaries or stale:
-            unit.record("doctor.repair", "files", **found.to_dict())
-        return found
+            unit.record("doctor.repair", "files", **removed.to_dict())
+        return removed
 
 
 def _check(name: str, part: Callable[[], Iterable[str]]) -> Check:
@@ -172,7 +175,7 @@ def _database(engine: Engine) -> Iterator[str]:
             if line != "ok":
                 yield f"SQLite finds: {line}."
         for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-            yield f"A row of '{row[0]}' names one of '{row[2]}' that is not there."
+            yield f"A row of table '{row[0]}' refers to a missing row of table '{row[2]}'."
 
 
 def _schema(engine: Engine) -> Iterator[str]:
@@ -189,16 +192,16 @@ def _triggers(engine: Engine) -> Iterator[str]:
 
     with transaction(engine) as connection:
         for difference in guards.differences(connection, newest_guards()):
-            yield f"{difference} `uvr-registry init` makes the triggers anew."
+            yield f"{difference} `uvr-registry init` re-creates the triggers."
 
 
-def _left_over(opened: Session, store: BlobStore) -> Iterator[str]:
-    named = named_blobs(opened)
+def _left_over(session: Session, store: BlobStore) -> Iterator[str]:
+    named = named_blobs(session)
     orphans = sum(digest not in named for digest in store.digests())
     if orphans:
         yield f"Blobs that no row names: {orphans}. `uvr-registry gc` deletes them."
-    if found := store.temporaries():
-        yield f"Unfinished files: {len(found)}. `uvr-registry doctor --repair` removes them."
+    if files := store.temporaries():
+        yield f"Unfinished files: {len(files)}. `uvr-registry doctor --repair` removes them."
 
 
 def _index(folder: Path) -> Iterator[str]:
@@ -215,10 +218,10 @@ def _check_sidecar(sidecar: Path) -> Path:
         about = strict_json(sidecar.read_bytes(), "index's description")
         path = sidecar.with_name(f"{sidecar.stem}-{about['sha256']}.faiss")
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        same = found == about["sha256"]
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        same = digest == about["sha256"]
     except (OSError, LookupError, TypeError, ValueError) as error:
-        raise VerificationError(f"Index {sidecar.stem[:12]} is not whole.") from error
+        raise VerificationError(f"Index {sidecar.stem[:12]} is incomplete.") from error
     if not same:
         raise VerificationError(f"Index {sidecar.stem[:12]} is corrupt.")
     return path
@@ -258,9 +261,9 @@ def _names(home: Path, paths: Iterable[Path]) -> tuple[str, ...]:
 
 
 def _clashes() -> Iterator[str]:
-    found = packages_distributions()
+    packages = packages_distributions()
     for name in NAMES:
-        others = sorted({other for other in found.get(name, ()) if other.lower() != OURS})
+        others = sorted({other for other in packages.get(name, ()) if other.lower() != OURS})
         if others:
             yield (
                 f"The package '{name}' is also installed by {', '.join(others)}, which overwrites "

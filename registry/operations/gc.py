@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from concepts.errors import InputError
 from concepts.instant import now, parse_instant
+from registry.change.workspace import Workspace
 from registry.store.models import AnchorSetRow, VersionAnchors
-
-if TYPE_CHECKING:
-    from registry.registry import Registry
 
 GRACE = "24h"
 
@@ -43,8 +41,8 @@ class Collected:
         return asdict(self)
 
 
-def collect(
-    registry: Registry, *, actor: str, grace: str = GRACE, dry_run: bool = False
+def collect_garbage(
+    workspace: Workspace, *, actor: str, grace: str = GRACE, dry_run: bool = False
 ) -> Collected:
     """Delete blobs that no row names and unfinished files, under the write lock.
 
@@ -52,23 +50,23 @@ def collect(
     grace period is for readers of an older snapshot. An event is written when anything went.
 
     Args:
-        registry: Whose.
+        workspace: The registry.
         actor: An admin.
         grace: Blobs written or wanted again within this time stay, such as "24h" or "7d".
-        dry_run: Only tell what would go.
+        dry_run: Only report what would go.
 
     Raises:
         InputError: If the grace period cannot be read.
     """
     check_grace(grace)
-    store = registry.store
-    dry = dry_run or registry.dry_run
-    with registry.work(actor, "admin") as unit:
+    store = workspace.store
+    dry = dry_run or workspace.dry_run
+    with workspace.work(actor, "admin") as unit:
         named, present = named_blobs(unit.session), now()
         orphans = {digest: store.path(digest) for digest in store.digests() if digest not in named}
         old = {digest: path for digest, path in orphans.items() if _is_old(path, grace, present)}
         temporaries = store.temporaries()
-        found = Collected(
+        collected = Collected(
             blobs=tuple(sorted(old)),
             bytes=sum(path.stat().st_size for path in old.values()),
             temporaries=len(temporaries),
@@ -78,27 +76,32 @@ def collect(
         if not dry and (old or temporaries):
             for path in (*old.values(), *temporaries):
                 path.unlink(missing_ok=True)
-            unit.record("gc.collect", "blobs", blobs=len(old), bytes=found.bytes, grace=grace)
-        return found
+            unit.record("gc.collect", "blobs", blobs=len(old), bytes=collected.bytes, grace=grace)
+        return collected
 
 
-def named_blobs(opened: Session) -> set[str]:
+def named_blobs(session: Session) -> set[str]:
     """Return the digests of the blobs that rows name."""
     columns = (AnchorSetRow.blob, VersionAnchors.scorer_blob)
-    return {digest for column in columns for digest in opened.scalars(select(column).distinct())}
+    return {digest for column in columns for digest in session.scalars(select(column).distinct())}
 
 
 def check_grace(grace: str) -> None:
-    """Refuse what is no length of time; InputError says what is."""
+    """Check that a grace period is a length of time; InputError otherwise."""
     try:
         parse_instant(grace)
-        valid = grace.strip()[-1] in "dhm"  # An instant is none.
+        valid = grace.strip()[-1] in "dhm"  # An instant is not a length of time.
     except (ValueError, IndexError):
         valid = False
     if not valid:
-        raise InputError(f"The grace period is '{grace}', a time such as 24h or 7d is meant.")
+        raise InputError(
+            f"The grace period '{grace}' is not a length of time. Give one such as 24h or 7d."
+        )
 
 
 def _is_old(path: Path, grace: str, present: str) -> bool:
     written = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
     return parse_instant(grace, written) <= present
+
+
+collect = collect_garbage  # removed once the commands use the services

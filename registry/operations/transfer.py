@@ -1,7 +1,7 @@
 """Concepts between registries: one file with a concept's versions, digests intact.
 
 The file is a plain archive (``concepts.archive``): ``blobs/<digest>`` for each blob and
-``concept.json``, canonical JSON with the definitions, scorers and digests. Source references stay
+``concept.json``, canonical JSON with the definitions, scorers and digests. Exemplars stay
 behind, since a legal basis holds for one registry only, and so do revoked versions.
 """
 
@@ -13,7 +13,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -27,9 +27,10 @@ from concepts.errors import ConflictError, NotFoundError, UVRError, Verification
 from concepts.files import write_file
 from concepts.scorer import Scorer
 from concepts.tensors import read_tensors
+from registry.change.policy import policy_row
 from registry.change.work import Work
+from registry.change.workspace import Workspace
 from registry.store.models import Concept, ConceptVersion
-from registry.team import policy_row
 from registry.versions.adding import (
     add_collection,
     content_digest,
@@ -40,9 +41,6 @@ from registry.versions.adding import (
 )
 from registry.versions.quorum import authors_of
 from registry.versions.reading import find_concept, latest_version, stored_anchors
-
-if TYPE_CHECKING:
-    from registry.registry import Registry
 
 FORMAT = "uvr-concept/1"
 MAX_BYTES = 1 << 30
@@ -111,7 +109,7 @@ class _Exported:
     versions: tuple[_Version, ...]
 
 
-def export_concept(registry: Registry, slug: str, path: Path) -> None:
+def export_concept(workspace: Workspace, slug: str, path: Path) -> None:
     """Write a concept, with all versions that are not revoked, to a file.
 
     Raises:
@@ -119,17 +117,17 @@ def export_concept(registry: Registry, slug: str, path: Path) -> None:
         VerificationError: If stored bytes are damaged.
         UVRError: If the file cannot be written.
     """
-    with registry.read() as opened:
-        concept = find_concept(opened, slug)
+    with workspace.read() as session:
+        concept = find_concept(session, slug)
         query = select(ConceptVersion).where(
             ConceptVersion.concept_id == concept.id, ConceptVersion.state != "revoked"
         )
-        rows = opened.scalars(query.order_by(ConceptVersion.number)).all()
+        rows = session.scalars(query.order_by(ConceptVersion.number)).all()
         about = {
             "format": FORMAT,
-            "registry": policy_row(opened).registry_id,
+            "registry": policy_row(session).registry_id,
             "definition": json.loads(concept.definition),
-            "versions": [_describe(opened, row) for row in rows],
+            "versions": [_describe(session, row) for row in rows],
         }
         blobs = {
             entry[name]
@@ -137,7 +135,7 @@ def export_concept(registry: Registry, slug: str, path: Path) -> None:
             for entry in version["collections"]
             for name in ("blob", "scorer_blob")
         }
-        files = {f"blobs/{digest}": registry.store.get(digest) for digest in blobs}
+        files = {f"blobs/{digest}": workspace.store.get(digest) for digest in blobs}
     try:
         write_file(Path(path), pack({**files, ABOUT: canonical_json(about)}), durable=True)
     except OSError as error:
@@ -145,7 +143,7 @@ def export_concept(registry: Registry, slug: str, path: Path) -> None:
 
 
 def import_concept(
-    registry: Registry, path: Path, *, actor: str, max_bytes: int = MAX_BYTES
+    workspace: Workspace, path: Path, *, actor: str, max_bytes: int = MAX_BYTES
 ) -> ImportInfo:
     """Add a concept's versions from a file, as drafts with their content digests.
 
@@ -154,39 +152,36 @@ def import_concept(
 
     Raises:
         NotFoundError: If there is no such file.
-        VerificationError: If it is anything but an exported concept, whole.
+        VerificationError: If it is not an exported concept, or is damaged.
         ConflictError: If the concept exists with another category, or nothing in the file is new.
     """
-    found = _read(Path(path), max_bytes)
-    with registry.work(actor, "curator") as unit:
-        slug = found.definition.slug
+    exported = _read(Path(path), max_bytes)
+    with workspace.work(actor, "curator") as unit:
+        slug = exported.definition.slug
         concept = unit.session.scalars(select(Concept).filter_by(slug=slug)).first()
         new = concept is None
         if concept is None:
-            concept = insert_concept(unit, found.definition)
-        refuse_other_category(concept, found.definition)
+            concept = insert_concept(unit, exported.definition)
+        refuse_other_category(concept, exported.definition)
         known = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
         numbers = {row.content_digest: row.number for row in unit.session.scalars(known)}
+        news = [item for item in exported.versions if item.content_digest not in numbers]
         skipped = sorted(
             numbers[item.content_digest]
-            for item in found.versions
+            for item in exported.versions
             if item.content_digest in numbers
         )
-        added = [
-            _add_version(unit, concept, item)
-            for item in found.versions
-            if item.content_digest not in numbers
-        ]
+        added = [_add_version(unit, concept, item) for item in news]
         if not (new or added):
             raise ConflictError(f"Concept '{slug}' has everything that is in '{path}' already.")
         unit.record(
-            "concept.import", slug, source=found.registry, added=added, skipped=skipped,
-            digests=[v.content_digest for v in found.versions if v.content_digest not in numbers],
+            "concept.import", slug, source=exported.registry, added=added, skipped=skipped,
+            digests=[item.content_digest for item in news],
         )  # fmt: skip
         return ImportInfo(slug, new, tuple(added), tuple(skipped))
 
 
-def _describe(opened: Session, row: ConceptVersion) -> dict[str, Any]:
+def _describe(session: Session, row: ConceptVersion) -> dict[str, Any]:
     return {
         "number": row.number,
         "definition": json.loads(row.definition),
@@ -198,7 +193,7 @@ def _describe(opened: Session, row: ConceptVersion) -> dict[str, Any]:
                 "scorer_json": json.loads(entry.row.scorer),
                 "scorer_blob": entry.row.scorer_blob,
             }
-            for entry in stored_anchors(opened, row)
+            for entry in stored_anchors(session, row)
         ],
     }
 
@@ -217,7 +212,9 @@ def _read(path: Path, max_bytes: int) -> _Exported:
     try:
         return _decode(data)
     except _BROKEN as error:
-        raise VerificationError(f"'{path}' is not an exported concept, whole: {error}") from error
+        raise VerificationError(
+            f"'{path}' is not an exported concept, or is damaged: {error}"
+        ) from error
 
 
 def _decode(data: bytes) -> _Exported:
@@ -229,7 +226,7 @@ def _decode(data: bytes) -> _Exported:
     about = strict_json(text, "exported concept")
     _expect(about, {"format", "registry", "definition", "versions"})
     if about["format"] != FORMAT or canonical_json(about) != text:
-        raise ValueError(f"format '{FORMAT}' is expected, as this project writes it")
+        raise ValueError(f"format '{FORMAT}' in canonical JSON is expected")
     for digest, blob in blobs.items():
         if sha256(blob) != digest:
             raise ValueError(f"blob {digest[:12]} does not have its digest")
@@ -264,17 +261,17 @@ def _decode_collection(item: Any, blobs: Mapping[str, bytes]) -> _Collection:
     _expect(item, {"space", "anchors", "scorer", "blob", "scorer_json", "scorer_blob"})
     blob, scorer_blob = blobs[item["blob"]], blobs[item["scorer_blob"]]
     scorer = Scorer.from_tensors(item["scorer_json"], read_tensors(scorer_blob))
-    made = _Collection(AnchorSet.from_bytes(blob), scorer, blob, scorer_blob)
-    if made.content != {name: item[name] for name in ("space", "anchors", "scorer")}:
+    collection = _Collection(AnchorSet.from_bytes(blob), scorer, blob, scorer_blob)
+    if collection.content != {name: item[name] for name in ("space", "anchors", "scorer")}:
         raise ValueError("anchors or a scorer do not have their digest")
-    if scorer.dim != made.anchors.space.dim:
+    if scorer.dim != collection.anchors.space.dim:
         raise ValueError("a scorer has other dimensions than its anchor space")
-    return made
+    return collection
 
 
 def _expect(item: Any, keys: set[str]) -> None:
     if not isinstance(item, dict) or set(item) != keys:
-        raise ValueError(f"a part of it lacks or adds keys to {sorted(keys)}")
+        raise ValueError(f"a part of it does not have exactly the keys {sorted(keys)}")
 
 
 def _authors(unit: Work, concept: Concept, item: _Version) -> str:

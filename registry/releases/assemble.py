@@ -11,8 +11,10 @@ from sqlalchemy.orm import Session
 from concepts.anchors import AnchorSpace
 from concepts.bundle import Bundle, BundleVariant, Member, lock_digest
 from concepts.errors import PolicyError, VerificationError
+from registry.change.policy import policy_row
+from registry.keys.lists import key_chain
 from registry.releases.lineup import Chosen
-from registry.releases.signatures import key_chain, signatures_of
+from registry.releases.signatures import signatures_of
 from registry.store.blobs import BlobStore
 from registry.store.models import (
     BundleRow,
@@ -22,14 +24,13 @@ from registry.store.models import (
     ReleaseMember,
     ReleaseRevocation,
 )
-from registry.team import policy_row
 from registry.versions.reading import read_definition, read_scorer, read_space, stored_anchors_of
 
 FORMAT = 1  # of `concepts.bundle.manifest.FORMAT`, as the release's row has it
 
 
 def assemble(
-    opened: Session,
+    session: Session,
     store: BlobStore,
     row: BundleRow,
     release: Release,
@@ -48,17 +49,17 @@ def assemble(
         row.name,
         release.sequence,
         lock_digest(chosen.locked for chosen in members),
-        _variants(opened, store, members),
-        registry=policy_row(opened).registry_id,
+        _variants(session, store, members),
+        registry=policy_row(session).registry_id,
         previous=release.previous_digest or "",
         created=release.created_at,
         expires=release.expires_at,
         revocations=tuple(revocations),
-        key_lists=key_chain(opened, release.key_list),
+        key_lists=key_chain(session, release.key_list),
     )
 
 
-def read_bundle_of(opened: Session, store: BlobStore, row: BundleRow, release: Release) -> Bundle:
+def read_bundle_of(session: Session, store: BlobStore, row: BundleRow, release: Release) -> Bundle:
     """Return the bundle of a release with its signatures, checked against the release's digests.
 
     Raises:
@@ -71,14 +72,14 @@ def read_bundle_of(opened: Session, store: BlobStore, row: BundleRow, release: R
             f"{what} was made before bundles were signed, and its file format is gone. Release "
             f"again, or run `uvr-registry rollback {row.name} {release.sequence}`."
         )
-    members = released_members(opened, release)
-    built = assemble(opened, store, row, release, members, revocations_of(opened, release))
+    members = released_members(session, release)
+    built = assemble(session, store, row, release, members, revocations_of(session, release))
     if (built.lock_digest, built.digest) != (release.lock_digest, release.bundle_digest):
         raise VerificationError(f"{what} no longer has its recorded digest.")
-    return built.with_signatures(signatures_of(opened, release))
+    return built.with_signatures(signatures_of(session, release))
 
 
-def released_members(opened: Session, release: Release) -> list[Chosen]:
+def released_members(session: Session, release: Release) -> list[Chosen]:
     """Return the members of a release, by slug."""
     query = (
         select(Concept, ConceptVersion, ReleaseMember)
@@ -86,19 +87,19 @@ def released_members(opened: Session, release: Release) -> list[Chosen]:
         .join(ConceptVersion, ConceptVersion.id == ReleaseMember.version_id)
         .where(ReleaseMember.release_id == release.id)
     )
-    found = [
+    members = [
         Chosen(concept, version, row.mode, _floats(row.thresholds), row.disabled_until)
-        for concept, version, row in opened.execute(query)
+        for concept, version, row in session.execute(query)
     ]
-    return sorted(found, key=lambda chosen: chosen.concept.slug)
+    return sorted(members, key=lambda chosen: chosen.concept.slug)
 
 
-def revocations_of(opened: Session, release: Release) -> list[str]:
+def revocations_of(session: Session, release: Release) -> list[str]:
     """Return the content digests that a release says are revoked, sorted."""
     query = select(ReleaseRevocation.content_digest).where(
         ReleaseRevocation.release_id == release.id
     )
-    return sorted(opened.scalars(query))
+    return sorted(session.scalars(query))
 
 
 def _floats(text: str) -> dict[str, float]:
@@ -106,11 +107,11 @@ def _floats(text: str) -> dict[str, float]:
 
 
 def _variants(
-    opened: Session, store: BlobStore, chosen: Sequence[Chosen]
+    session: Session, store: BlobStore, chosen: Sequence[Chosen]
 ) -> tuple[BundleVariant, ...]:
     spaces: dict[str, AnchorSpace] = {}
     members: dict[str, list[Member]] = {}
-    anchors = stored_anchors_of(opened, [item.version for item in chosen])
+    anchors = stored_anchors_of(session, [item.version for item in chosen])
     for item in chosen:
         definition = read_definition(item.version.definition)
         for entry in anchors[item.version.id]:

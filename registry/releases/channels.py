@@ -7,31 +7,27 @@ from __future__ import annotations
 
 import builtins
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
-from concepts.bundle import Bundle
-from concepts.bundle.member import check_name
 from concepts.errors import (
     ConflictError,
     InputError,
     NotFoundError,
-    PolicyError,
-    did_you_mean,
 )
 from concepts.instant import now, parse_instant
 from registry.answers import ReleaseInfo
-from registry.change.work import Work
-from registry.releases.release import find_release, read_bundle_of, release_info
-from registry.releases.signatures import signed_by
+from registry.change.workspace import Workspace
+from registry.releases.assemble import read_bundle_of
+from registry.releases.moves import (
+    channel_row,
+    check_release,
+    expect_release,
+    find_channel,
+    last_move,
+)
+from registry.releases.reading import find_release, release_info
 from registry.store.models import BundleRow, Channel, ChannelMove, Release
-from registry.team import policy_row
-from registry.versions.reading import require_digest
-
-if TYPE_CHECKING:
-    from registry.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -118,8 +114,8 @@ class LiveInfo:
 class Channels:
     """The channels of a registry."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
 
     def move(
         self,
@@ -152,24 +148,24 @@ class Channels:
                 that was revoked.
             VerificationError: If its stored bytes are damaged.
         """
-        with self._registry.work(actor, "publisher") as unit:
-            opened = unit.session
-            bundle, release = find_release(opened, bundle_name, sequence)
-            channel = _channel(unit, name, bundle)
-            last = _last_move(opened, channel)
-            before = opened.get_one(Release, last.release_id) if last else None
-            _expect(channel, before, expect_digest)
+        with self._workspace.work(actor, "publisher") as unit:
+            session = unit.session
+            bundle, release = find_release(session, bundle_name, sequence)
+            channel = channel_row(unit, name, bundle)
+            last = last_move(session, channel)
+            before = session.get_one(Release, last.release_id) if last else None
+            expect_release(channel, before, expect_digest)
             if before is not None and before.id == release.id:
                 raise ConflictError(
                     f"Channel '{name}' already points to release {release.sequence}."
                 )
-            found = read_bundle_of(opened, self._registry.store, bundle, release)
-            _check(unit, bundle, release, found)
+            released = read_bundle_of(session, self._workspace.store, bundle, release)
+            check_release(unit, bundle, release, released)
             move = ChannelMove(
                 channel_id=channel.id, number=last.number + 1 if last else 1,
                 release_id=release.id, reason=reason, at=unit.at, by=actor,
             )  # fmt: skip
-            opened.add(move)
+            session.add(move)
             unit.record(
                 "channel.move", name, bundle=bundle.name, sequence=release.sequence,
                 bundle_digest=release.bundle_digest, number=move.number, reason=reason,
@@ -179,21 +175,21 @@ class Channels:
 
     def list(self) -> builtins.list[ChannelInfo]:
         """Return all channels, by name."""
-        with self._registry.read() as opened:
-            found = []
-            for channel in opened.scalars(select(Channel)).all():
-                move = _last_move(opened, channel)
+        with self._workspace.read() as session:
+            channels = []
+            for channel in session.scalars(select(Channel)).all():
+                move = last_move(session, channel)
                 if move is not None:
-                    bundle = opened.get_one(BundleRow, channel.bundle_id)
-                    release = opened.get_one(Release, move.release_id)
-                    found.append(_channel_info(channel, bundle, release, move))
-        return sorted(found, key=lambda item: item.name)
+                    bundle = session.get_one(BundleRow, channel.bundle_id)
+                    release = session.get_one(Release, move.release_id)
+                    channels.append(_channel_info(channel, bundle, release, move))
+        return sorted(channels, key=lambda channel: channel.name)
 
     def history(self, name: str) -> builtins.list[MoveInfo]:
         """Return a channel's moves, oldest first; NotFoundError if there is no such channel."""
-        with self._registry.read() as opened:
-            channel = _find(opened, name)
-            bundle = opened.get_one(BundleRow, channel.bundle_id)
+        with self._workspace.read() as session:
+            channel = find_channel(session, name)
+            bundle = session.get_one(BundleRow, channel.bundle_id)
             query = (
                 select(ChannelMove, Release)
                 .join(Release, Release.id == ChannelMove.release_id)
@@ -206,7 +202,7 @@ class Channels:
                     sequence=release.sequence, bundle_digest=release.bundle_digest,
                     at=move.at, by=move.by, reason=move.reason,
                 )
-                for move, release in opened.execute(query)
+                for move, release in session.execute(query)
             ]  # fmt: skip
 
     def live(self, name: str, at: str | None = None) -> LiveInfo:
@@ -221,9 +217,9 @@ class Channels:
             InputError: If the instant cannot be read.
         """
         instant = None if at is None else _instant(at)
-        with self._registry.read() as opened:
-            channel = _find(opened, name)
-            move = _last_move(opened, channel, instant)
+        with self._workspace.read() as session:
+            channel = find_channel(session, name)
+            move = last_move(session, channel, instant)
             if move is None:
                 raise NotFoundError(
                     f"Channel '{name}' did not point to anything yet at {instant}. "
@@ -231,9 +227,9 @@ class Channels:
                 )
             # A move by a host whose clock is ahead counts as made.
             asked = instant or max(now(), move.at)
-            bundle = opened.get_one(BundleRow, channel.bundle_id)
-            release = opened.get_one(Release, move.release_id)
-            return _live(name, asked, move, release_info(opened, bundle, release))
+            bundle = session.get_one(BundleRow, channel.bundle_id)
+            release = session.get_one(Release, move.release_id)
+            return _live(name, asked, move, release_info(session, bundle, release))
 
 
 def _live(name: str, at: str, move: ChannelMove, release: ReleaseInfo) -> LiveInfo:
@@ -252,73 +248,6 @@ def _live(name: str, at: str, move: ChannelMove, release: ReleaseInfo) -> LiveIn
     )
 
 
-def _check(unit: Work, bundle: BundleRow, release: Release, found: Bundle) -> None:
-    """Refuse a release that must not go live."""
-    what = f"Release {release.sequence} of '{bundle.name}'"
-    info = release_info(unit.session, bundle, release)
-    revoked = [f"{item.slug}@{item.version}" for item in info.members if item.state == "revoked"]
-    if revoked:
-        raise PolicyError(f"{what} holds what was revoked: {', '.join(revoked)}. Release again.")
-    if release.expires_at is not None and unit.at >= release.expires_at:
-        raise PolicyError(f"{what} expired at {release.expires_at}. Release again.")
-    needed = policy_row(unit.session).signatures
-    signed = signed_by(unit.session, release, found)
-    if len(signed) < needed:
-        raise PolicyError(
-            f"{what} is signed by {len(signed)} of the {needed} listed keys that the policy asks "
-            f"for. Sign it: `uvr-registry sign {bundle.name} --sequence {release.sequence}`, or "
-            "release again if it was made before they were listed."
-        )
-
-
-def _channel(unit: Work, name: str, bundle: BundleRow) -> Channel:
-    """Return a channel's row, new if there is none; it belongs to the bundle."""
-    try:
-        check_name(name)
-    except ValueError as error:
-        raise InputError(f"The channel's name is not valid: {error}.") from error
-    row = unit.session.scalars(select(Channel).filter_by(name=name)).first()
-    if row is None:
-        row = Channel(name=name, bundle_id=bundle.id, created_at=unit.at, created_by=unit.actor)
-        unit.session.add(row)
-        unit.session.flush()
-    if row.bundle_id != bundle.id:
-        other = unit.session.get_one(BundleRow, row.bundle_id).name
-        raise ConflictError(
-            f"Channel '{name}' belongs to bundle '{other}', not '{bundle.name}'. Use another."
-        )
-    return row
-
-
-def _find(opened: Session, name: str) -> Channel:
-    row = opened.scalars(select(Channel).filter_by(name=name)).first()
-    if row is None:
-        known = opened.scalars(select(Channel.name)).all()
-        hint = did_you_mean(name, known) or " Make it with `uvr-registry channel move`."
-        raise NotFoundError(f"No channel '{name}'.{hint}")
-    return row
-
-
-def _last_move(opened: Session, channel: Channel, at: str | None = None) -> ChannelMove | None:
-    query = select(ChannelMove).where(ChannelMove.channel_id == channel.id)
-    if at is not None:
-        query = query.where(ChannelMove.at <= at)
-    return opened.scalars(query.order_by(ChannelMove.number.desc())).first()
-
-
-def _expect(channel: Channel, before: Release | None, digest: str | None) -> None:
-    found = before.bundle_digest if before else "none"
-    expected = "none" if digest == "" else digest
-    require_digest(f"The release of channel '{channel.name}'", found, expected)
-
-
-def _instant(text: str) -> str:
-    try:
-        return parse_instant(text)
-    except ValueError as error:
-        raise InputError(f"{error}.") from error
-
-
 def _channel_info(
     channel: Channel, bundle: BundleRow, release: Release, move: ChannelMove
 ) -> ChannelInfo:
@@ -332,3 +261,10 @@ def _channel_info(
         moved_by=move.by,
         reason=move.reason,
     )
+
+
+def _instant(text: str) -> str:
+    try:
+        return parse_instant(text)
+    except ValueError as error:
+        raise InputError(f"{error}.") from error

@@ -29,16 +29,16 @@ class Gap:
     why: str
 
 
-def gaps(opened: Session, release: Release) -> list[Gap]:
+def gaps(session: Session, release: Release) -> list[Gap]:
     """Return the gaps of a release, by slug."""
-    members = released_members(opened, release)
-    held = {item.concept.id for item in members}
+    members = released_members(session, release)
+    member_ids = {item.concept.id for item in members}
     versions: dict[int, list[ConceptVersion]] = {}
-    for version in opened.scalars(select(ConceptVersion).order_by(ConceptVersion.number)):
+    for version in session.scalars(select(ConceptVersion).order_by(ConceptVersion.number)):
         versions.setdefault(version.concept_id, []).append(version)
-    others = [row for row in opened.scalars(select(Concept)) if row.id not in held]
-    found = [Gap(row.slug, _why(versions.get(row.id, []))) for row in others]
-    anchors = stored_anchors_of(opened, [item.version for item in members])
+    others = [row for row in session.scalars(select(Concept)) if row.id not in member_ids]
+    uncovered = [Gap(row.slug, _why(versions.get(row.id, []))) for row in others]
+    anchors = stored_anchors_of(session, [item.version for item in members])
     covered = {
         item.concept.slug: {
             f"{entry.space.model} {entry.space.task}" for entry in anchors[item.version.id]
@@ -48,8 +48,8 @@ def gaps(opened: Session, release: Release) -> list[Gap]:
     everywhere = set().union(*covered.values())
     for slug, places in covered.items():
         if missing := sorted(everywhere - places):
-            found.append(Gap(slug, f"no anchors for {', '.join(missing)}"))
-    return sorted(found, key=lambda gap: gap.slug)
+            uncovered.append(Gap(slug, f"no anchors for {', '.join(missing)}"))
+    return sorted(uncovered, key=lambda gap: gap.slug)
 
 
 def _why(versions: Sequence[ConceptVersion]) -> str:

@@ -1,35 +1,26 @@
 """Which versions a release takes, and how each is enforced.
 
 1. Members: the ones asked for, or every concept with a version that may be released.
-2. Modes, thresholds and pauses: as in the release before, then as asked for.
+2. Modes, thresholds and pauses: as in the release before, then as asked for (``changes``).
 3. The shrink rule: a release that enforces fewer concepts must be asked for explicitly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from concepts.bundle.member import LockedMember
-from concepts.errors import (
-    ConflictError,
-    InputError,
-    NotFoundError,
-    PolicyError,
-    did_you_mean,
-)
-from concepts.instant import parse_instant
-from concepts.plain import finite_number
-from concepts.words import MODES
+from concepts.errors import ConflictError, PolicyError
+from registry.answers import no_version
+from registry.change.policy import policy_row
 from registry.change.work import Work
 from registry.store.models import Concept, ConceptVersion
-from registry.team import policy_row
-from registry.versions.reading import find_concept, stored_anchors
-from registry.versions.review import approve_on_release
+from registry.versions.lifecycle import approve_on_release
+from registry.versions.reading import find_concept
 
 NEVER = "~"  # sorts after every instant
 UNAPPROVED = ("draft", "in_review")  # released only where the policy asks for no approvals
@@ -58,17 +49,8 @@ class Chosen:
         return max(at, self.disabled_until or at) if self.mode == "enforce" else NEVER
 
 
-@dataclass(frozen=True)
-class Changes:
-    """What a release changes of its members, by slug; see ``Registry.release``."""
-
-    modes: Mapping[str, str]
-    thresholds: Mapping[str, Any]
-    disabled: Mapping[str, str | None]
-
-
 def choose(
-    opened: Session, members: Sequence[str] | None, before: Sequence[Chosen], at: str
+    session: Session, members: Sequence[str] | None, before: Sequence[Chosen], at: str
 ) -> list[Chosen]:
     """Return the versions to release, by slug, each enforced as in the release before.
 
@@ -77,37 +59,21 @@ def choose(
         ConflictError: If two versions of one concept are asked for.
         PolicyError: If a version may not be released.
     """
-    open_states = UNAPPROVED if policy_row(opened).approvals == 0 else ()
+    open_states = UNAPPROVED if policy_row(session).approvals == 0 else ()
     if members is None:
-        versions = _newest_of_all(opened, open_states)
+        versions = _newest_of_all(session, open_states)
     else:
-        versions = _named(opened, members, open_states)
+        versions = _named(session, members, open_states)
     old = {chosen.concept.id: chosen for chosen in before}
     kept = [_keep(concept, version, old.get(concept.id), at) for concept, version in versions]
     return sorted(kept, key=lambda chosen: chosen.concept.slug)
 
 
-def change(opened: Session, chosen: Sequence[Chosen], changes: Changes, at: str) -> list[Chosen]:
-    """Return the members with other modes, thresholds and pauses.
-
-    Raises:
-        NotFoundError: For a concept that is not a member, a mode or a space that there is not.
-        InputError: For a value that cannot be.
-    """
-    slugs = [item.concept.slug for item in chosen]
-    for slug in {**changes.modes, **changes.thresholds, **changes.disabled}:
-        if slug not in slugs:
-            raise NotFoundError(
-                f"'{slug}' is not a member of this release.{did_you_mean(slug, slugs)}"
-            )
-    return [_changed(opened, item, changes, at) for item in chosen]
-
-
-def nothing(opened: Session, members: Sequence[str] | None) -> PolicyError:
+def nothing(session: Session, members: Sequence[str] | None) -> PolicyError:
     """Return why there is nothing to release."""
-    concepts = opened.scalars(select(Concept)).all() if members is None else []
+    concepts = session.scalars(select(Concept)).all() if members is None else []
     if concepts:
-        return _nothing_of(opened, concepts)
+        return _nothing_of(session, concepts)
     return PolicyError(
         "No concepts to release. Run `uvr-registry collect-anchors` first, or allow the release "
         "to shrink (--allow-shrink) if it is to be empty."
@@ -143,11 +109,11 @@ def check_shrink(
     )
     lost = sorted(slug for slug, since in enforced.items() if left.get(slug, NEVER) > since)
     emptied = not after or (at in enforced.values() and at not in left.values())
-    told = ", ".join(_lost(slug, before) for slug in lost)
+    names = ", ".join(_lost(slug, before) for slug in lost)
     if max_share is not None and (emptied or len(lost) > max_share * len(enforced)):
         raise PolicyError(
             f"{len(lost)} of {len(enforced)} enforced concepts would no longer be enforced, or "
-            f"only later: {told or 'nothing is left to release'}. Allow the release to "
+            f"only later: {names or 'nothing is left to release'}. Allow the release to "
             "shrink (--allow-shrink) if that is what you want."
         )
     return lost
@@ -160,50 +126,50 @@ def _lost(slug: str, before: Sequence[Chosen]) -> str:
 
 
 def _named(
-    opened: Session, members: Sequence[str], open_states: tuple[str, ...]
+    session: Session, members: Sequence[str], open_states: tuple[str, ...]
 ) -> list[tuple[Concept, ConceptVersion]]:
-    found: dict[str, tuple[Concept, ConceptVersion]] = {}
+    chosen: dict[str, tuple[Concept, ConceptVersion]] = {}
     for name in members:
         slug, _, number = name.partition("@")
-        concept = find_concept(opened, slug)
+        concept = find_concept(session, slug)
         if number:
-            version = _numbered(opened, concept, number, open_states)
+            version = _numbered(session, concept, number, open_states)
         else:
-            newest = _newest(opened, concept, open_states)
+            newest = _newest(session, concept, open_states)
             if newest is None:
-                raise _nothing_of(opened, [concept])
+                raise _nothing_of(session, [concept])
             version = newest
-        if found.setdefault(slug, (concept, version))[1] is not version:
+        if chosen.setdefault(slug, (concept, version))[1] is not version:
             raise ConflictError(f"Two versions of '{slug}' are asked for. Name one.")
-    return list(found.values())
+    return list(chosen.values())
 
 
 def _numbered(
-    opened: Session, concept: Concept, number: str, open_states: tuple[str, ...]
+    session: Session, concept: Concept, number: str, open_states: tuple[str, ...]
 ) -> ConceptVersion:
     version = None
     if number.isascii() and number.isdigit() and len(number) < 10:
         query = select(ConceptVersion).filter_by(concept_id=concept.id, number=int(number))
-        version = opened.scalars(query).first()
+        version = session.scalars(query).first()
     if version is None:
-        raise NotFoundError(f"Concept '{concept.slug}' has no version {number}.")
+        raise no_version(concept.slug, number)
     if version.state not in ("approved", "deprecated", *open_states):
         raise PolicyError(_refused(concept, version))
     return version
 
 
 def _newest(
-    opened: Session, concept: Concept, open_states: tuple[str, ...]
+    session: Session, concept: Concept, open_states: tuple[str, ...]
 ) -> ConceptVersion | None:
     query = select(ConceptVersion).where(
         ConceptVersion.concept_id == concept.id,
         ConceptVersion.state.in_(("approved", *open_states)),
     )
-    return opened.scalars(query.order_by(ConceptVersion.number.desc())).first()
+    return session.scalars(query.order_by(ConceptVersion.number.desc())).first()
 
 
 def _newest_of_all(
-    opened: Session, open_states: tuple[str, ...]
+    session: Session, open_states: tuple[str, ...]
 ) -> list[tuple[Concept, ConceptVersion]]:
     query = (
         select(Concept, ConceptVersion)
@@ -211,14 +177,14 @@ def _newest_of_all(
         .where(ConceptVersion.state.in_(("approved", *open_states)))
         .order_by(ConceptVersion.number)
     )
-    newest = {concept.id: (concept, version) for concept, version in opened.execute(query)}
+    newest = {concept.id: (concept, version) for concept, version in session.execute(query)}
     return list(newest.values())
 
 
-def _nothing_of(opened: Session, concepts: Sequence[Concept]) -> PolicyError:
+def _nothing_of(session: Session, concepts: Sequence[Concept]) -> PolicyError:
     """Say why none of some concepts has a version that may be released."""
     newest = {
-        concept.slug: opened.scalars(
+        concept.slug: session.scalars(
             select(ConceptVersion)
             .where(ConceptVersion.concept_id == concept.id)
             .order_by(ConceptVersion.number.desc())
@@ -249,69 +215,3 @@ def _keep(concept: Concept, version: ConceptVersion, old: Chosen | None, at: str
     until = old.disabled_until
     paused = until if until is not None and until > at else None
     return Chosen(concept, version, old.mode, thresholds, paused)
-
-
-def _changed(opened: Session, item: Chosen, changes: Changes, at: str) -> Chosen:
-    slug = item.concept.slug
-    if slug in changes.modes:
-        item = replace(item, mode=_mode(changes.modes[slug]))
-    if slug in changes.thresholds:
-        item = replace(item, thresholds=_thresholds(opened, item, changes.thresholds[slug]))
-    if slug in changes.disabled:
-        until = changes.disabled[slug]
-        item = replace(
-            item, disabled_until=None if until is None else future("disabled until", until, at)
-        )
-    return item
-
-
-def _mode(mode: str) -> str:
-    if mode not in MODES:
-        close = did_you_mean(mode, MODES)
-        raise NotFoundError(f"No mode '{mode}'.{close} Modes: {', '.join(MODES)}.")
-    return mode
-
-
-def _thresholds(opened: Session, item: Chosen, asked: Any) -> Mapping[str, float]:
-    """Return a member's thresholds by space: None for the scorers' own, else old ones updated."""
-    if asked is None:
-        return {}
-    spaces = [entry.space for entry in stored_anchors(opened, item.version)]
-    where = ", ".join(sorted({f"{space.model} {space.task}" for space in spaces}))
-    if not isinstance(asked, Mapping):
-        if len(spaces) != 1:
-            raise InputError(
-                f"'{item.concept.slug}' has anchors of {where}: give one threshold for each task."
-            )
-        asked = {spaces[0].digest: asked}
-    found = dict(item.thresholds)
-    for name, value in asked.items():
-        fits = [space.digest for space in spaces if name in (space.task, space.digest)]
-        if not fits:
-            raise NotFoundError(f"'{item.concept.slug}' has no anchors of '{name}', only {where}.")
-        if len(fits) > 1:
-            raise InputError(
-                f"'{item.concept.slug}' has anchors of {where}: name a space by its digest."
-            )
-        found.pop(fits[0], None)
-        if value is not None:
-            found[fits[0]] = _threshold(item, value)
-    return found
-
-
-def _threshold(item: Chosen, value: object) -> float:
-    try:
-        return finite_number("a threshold", value)
-    except ValueError as error:
-        raise InputError(f"'{item.concept.slug}': {error}.") from error
-
-
-def future(what: str, text: str, at: str) -> str:
-    """Return an instant that must lie ahead; InputError otherwise."""
-    try:
-        instant = parse_instant(text, now=at)
-    except ValueError as error:
-        raise InputError(f"{what.capitalize()}: {error}.") from error
-    if instant <= at:
-        raise InputError(f"{what.capitalize()} {instant} lies in the past. Name a later time.")
-    return instant

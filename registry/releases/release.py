@@ -1,4 +1,4 @@
-"""Releases: a numbered, locked set of versions, signed where there are keys."""
+"""Inserting a release: its rows, its lock, what it revokes, its first signatures."""
 
 from __future__ import annotations
 
@@ -10,25 +10,16 @@ from sqlalchemy.orm import Session
 
 from concepts.bundle.member import check_name, lock_digest
 from concepts.canonical import canonical_json
-from concepts.errors import (
-    ConflictError,
-    InputError,
-    NotFoundError,
-    PolicyError,
-    did_you_mean,
-)
-from registry.answers import ReleasedMember, ReleaseInfo
+from concepts.errors import ConflictError, InputError, PolicyError
+from registry.change.policy import policy_row
 from registry.change.work import Work
+from registry.keys.lists import newest_list
 from registry.releases import lineup
-from registry.releases.assemble import (
-    FORMAT,
-    assemble,
-    read_bundle_of,
-    released_members,
-    revocations_of,
-)
-from registry.releases.lineup import Changes, Chosen
-from registry.releases.signatures import add_signatures, newest_list, signatures_of
+from registry.releases.assemble import FORMAT, assemble, read_bundle_of, released_members
+from registry.releases.changes import Changes, change, future
+from registry.releases.lineup import Chosen
+from registry.releases.reading import find_release, newest_release
+from registry.releases.signatures import add_signatures
 from registry.store.blobs import BlobStore
 from registry.store.models import (
     BundleRow,
@@ -37,16 +28,10 @@ from registry.store.models import (
     ReleaseMember,
     ReleaseRevocation,
 )
-from registry.team import policy_row
-from registry.versions.quorum import Approval, approvals_of
 from registry.versions.reading import require_digest
 
 if TYPE_CHECKING:
     from concepts.signing.ed25519 import PrivateKey
-
-__all__ = [
-    "add_release", "find_release", "list_releases", "read_bundle_of", "release_info", "roll_back",
-]  # fmt: skip
 
 
 def add_release(
@@ -64,15 +49,15 @@ def add_release(
     keys: Sequence[PrivateKey],
     expect_digest: str | None,
 ) -> tuple[BundleRow, Release]:
-    """Insert the next release of a bundle; see ``Registry.release``."""
+    """Insert the next release of a bundle; see ``Releases.add``."""
     row = _bundle_row(unit, name)
-    last = _newest(unit.session, row)
+    last = newest_release(unit.session, row)
     _expect(row, last, expect_digest)
     before = released_members(unit.session, last) if last else []
     chosen = lineup.choose(unit.session, members, before, unit.at)
     if not chosen and not allow_shrink:
         raise lineup.nothing(unit.session, members)
-    chosen = lineup.change(unit.session, chosen, Changes(modes, thresholds, disabled), unit.at)
+    chosen = change(unit.session, chosen, Changes(modes, thresholds, disabled), unit.at)
     lost = _check_shrink(unit, before, chosen, allow_shrink)
     approved = lineup.approve(unit, chosen)
     release = _insert(unit, store, row, last, chosen, expires=expires, note=note)
@@ -96,7 +81,7 @@ def roll_back(
     keys: Sequence[PrivateKey],
     expect_digest: str | None,
 ) -> tuple[BundleRow, Release]:
-    """Insert a release with the members of an earlier one; see ``Registry.rollback``."""
+    """Insert a release with the members of an earlier one; see ``Releases.roll_back``."""
     if not reason.strip():
         raise PolicyError("A rollback needs a reason, which the audit trail keeps.")
     row, old = find_release(unit.session, name, sequence)
@@ -124,84 +109,6 @@ def roll_back(
     return row, release
 
 
-def find_release(
-    opened: Session, name: str, sequence: int | None = None
-) -> tuple[BundleRow, Release]:
-    """Return a release's rows, the newest when no sequence is named; NotFoundError otherwise."""
-    row = find_bundle(opened, name)
-    query = select(Release).filter_by(bundle_id=row.id, sequence=sequence)
-    release = _newest(opened, row) if sequence is None else opened.scalars(query).first()
-    if release is None:
-        which = "no release yet" if sequence is None else f"no release {sequence}"
-        raise NotFoundError(f"Bundle '{name}' has {which}.")
-    return row, release
-
-
-def find_bundle(opened: Session, name: str) -> BundleRow:
-    """Return a bundle's row; NotFoundError with the closest name otherwise."""
-    row = opened.scalars(select(BundleRow).filter_by(name=name)).first()
-    if row is None:
-        known = opened.scalars(select(BundleRow.name)).all()
-        raise NotFoundError(f"No bundle '{name}'.{did_you_mean(name, known)}")
-    return row
-
-
-def release_info(opened: Session, bundle: BundleRow, release: Release) -> ReleaseInfo:
-    """Return a release as it is told outside."""
-    return _info(opened, bundle, release, {})
-
-
-def list_releases(opened: Session, name: str | None = None) -> list[ReleaseInfo]:
-    """Return all releases, or those of one bundle, by bundle and sequence."""
-    query = select(BundleRow, Release).join(Release, Release.bundle_id == BundleRow.id)
-    if name is not None:
-        query = query.where(BundleRow.id == find_bundle(opened, name).id)
-    known: dict[int, Approval | None] = {}
-    found = [_info(opened, bundle, release, known) for bundle, release in opened.execute(query)]
-    return sorted(found, key=lambda item: (item.bundle, item.sequence))
-
-
-def _info(
-    opened: Session, bundle: BundleRow, release: Release, known: dict[int, Approval | None]
-) -> ReleaseInfo:
-    members = released_members(opened, release)
-    new = [item.version for item in members if item.version.id not in known]
-    known |= dict.fromkeys((version.id for version in new), None)
-    known |= approvals_of(opened, new)
-    return ReleaseInfo(
-        bundle=bundle.name,
-        sequence=release.sequence,
-        lock_digest=release.lock_digest,
-        bundle_digest=release.bundle_digest,
-        created_at=release.created_at,
-        created_by=release.created_by,
-        members=tuple(_member(chosen, known[chosen.version.id]) for chosen in members),
-        previous_digest=release.previous_digest,
-        expires_at=release.expires_at,
-        rollback_of=release.rollback_of,
-        note=release.note,
-        key_list=release.key_list,
-        revocations=tuple(revocations_of(opened, release)),
-        signatures=tuple(item.key_id for item in signatures_of(opened, release)),
-    )
-
-
-def _member(chosen: Chosen, approval: Approval | None) -> ReleasedMember:
-    version = chosen.version
-    return ReleasedMember(
-        slug=chosen.concept.slug,
-        version=version.number,
-        content_digest=version.content_digest,
-        mode=chosen.mode,
-        thresholds=chosen.thresholds,
-        disabled_until=chosen.disabled_until,
-        state=version.state,
-        approval=approval.how if approval else "",
-        approved_at=approval.at if approval else None,
-        approved_by=approval.by if approval else (),
-    )
-
-
 def _insert(
     unit: Work,
     store: BlobStore,
@@ -213,28 +120,28 @@ def _insert(
     note: str,
     rollback_of: int | None = None,
 ) -> Release:
-    opened = unit.session
+    session = unit.session
     release = Release(
         bundle_id=row.id,
         sequence=last.sequence + 1 if last else 1,
         lock_digest=lock_digest(item.locked for item in chosen),
         format=FORMAT,
         previous_digest=last.bundle_digest if last else None,
-        expires_at=None if expires is None else lineup.future("expires", expires, unit.at),
-        key_list=newest_list(opened),
+        expires_at=None if expires is None else future("expires", expires, unit.at),
+        key_list=newest_list(session),
         rollback_of=rollback_of,
         note=note,
         created_at=unit.at,
         created_by=unit.actor,
     )
-    revocations = _revoked(opened, row, chosen)
-    release.bundle_digest = assemble(opened, store, row, release, chosen, revocations).digest
-    opened.add(release)
-    opened.flush()
-    opened.add_all(_member_row(release, item) for item in chosen)
+    revocations = _revoked(session, row, chosen)
+    release.bundle_digest = assemble(session, store, row, release, chosen, revocations).digest
+    session.add(release)
+    session.flush()
+    session.add_all(_member_row(release, item) for item in chosen)
     for digest in revocations:
-        opened.add(ReleaseRevocation(release_id=release.id, content_digest=digest))
-    opened.flush()
+        session.add(ReleaseRevocation(release_id=release.id, content_digest=digest))
+    session.flush()
     return release
 
 
@@ -279,16 +186,16 @@ def _check_shrink(
     return lineup.check_shrink(before, after, unit.at, max_share)
 
 
-def _revoked(opened: Session, row: BundleRow, chosen: Sequence[Chosen]) -> list[str]:
+def _revoked(session: Session, row: BundleRow, chosen: Sequence[Chosen]) -> list[str]:
     """Return the content digests of revoked versions of the concepts that a bundle ever had."""
     released = (
         select(ReleaseMember.concept_id)
         .join(Release, Release.id == ReleaseMember.release_id)
         .where(Release.bundle_id == row.id)
     )
-    concepts = {*opened.scalars(released.distinct()), *(item.concept.id for item in chosen)}
+    concepts = {*session.scalars(released.distinct()), *(item.concept.id for item in chosen)}
     query = select(ConceptVersion).where(ConceptVersion.state == "revoked")
-    rows = opened.scalars(query).all()
+    rows = session.scalars(query).all()
     return sorted(item.content_digest for item in rows if item.concept_id in concepts)
 
 
@@ -305,11 +212,6 @@ def _bundle_row(unit: Work, name: str) -> BundleRow:
         unit.session.add(row)
         unit.session.flush()
     return row
-
-
-def _newest(opened: Session, bundle: BundleRow) -> Release | None:
-    query = select(Release).where(Release.bundle_id == bundle.id)
-    return opened.scalars(query.order_by(Release.sequence.desc())).first()
 
 
 def _expect(row: BundleRow, last: Release | None, digest: str | None) -> None:

@@ -1,67 +1,32 @@
-"""Key lists and signatures as the database holds them, each checked when it is read."""
+"""Signatures of releases: each is checked before it is stored, and when it is counted."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from concepts.errors import ConflictError, PolicyError
-from concepts.signing.envelope import (
-    BUNDLE_TYPE,
-    KEYS_TYPE,
-    Envelope,
-    Signature,
-    read_envelope,
-    sign,
-)
+from concepts.signing.envelope import BUNDLE_TYPE, Signature, sign
 from registry.change.work import Work
-from registry.store.models import KeyListRow, Release, SignatureRow, SigningKey
+from registry.keys.lists import current_keys, key_chain, key_name
+from registry.store.models import Release, SignatureRow
 
 if TYPE_CHECKING:  # Both bring cryptography, which only signatures need.
     from concepts.bundle import Bundle
     from concepts.signing.keys import KeyList, PrivateKey
 
 
-def newest_list(opened: Session) -> int:
-    """Return the version of the current key list, 0 before the first."""
-    return opened.scalar(select(func.max(KeyListRow.version))) or 0
-
-
-def key_chain(opened: Session, last: int | None = None) -> tuple[Envelope, ...]:
-    """Return the signed key lists up to a version, by default all, oldest first."""
-    query = select(KeyListRow.envelope).order_by(KeyListRow.version)
-    if last is not None:
-        query = query.where(KeyListRow.version <= last)
-    return tuple(read_envelope(text.encode(), KEYS_TYPE) for text in opened.scalars(query))
-
-
-def current_keys(opened: Session) -> KeyList | None:
-    """Return the current key list, None before the first.
-
-    Raises:
-        VerificationError: If the chain of lists that leads to it is damaged.
-    """
-    chain = key_chain(opened)
-    if not chain:
-        return None
-    from concepts.signing.keys import read_key_list  # noqa: PLC0415 (cryptography)
-
-    first = read_key_list(chain[0])
-    first.require(chain[0])
-    return first.follow(chain[1:])
-
-
-def signatures_of(opened: Session, release: Release) -> tuple[Signature, ...]:
+def signatures_of(session: Session, release: Release) -> tuple[Signature, ...]:
     """Return a release's signatures, by key id."""
     query = select(SignatureRow).where(SignatureRow.release_id == release.id)
-    rows = opened.scalars(query.order_by(SignatureRow.key_id)).all()
+    rows = session.scalars(query.order_by(SignatureRow.key_id)).all()
     return tuple(Signature(row.key_id, bytes.fromhex(row.value)) for row in rows)
 
 
-def signed_by(opened: Session, release: Release, bundle: Bundle) -> list[str]:
+def signed_by(session: Session, release: Release, bundle: Bundle) -> list[str]:
     """Return the ids of the keys whose signatures engines count, whichever list they trust.
 
     Those are keys listed now and in the newest list that the release carries.
@@ -69,7 +34,7 @@ def signed_by(opened: Session, release: Release, bundle: Bundle) -> list[str]:
     Raises:
         SignatureError: If a listed key's signature does not fit.
     """
-    current, own = current_keys(opened), _own_keys(opened, release)
+    current, own = current_keys(session), _own_keys(session, release)
     if current is None or own is None:
         return []
     return [key_id for key_id in current.signers(bundle.envelope) if own.find(key_id)]
@@ -90,7 +55,7 @@ def add_signatures(
     by_id = {key.public.key_id: key for key in keys}
     if again := by_id.keys() & {item.key_id for item in signatures_of(unit.session, release)}:
         name = key_name(unit.session, min(again))
-        raise ConflictError(f"Key {name} signed release {release.sequence} before.")
+        raise ConflictError(f"Key {name} has signed release {release.sequence} already.")
     envelope = sign(BUNDLE_TYPE, bundle.manifest(), *by_id.values())
     current.signers(envelope)
     for item in envelope.signatures:
@@ -101,16 +66,10 @@ def add_signatures(
     return sorted(by_id)
 
 
-def key_name(opened: Session, key_id: str) -> str:
-    """Return how a message names a key: its name where the registry knows it."""
-    name = opened.scalar(select(SigningKey.name).where(SigningKey.key_id == key_id))
-    return f"'{name}'" if name else key_id[:16]
-
-
-def _own_keys(opened: Session, release: Release) -> KeyList | None:
+def _own_keys(session: Session, release: Release) -> KeyList | None:
     """Return the newest key list that a release leads engines to, None before the first."""
     # One that was made before there were keys leads nowhere, and all engines trust list 1 or later.
-    chain = key_chain(opened, max(release.key_list, 1))
+    chain = key_chain(session, max(release.key_list, 1))
     if not chain:
         return None
     from concepts.signing.keys import read_key_list  # noqa: PLC0415 (cryptography)
@@ -118,8 +77,8 @@ def _own_keys(opened: Session, release: Release) -> KeyList | None:
     return read_key_list(chain[-1])  # Checked with the chain of the current list.
 
 
-def _require_listed(opened: Session, release: Release, keys: Sequence[PrivateKey]) -> KeyList:
-    current, own = current_keys(opened), _own_keys(opened, release)
+def _require_listed(session: Session, release: Release, keys: Sequence[PrivateKey]) -> KeyList:
+    current, own = current_keys(session), _own_keys(session, release)
     if current is None or own is None:
         raise PolicyError(
             "There is no key list yet, so nobody could check a signature. Make one: "
@@ -130,12 +89,12 @@ def _require_listed(opened: Session, release: Release, keys: Sequence[PrivateKey
         if current.find(key_id) is None:
             why = "revoked" if key_id in current.revoked else "not in the key list"
             raise PolicyError(
-                f"Key {key_name(opened, key_id)} is {why}: engines would not accept its "
+                f"Key {key_name(session, key_id)} is {why}: engines would not accept its "
                 f"signature. Sign with a key of list {current.version}, or rotate it in."
             )
         if own.find(key_id) is None:
             raise PolicyError(
-                f"Release {release.sequence} was made before key {key_name(opened, key_id)} was "
+                f"Release {release.sequence} was made before key {key_name(session, key_id)} was "
                 f"listed: engines that follow it to key list {own.version} would not accept its "
                 "signature. Release again, and sign that."
             )

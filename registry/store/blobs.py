@@ -95,7 +95,7 @@ class BlobStore:
 
     def touch(self, digest: str) -> None:
         """Let garbage collection wait for a grace period from now."""
-        with contextlib.suppress(FileNotFoundError):  # The doctor tells of a missing one.
+        with contextlib.suppress(FileNotFoundError):  # The doctor reports a missing one.
             os.utime(self.path(digest))
 
     def discard(self, digest: str) -> None:

@@ -153,23 +153,23 @@ def transaction(engine: Engine, *, write: bool = False, keep: bool = True) -> It
     with (
         named_errors(engine),
         engine.connect().execution_options(**options) as connection,
-        connection.begin() as opened,
+        connection.begin() as begun,
     ):
         if write and postgres:
             connection.execute(text(f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'"))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})"))
         yield connection
         if not keep:
-            opened.rollback()
+            begun.rollback()
 
 
 @contextmanager
-def session(engine: Engine, *, write: bool = False, keep: bool = True) -> Iterator[Session]:
+def open_session(engine: Engine, *, write: bool = False, keep: bool = True) -> Iterator[Session]:
     """Open an ORM session inside one transaction; it is flushed before the commit."""
-    with transaction(engine, write=write, keep=keep) as connection, Session(connection) as opened:
-        yield opened
+    with transaction(engine, write=write, keep=keep) as connection, Session(connection) as session:
+        yield session
         if write:
-            opened.flush()
+            session.flush()
 
 
 @contextmanager
@@ -223,10 +223,12 @@ def require_head(engine: Engine, home: Path) -> None:
     with transaction(engine) as connection:
         if not inspect(connection).has_table(VERSION_TABLE):
             raise missing
-        found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars().all()
-    if list(found) != [HEAD]:
+        revisions = (
+            connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars().all()
+        )
+    if list(revisions) != [HEAD]:
         raise SchemaError(
-            f"The registry at '{home}' has schema {', '.join(found) or 'none'}, this program "
+            f"The registry at '{home}' has schema {', '.join(revisions) or 'none'}, this program "
             f"works with {HEAD}. Run `uvr-registry init` to migrate it, or use the program's "
             "newer release."
         )

@@ -76,7 +76,7 @@ def drop(connection: Connection) -> None:
 
 
 def definitions(guards: Sequence[Guard], dialect: str) -> Triggers:
-    """Return the triggers that the guards stand for, as the database tells them again."""
+    """Return the triggers that the guards stand for, as the database would list them."""
     statements = {"sqlite": _sqlite, "postgresql": _postgres}.get(dialect)
     if statements is None:
         raise NotImplementedError(f"no triggers for {dialect}: use SQLite or PostgreSQL")
@@ -121,10 +121,10 @@ def differences(connection: Connection, guards: Sequence[Guard]) -> Iterator[str
         elif found[key] == DISABLED:
             what = "is disabled"
         else:
-            what = "is not as this program makes it"
+            what = "differs from this program's"
         yield f"The trigger {key[0]} of table '{key[1]}' {what}."
     if connection.dialect.name == "postgresql" and not _function_is_ours(connection):
-        yield f"The function {FUNCTION}, which the triggers call, is not as this program makes it."
+        yield f"The function {FUNCTION}, which the triggers call, differs from this program's."
 
 
 def _function_is_ours(connection: Connection) -> bool:

@@ -51,9 +51,9 @@ def require_home_of(home: Path, registry_id: str | None) -> None:
     """
     owner = _owner(home)
     if owner not in (None, registry_id):
-        other = "has none" if registry_id is None else f"is that of {registry_id}"
+        other = "holds none" if registry_id is None else f"holds registry {registry_id}"
         raise ConflictError(
-            f"The folder '{home}' belongs to registry {owner}, and the database {other}. Name that "
+            f"The folder '{home}' belongs to registry {owner}, but the database {other}. Name that "
             "registry's database with UVR_DATABASE_URL, or another folder with --home."
         )
 

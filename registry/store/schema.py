@@ -24,9 +24,9 @@ Step = Callable[[Config, str], None]
 
 def config() -> Config:
     """Return Alembic's configuration, without an ini file."""
-    made = Config()
-    made.set_main_option("script_location", str(files("migrations")).replace("%", "%%"))
-    return made
+    settings = Config()
+    settings.set_main_option("script_location", str(files("migrations")).replace("%", "%%"))
+    return settings
 
 
 def head_revision() -> str:
@@ -37,8 +37,8 @@ def head_revision() -> str:
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Migrate to a revision, in one transaction under the write lock.
 
-    The newest one gets its triggers anew where they are gone, switched off or not as they should
-    be: at head no migration runs that would make them.
+    The newest one gets its triggers again where they are missing, disabled or changed: at head no
+    migration runs that would make them.
 
     Raises:
         SchemaError: If the database holds a revision that this program does not know.
@@ -85,10 +85,10 @@ def newest_guards() -> tuple[guards.Guard, ...]:
 
 
 def _step(connection: Connection, step: Step, revision: str) -> None:
-    made = config()
-    made.attributes["connection"] = connection
+    settings = config()
+    settings.attributes["connection"] = connection
     try:
-        step(made, revision)
+        step(settings, revision)
     except CommandError as error:
         raise SchemaError(
             f"The registry cannot be migrated: {error}. It may have been made by a newer "

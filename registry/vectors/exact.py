@@ -42,14 +42,14 @@ class Stack:
     def take(self, rows: Positions) -> NDArray[Any]:
         """Return rows by rising number, (n, dim)."""
         edges = np.searchsorted(rows, self.starts)
-        found = [
+        pieces = [
             part[rows[low:high] - start]
             for part, start, low, high in zip(
                 self.parts, self.starts, edges, edges[1:], strict=False
             )
             if low < high
         ]
-        return np.concatenate(found)
+        return np.concatenate(pieces)
 
     def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield the number of a first row and the rows from there, a bounded block at a time."""
@@ -76,7 +76,7 @@ def exact_scores(stack: Stack, rows: Positions, query: NDArray[np.float64]) -> S
 def nearest(stack: Stack, queries: NDArray[np.float64], k: int) -> list[tuple[Positions, Scores]]:
     """Return the k best rows and their cosines for each unit query, by comparing with every row.
 
-    Rows are read once for all queries. A block's rows are told by one matrix product, and those
+    Rows are read once for all queries. A block's rows are compared in one matrix product, and those
     among which its k best must be are scored exactly.
     """
     best: list[tuple[Positions, Scores]] = [(np.empty(0, np.int64), np.empty(0))] * len(queries)

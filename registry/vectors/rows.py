@@ -67,17 +67,17 @@ class StoredRows:
         place, stamp = self._place, _stamp(file)
         if place is None or place.stamp != stamp:
             place = self._place = self._checked(file, stamp)
-        found = np.empty((len(wanted), self.shape[1]), dtype=place.dtype)
-        width = found.strides[0]
+        vectors = np.empty((len(wanted), self.shape[1]), dtype=place.dtype)
+        width = vectors.strides[0]
         # Neighbours in the file are read at once.
         breaks = np.flatnonzero(np.diff(wanted) != 1) + 1
         for run in np.split(np.arange(len(wanted)), breaks):
             if run.size:
-                part = found[run[0] : run[-1] + 1]
+                part = vectors[run[0] : run[-1] + 1]
                 offset = place.start + int(wanted[run[0]]) * width
                 if os.preadv(file.fileno(), [part.data], offset) != part.nbytes:
                     raise self._corrupt()
-        return found.astype(np.float32, copy=False)
+        return vectors.astype(np.float32, copy=False)
 
     def _checked(self, file: FileIO, stamp: tuple[int, int, int]) -> _Place:
         if hashlib.file_digest(file, "sha256").hexdigest() != self.digest:

@@ -24,7 +24,7 @@ from registry.store.models import (
     ConceptVersion,
     VersionAnchors,
 )
-from registry.versions.exemplars import SourceRef, add_sources
+from registry.versions.exemplars import Exemplar, add_exemplars
 from registry.versions.quorum import authors_of
 from registry.versions.reading import (
     StoredAnchors,
@@ -93,7 +93,7 @@ def add_version(
     collections: Sequence[Collection],
     *,
     definition_digest: str | None = None,
-    sources: Sequence[SourceRef] = (),
+    exemplars: Sequence[Exemplar] = (),
 ) -> ConceptVersion:
     """Insert the next version of a concept; blobs are on disk before the row that names them."""
     if definition_digest not in (None, concept.definition_digest):
@@ -101,17 +101,17 @@ def add_version(
             f"The definition of '{concept.slug}' is not the one its anchors were collected with; "
             "it changed meanwhile. Collect them again."
         )
-    opened = unit.session
-    latest = latest_version(opened, concept)
+    session = unit.session
+    latest = latest_version(session, concept)
     # What was revoked must not come back under another number.
-    base = latest_version(opened, concept, revoked=False)
-    kept = kept_anchors(opened, base, collections) if base else []
+    base = latest_version(session, concept, revoked=False)
+    carried = kept_anchors(session, base, collections) if base else []
     digest = content_digest(
-        concept.definition, [*map(new_content, collections), *(entry.content for entry in kept)]
+        concept.definition, [*map(new_content, collections), *(entry.content for entry in carried)]
     )
-    refuse_duplicate(opened, concept, digest)
+    refuse_duplicate(session, concept, digest)
     used = [anchors.digest for anchors, _ in collections]
-    used += [entry.anchor_set.digest for entry in kept]
+    used += [entry.anchor_set.digest for entry in carried]
     version = ConceptVersion(
         concept_id=concept.id,
         number=latest.number + 1 if latest else 1,
@@ -119,17 +119,17 @@ def add_version(
         definition=concept.definition,
         content_digest=digest,
         authors=join_authors(
-            unit.actor, *json.loads(concept.defined_by), *wrote_before(opened, used)
+            unit.actor, *json.loads(concept.defined_by), *wrote_before(session, used)
         ),
         created_at=unit.at,
         created_by=unit.actor,
     )
-    opened.add(version)
-    opened.flush()
+    session.add(version)
+    session.flush()
     sets = [add_collection(unit, version, *collection) for collection in collections]
-    for entry in kept:
-        opened.add(scoring_row(version, entry.row))
-    add_sources(unit, sets, sources)
+    for entry in carried:
+        session.add(scoring_row(version, entry.row))
+    add_exemplars(unit, sets, exemplars)
     unit.record("version.add", f"{concept.slug}@{version.number}", content_digest=digest)
     return version
 
@@ -169,7 +169,7 @@ def join_authors(*names: str) -> str:
     return canonical_json(sorted({name for name in names if name})).decode()
 
 
-def wrote_before(opened: Session, anchor_sets: Iterable[str]) -> set[str]:
+def wrote_before(session: Session, anchor_sets: Iterable[str]) -> set[str]:
     """Return the authors of all versions that hold some anchor sets, named by digest.
 
     Whoever collected anchors stays their author, whoever brings them in again.
@@ -180,26 +180,26 @@ def wrote_before(opened: Session, anchor_sets: Iterable[str]) -> set[str]:
         .join(AnchorSetRow, AnchorSetRow.id == VersionAnchors.anchor_set_id)
         .where(AnchorSetRow.digest.in_(list(anchor_sets)))
     )
-    return {name for version in opened.scalars(query) for name in authors_of(version)}
+    return {name for version in session.scalars(query) for name in authors_of(version)}
 
 
 def kept_anchors(
-    opened: Session, latest: ConceptVersion, collections: Sequence[Collection]
+    session: Session, latest: ConceptVersion, collections: Sequence[Collection]
 ) -> list[StoredAnchors]:
     """Return the anchors of a version that new collections do not take the place of."""
     # New anchors of a model and task take the place of old ones, whatever tap, noise level or
     # weights those came from: an engine must find one space for each model and task.
     new = {(anchors.space.model, anchors.space.task) for anchors, _ in collections}
-    entries = stored_anchors(opened, latest)
+    entries = stored_anchors(session, latest)
     return [entry for entry in entries if (entry.space.model, entry.space.task) not in new]
 
 
-def refuse_duplicate(opened: Session, concept: Concept, digest: str) -> None:
+def refuse_duplicate(session: Session, concept: Concept, digest: str) -> None:
     """Check that no version of a concept has this content; ConflictError otherwise."""
     query = select(ConceptVersion).where(
         ConceptVersion.concept_id == concept.id, ConceptVersion.content_digest == digest
     )
-    same = opened.scalars(query).first()
+    same = session.scalars(query).first()
     if same is not None:
         raise ConflictError(
             f"Version {same.number} of '{concept.slug}' already has exactly this content."
@@ -217,16 +217,16 @@ class Scoring:
     scorer_digest: str
 
 
-def _space_row(opened: Session, space: AnchorSpace) -> AnchorSpaceRow:
-    row = opened.scalars(select(AnchorSpaceRow).filter_by(digest=space.digest)).first()
+def _space_row(session: Session, space: AnchorSpace) -> AnchorSpaceRow:
+    row = session.scalars(select(AnchorSpaceRow).filter_by(digest=space.digest)).first()
     if row is None:
         document = canonical_json(space.to_dict()).decode()
         row = AnchorSpaceRow(
             digest=space.digest, document=document,
             model=space.model, task=space.task, dim=space.dim,
         )  # fmt: skip
-        opened.add(row)
-        opened.flush()
+        session.add(row)
+        session.flush()
     return row
 
 
@@ -245,8 +245,8 @@ def add_collection(
         )  # fmt: skip
         unit.session.add(row)
         unit.session.flush()
-    made = Scoring(space.id, row.id, *stored_scorer(unit, scorer))
-    unit.session.add(scoring_row(version, made))
+    scoring = Scoring(space.id, row.id, *stored_scorer(unit, scorer))
+    unit.session.add(scoring_row(version, scoring))
     return row
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from concepts.canonical import canonical_json
 from concepts.fields import LISTS
 from registry.answers import VersionSpace
+from registry.change.workspace import Workspace
 from registry.vectors.exact import Stack, unit_vectors
 from registry.versions.reading import (
     StoredAnchors,
@@ -24,9 +25,6 @@ from registry.versions.reading import (
     stored_anchors,
     version_space,
 )
-
-if TYPE_CHECKING:
-    from registry.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -112,23 +110,23 @@ class VersionDiff:
         return plain
 
 
-def diff_versions(registry: Registry, slug: str, before: int, after: int) -> VersionDiff:
+def diff_versions(workspace: Workspace, slug: str, before: int, after: int) -> VersionDiff:
     """Compare two versions of a concept.
 
     Raises:
         NotFoundError: If the concept or a version does not exist.
         VerificationError: If stored anchors are damaged.
     """
-    with registry.read() as opened:
-        concept = find_concept(opened, slug)
-        first, second = (find_version(opened, concept, number) for number in (before, after))
-        held, new = (
-            {entry.space.digest: entry for entry in stored_anchors(opened, version)}
+    with workspace.read() as session:
+        concept = find_concept(session, slug)
+        first, second = (find_version(session, concept, number) for number in (before, after))
+        old, new = (
+            {entry.space.digest: entry for entry in stored_anchors(session, version)}
             for version in (first, second)
         )
         spaces = [
-            _space_diff(registry, entry, held.get(digest), new.get(digest))
-            for digest, entry in (held | new).items()
+            _space_diff(workspace, entry, old.get(digest), new.get(digest))
+            for digest, entry in (old | new).items()
         ]
         definition = _definition_diff(json.loads(first.definition), json.loads(second.definition))
     spaces.sort(key=lambda item: (item.task, item.model, item.space))
@@ -156,13 +154,13 @@ def _field_change(name: str, before: Any, after: Any) -> FieldChange:
 
 
 def _space_diff(
-    registry: Registry,
+    workspace: Workspace,
     either: StoredAnchors,
     before: StoredAnchors | None,
     after: StoredAnchors | None,
 ) -> SpaceDiff:
     changed = (before and before.row.scorer_digest) != (after and after.row.scorer_digest)
-    anchors, counters, shift = _compare(registry, before, after)
+    anchors, counters, shift = _compare(workspace, before, after)
     return SpaceDiff(
         space=either.space.digest,
         model=either.space.model,
@@ -177,15 +175,15 @@ def _space_diff(
 
 
 def _compare(
-    registry: Registry, before: StoredAnchors | None, after: StoredAnchors | None
+    workspace: Workspace, before: StoredAnchors | None, after: StoredAnchors | None
 ) -> tuple[RowChange, RowChange, Shift | None]:
     if before and after and before.anchor_set.digest == after.anchor_set.digest:
         # The same payload: nothing moved, and no vector need be read.
-        held = before.anchor_set
-        same = RowChange(0, 0, held.anchors), RowChange(0, 0, held.counter_anchors)
+        row = before.anchor_set
+        same = RowChange(0, 0, row.anchors), RowChange(0, 0, row.counter_anchors)
         return (*same, Shift(0.0, 0.0, 0.0))
-    old = read_anchor_set(registry.store, before.anchor_set) if before else None
-    new = read_anchor_set(registry.store, after.anchor_set) if after else None
+    old = read_anchor_set(workspace.store, before.anchor_set) if before else None
+    new = read_anchor_set(workspace.store, after.anchor_set) if after else None
     return (
         _row_change(old.anchors if old else None, new.anchors if new else None),
         _row_change(old.counter_anchors if old else None, new.counter_anchors if new else None),
@@ -207,17 +205,17 @@ def _row_digests(vectors: NDArray[Any] | None) -> list[bytes]:
 
 def _shift(before: NDArray[Any], after: NDArray[Any]) -> Shift:
     distances = np.zeros(len(after))
-    held = set(_row_digests(before))
+    known = set(_row_digests(before))
     # A row that was there before has moved by nothing; the others are compared with every one.
-    moved = [row for row, digest in enumerate(_row_digests(after)) if digest not in held]
+    moved = [row for row, digest in enumerate(_row_digests(after)) if digest not in known]
     if moved:
         distances[moved] = _nearest_distances(before, after[moved])
     return Shift(*(float(measure(distances)) for measure in (np.mean, np.median, np.max)))
 
 
 def _nearest_distances(before: NDArray[Any], after: NDArray[Any]) -> NDArray[np.float64]:
-    found = np.full(len(after), -np.inf)
+    best = np.full(len(after), -np.inf)
     queries = unit_vectors(after)
     for _, block in Stack([before]).blocks():
-        found = np.maximum(found, (queries @ unit_vectors(block).T).max(axis=1))
-    return np.clip(1.0 - found, 0.0, 2.0)
+        best = np.maximum(best, (queries @ unit_vectors(block).T).max(axis=1))
+    return np.clip(1.0 - best, 0.0, 2.0)

@@ -84,7 +84,7 @@ def _edited_definition(
         return version.definition
     if definition.slug != concept.slug:
         raise ConflictError(
-            f"The definition is of '{definition.slug}', the version of '{concept.slug}'."
+            f"The definition is of '{definition.slug}', but the version is of '{concept.slug}'."
         )
     refuse_other_category(concept, definition)
     return definition_json(definition)
@@ -98,7 +98,7 @@ def _edited_scorers(
     collections: Sequence[Collection],
 ) -> dict[str, Scorer]:
     """Return the scorers that get other thresholds, by the digest of their space."""
-    found: dict[str, Scorer] = {}
+    edited_by_space: dict[str, Scorer] = {}
     new = {(anchors.space.model, anchors.space.task) for anchors, _ in collections}
     for name, (seed, grow) in thresholds.items():
         matching = [entry for entry in entries if name in (entry.space.digest, entry.space.task)]
@@ -111,15 +111,15 @@ def _edited_scorers(
         (entry,) = matching
         if (entry.space.model, entry.space.task) in new:
             raise ValueError(f"the thresholds of '{name}' are those of its new scorer")
-        if entry.space.digest in found:
+        if entry.space.digest in edited_by_space:
             raise ValueError(f"'{name}' names a space that has its thresholds already")
         scorer = read_scorer(store, entry.row)
         try:
             edited = replace(scorer, seed_threshold=seed, grow_threshold=grow)
         except ValueError as error:
             raise InputError(f"Thresholds {seed:g} and {grow:g} of '{name}': {error}.") from error
-        found[entry.space.digest] = edited
-    return found
+        edited_by_space[entry.space.digest] = edited
+    return edited_by_space
 
 
 def _replace_rows(

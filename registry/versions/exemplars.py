@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -17,6 +16,7 @@ from concepts.digest import is_digest
 from concepts.errors import InputError, NotFoundError, PolicyError
 from concepts.instant import is_instant
 from registry.change.work import Work
+from registry.change.workspace import Workspace
 from registry.store.models import (
     AnchorSetRow,
     Concept,
@@ -26,12 +26,9 @@ from registry.store.models import (
 )
 from registry.versions.reading import find_concept
 
-if TYPE_CHECKING:
-    from registry.registry import Registry
-
 
 @dataclass(frozen=True)
-class SourceRef:
+class Exemplar:
     """A picture that anchors came from.
 
     Attributes:
@@ -52,7 +49,7 @@ class SourceRef:
         for name in ("origin", "legal_basis"):
             value = getattr(self, name)
             if not isinstance(value, str) or not value.strip():
-                raise InputError(f"A source needs its {name.replace('_', ' ')}.")
+                raise InputError(f"An exemplar needs its {name.replace('_', ' ')}.")
         if self.retain_until is not None and not is_instant(self.retain_until):
             raise ValueError(
                 f"retain_until is {self.retain_until!r}, expected an instant such as "
@@ -61,7 +58,7 @@ class SourceRef:
 
 
 @dataclass(frozen=True)
-class SourceInfo:
+class ExemplarInfo:
     """A stored reference.
 
     Attributes:
@@ -74,42 +71,42 @@ class SourceInfo:
     """
 
     id: int
-    ref: SourceRef
+    ref: Exemplar
     anchor_set: str
     versions: tuple[str, ...]
     created_at: str
     created_by: str
 
 
-def add_sources(unit: Work, sets: Sequence[AnchorSetRow], sources: Sequence[SourceRef]) -> None:
+def add_exemplars(unit: Work, sets: Sequence[AnchorSetRow], exemplars: Sequence[Exemplar]) -> None:
     """Store references beside some anchor sets; one that is there already stays as it is."""
     for row in sets:
         query = select(SourceRefRow.sha256).where(SourceRefRow.anchor_set_id == row.id)
         known = set(unit.session.scalars(query))
-        for source in sources:
-            if source.sha256 in known:
+        for exemplar in exemplars:
+            if exemplar.sha256 in known:
                 continue
-            known.add(source.sha256)
+            known.add(exemplar.sha256)
             unit.session.add(
                 SourceRefRow(
                     anchor_set_id=row.id,
-                    sha256=source.sha256,
-                    origin=source.origin,
-                    legal_basis=source.legal_basis,
-                    retain_until=source.retain_until,
+                    sha256=exemplar.sha256,
+                    origin=exemplar.origin,
+                    legal_basis=exemplar.legal_basis,
+                    retain_until=exemplar.retain_until,
                     created_at=unit.at,
                     created_by=unit.actor,
                 )
             )
 
 
-class Sources:
-    """The source references of a registry."""
+class Exemplars:
+    """The exemplars of a registry: what is known of the pictures behind its anchors."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
 
-    def list(self, slug: str | None = None, due: str | None = None) -> list[SourceInfo]:
+    def list(self, slug: str | None = None, due: str | None = None) -> list[ExemplarInfo]:
         """Return references, oldest first.
 
         Args:
@@ -119,30 +116,26 @@ class Sources:
         Raises:
             NotFoundError: If there is no such concept.
         """
-        with self._registry.read() as opened:
+        with self._workspace.read() as session:
             if slug is not None:
-                find_concept(opened, slug)
+                find_concept(session, slug)
             query = select(SourceRefRow, AnchorSetRow).join(
                 AnchorSetRow, AnchorSetRow.id == SourceRefRow.anchor_set_id
             )
             if due is not None:
                 query = query.where(SourceRefRow.retain_until <= due)
-            holders = _holders(opened)
-            found = [
-                _info(row, held, holders.get(held.id, []))
-                for row, held in opened.execute(query.order_by(SourceRefRow.id))
+            holders = _holders(session)
+            exemplars = [
+                _info(row, anchors, holders.get(anchors.id, []))
+                for row, anchors in session.execute(query.order_by(SourceRefRow.id))
             ]
-        return [item for item in found if slug is None or _is_of(item, slug)]
-
-    def expired(self, at: str) -> Sequence[SourceInfo]:
-        """Return the references whose retention is over at an instant, oldest first."""
-        return self.list(due=at)
+        return [item for item in exemplars if slug is None or _is_of(item, slug)]
 
     def forget(self, sha256: str, *, actor: str, reason: str) -> tuple[int, ...]:
         """Delete every reference to a picture; anchors, versions and digests stay.
 
         The audit event names the references by number and says why: it cannot be forgotten, so
-        it tells neither hash nor origin.
+        it holds neither hash nor origin.
 
         Args:
             sha256: Hash of the picture's file.
@@ -157,14 +150,14 @@ class Sources:
             PolicyError: If there is no reason, or one that names the hash.
         """
         if not reason.strip():
-            raise PolicyError("Forgetting a source needs a reason, which the audit trail keeps.")
+            raise PolicyError("Forgetting an exemplar needs a reason, which the audit trail keeps.")
         if sha256 in reason:
             raise PolicyError("The reason must not name the hash: the audit trail keeps it.")
-        with self._registry.work(actor, "admin") as unit:
+        with self._workspace.work(actor, "admin") as unit:
             query = select(SourceRefRow).filter_by(sha256=sha256).order_by(SourceRefRow.id)
             rows = unit.session.scalars(query).all()
             if not rows:
-                raise NotFoundError(f"No source has the hash '{sha256}'.")
+                raise NotFoundError(f"No exemplar has the hash '{sha256}'.")
             ids = tuple(row.id for row in rows)
             for row in rows:
                 unit.session.delete(row)
@@ -172,26 +165,31 @@ class Sources:
             return ids
 
 
-def _holders(opened: Session) -> dict[int, list[str]]:
+def _holders(session: Session) -> dict[int, list[str]]:
     """Return which versions hold each anchor set."""
     query = (
         select(VersionAnchors.anchor_set_id, Concept.slug, ConceptVersion.number)
         .join(ConceptVersion, ConceptVersion.id == VersionAnchors.version_id)
         .join(Concept, Concept.id == ConceptVersion.concept_id)
     )
-    found: dict[int, list[tuple[str, int]]] = {}
-    for held, slug, number in opened.execute(query):
-        found.setdefault(held, []).append((slug, number))
+    versions: dict[int, list[tuple[str, int]]] = {}
+    for anchor_set, slug, number in session.execute(query):
+        versions.setdefault(anchor_set, []).append((slug, number))
     return {
-        held: [f"{slug}@{number}" for slug, number in sorted(places)]
-        for held, places in found.items()
+        anchor_set: [f"{slug}@{number}" for slug, number in sorted(names)]
+        for anchor_set, names in versions.items()
     }
 
 
-def _is_of(item: SourceInfo, slug: str) -> bool:
+def _is_of(item: ExemplarInfo, slug: str) -> bool:
     return any(place.rpartition("@")[0] == slug for place in item.versions)
 
 
-def _info(row: SourceRefRow, held: AnchorSetRow, versions: Sequence[str]) -> SourceInfo:
-    ref = SourceRef(row.sha256, row.origin, row.legal_basis, row.retain_until)
-    return SourceInfo(row.id, ref, held.digest, tuple(versions), row.created_at, row.created_by)
+def _info(row: SourceRefRow, anchors: AnchorSetRow, versions: Sequence[str]) -> ExemplarInfo:
+    ref = Exemplar(row.sha256, row.origin, row.legal_basis, row.retain_until)
+    return ExemplarInfo(
+        row.id, ref, anchors.digest, tuple(versions), row.created_at, row.created_by
+    )
+
+
+SourceRef = Exemplar  # removed once the commands use the services

@@ -11,13 +11,18 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from concepts.errors import ConflictError, NotFoundError, PolicyError, VerificationError
+from concepts.errors import ConflictError, PolicyError, VerificationError
+from registry.change.policy import policy_row
 from registry.change.work import Work
 from registry.store.models import ChangeRequest, Concept, ConceptVersion, Review
-from registry.team import policy_row
 from registry.versions.adding import content_digest
 from registry.versions.quorum import authors_of, open_request
-from registry.versions.reading import find_concept, require_digest, stored_anchors
+from registry.versions.reading import (
+    find_concept,
+    require_digest,
+    stored_anchors,
+    versions_of,
+)
 
 _WHAT_TO_DO = {
     "draft": "Submit it first: `uvr-registry submit`.",
@@ -29,20 +34,14 @@ _WHAT_TO_DO = {
 
 
 def find(
-    opened: Session, slug: str, number: int | None, states: Sequence[str], digest: str | None
+    session: Session, slug: str, number: int | None, states: Sequence[str], digest: str | None
 ) -> tuple[Concept, ConceptVersion]:
     """Return a version that is in one of some states, the newest such by default."""
-    concept = find_concept(opened, slug)
-    query = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
-    if number is not None:
-        query = query.where(ConceptVersion.number == number)
-    found = opened.scalars(query.order_by(ConceptVersion.number.desc())).all()
-    if not found:
-        which = "version" if number is None else f"version {number}"
-        raise NotFoundError(f"Concept '{slug}' has no {which} yet.")
-    version = next((row for row in found if row.state in states), None)
+    concept = find_concept(session, slug)
+    rows = versions_of(session, concept, number)
+    version = next((row for row in reversed(rows) if row.state in states), None)
     if version is None:
-        newest, wanted = found[0], " or ".join(states)
+        newest, wanted = rows[-1], " or ".join(states)
         raise PolicyError(
             f"Version {newest.number} of '{slug}' is {newest.state}, not {wanted}. "
             f"{_WHAT_TO_DO[newest.state]}"
@@ -51,9 +50,9 @@ def find(
     return concept, version
 
 
-def request_of(opened: Session, concept: Concept, version: ConceptVersion) -> ChangeRequest:
+def request_of(session: Session, concept: Concept, version: ConceptVersion) -> ChangeRequest:
     """Return the open request of a version in review."""
-    request = open_request(opened, version)
+    request = open_request(session, version)
     if request is None:
         raise ConflictError(
             f"Version {version.number} of '{concept.slug}' is in review without an open request. "
@@ -75,10 +74,10 @@ def open_for_review(unit: Work, version: ConceptVersion, note: str) -> ChangeReq
     return request
 
 
-def _check_content(opened: Session, version: ConceptVersion) -> None:
+def _check_content(session: Session, version: ConceptVersion) -> None:
     """Check that a version has the anchors that its digest says; VerificationError otherwise."""
-    found = [entry.content for entry in stored_anchors(opened, version)]
-    if not found or content_digest(version.definition, found) != version.content_digest:
+    content = [entry.content for entry in stored_anchors(session, version)]
+    if not content or content_digest(version.definition, content) != version.content_digest:
         raise VerificationError(
             f"Version {version.number} does not hold what its content digest says: another program "
             "changed its rows. Collect its anchors again."
@@ -124,12 +123,12 @@ def decide(
     unit.session.flush()
 
 
-def has_reviewed(opened: Session, request: ChangeRequest, name: str, *, break_glass: bool) -> bool:
+def has_reviewed(session: Session, request: ChangeRequest, name: str, *, break_glass: bool) -> bool:
     """Whether a reviewer has decided on a request already."""
     query = select(Review).filter_by(
         change_request_id=request.id, reviewer=name, break_glass=break_glass
     )
-    return opened.scalars(query).first() is not None
+    return session.scalars(query).first() is not None
 
 
 def refuse_own(unit: Work, concept: Concept, version: ConceptVersion) -> None:
@@ -139,6 +138,32 @@ def refuse_own(unit: Work, concept: Concept, version: ConceptVersion) -> None:
             f"'{unit.actor}' wrote a part of version {version.number} of '{concept.slug}', and "
             "the policy asks for someone else's approval. Ask another reviewer."
         )
+
+
+def approve_on_release(unit: Work, version: ConceptVersion) -> bool:
+    """Approve a version as a part of its release, where the policy asks for no approvals.
+
+    The release's own event records it; this writes none.
+
+    Returns:
+        Whether the version was not approved before.
+
+    Raises:
+        PolicyError: If the policy asks for approvals, or the version is deprecated or revoked.
+    """
+    if version.state == "approved":
+        return False
+    if version.state not in ("draft", "in_review"):
+        raise PolicyError(f"Version {version.number} is {version.state}. Release a newer one.")
+    needed = policy_row(unit.session).approvals
+    if needed:
+        raise PolicyError(
+            f"Version {version.number} is {version.state}, and the policy asks for {needed} "
+            "approvals. Submit it and have it approved first."
+        )
+    request = open_request(unit.session, version) or open_for_review(unit, version, "")
+    close(unit, version, request, "approved")
+    return True
 
 
 def require_reason(reason: str, what: str) -> None:

@@ -10,8 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry.answers import ReviewInfo
+from registry.change.policy import policy_row
 from registry.store.models import Actor, ChangeRequest, ConceptVersion, Review
-from registry.team import policy_row
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,24 @@ class Approval:
     how: str
 
 
-def open_request(opened: Session, version: ConceptVersion) -> ChangeRequest | None:
+def open_request(session: Session, version: ConceptVersion) -> ChangeRequest | None:
     """Return the request that a version in review is up for."""
-    return _newest_request(opened, version, "open")
+    return _newest_request(session, version, "open")
 
 
-def valid_reviews(opened: Session, request: ChangeRequest, version: ConceptVersion) -> list[Review]:
+def valid_reviews(
+    session: Session, request: ChangeRequest, version: ConceptVersion
+) -> list[Review]:
     """Return the approvals that count now, one a reviewer, oldest first.
 
     They saw the version's content as it is, their reviewers are active and still have the role,
     and none is by an author unless the policy lets them approve their own work.
     """
-    may_review, policy = _reviewers(opened), policy_row(opened)
+    may_review, policy = _reviewers(session), policy_row(session)
     authors = () if policy.self_approval else authors_of(version)
     return [
         review
-        for review in _approvals(opened, request)
+        for review in _approvals(session, request)
         if review.content_digest == version.content_digest
         and not review.break_glass
         and may_review(review.reviewer)
@@ -52,24 +54,24 @@ def valid_reviews(opened: Session, request: ChangeRequest, version: ConceptVersi
     ]
 
 
-def count_approvals(opened: Session, version: ConceptVersion) -> int:
+def count_approvals(session: Session, version: ConceptVersion) -> int:
     """Return how many approvals a version has: those that count now, or that counted then."""
-    request = open_request(opened, version)
+    request = open_request(session, version)
     if request is not None:
-        return len(valid_reviews(opened, request, version))
-    approved = _approved_request(opened, version)
-    return len(_approvals(opened, approved)) if approved else 0
+        return len(valid_reviews(session, request, version))
+    approved = _approved_request(session, version)
+    return len(_approvals(session, approved)) if approved else 0
 
 
-def approval_of(opened: Session, version: ConceptVersion) -> Approval | None:
+def approval_of(session: Session, version: ConceptVersion) -> Approval | None:
     """Return how a version was approved.
 
     None for one that never was, or that was released before there were reviews.
     """
-    return approvals_of(opened, [version]).get(version.id)
+    return approvals_of(session, [version]).get(version.id)
 
 
-def approvals_of(opened: Session, versions: Sequence[ConceptVersion]) -> dict[int, Approval]:
+def approvals_of(session: Session, versions: Sequence[ConceptVersion]) -> dict[int, Approval]:
     """Return how versions were approved, by their id; those that never were are left out."""
     # A draft has none that counts: approvals of earlier content are stale.
     wanted = [version.id for version in versions if version.state != "draft"]
@@ -79,13 +81,13 @@ def approvals_of(opened: Session, versions: Sequence[ConceptVersion]) -> dict[in
         query = select(ChangeRequest).where(
             ChangeRequest.version_id.in_(ids), ChangeRequest.state == "approved"
         )
-        newest = {row.version_id: row for row in opened.scalars(query.order_by(ChangeRequest.id))}
+        newest = {row.version_id: row for row in session.scalars(query.order_by(ChangeRequest.id))}
         requests |= newest
-        given = select(Review).where(
+        approving = select(Review).where(
             Review.change_request_id.in_([row.id for row in newest.values()]),
             Review.decision == "approve",
         )
-        for review in opened.scalars(given):
+        for review in session.scalars(approving):
             reviews.setdefault(review.change_request_id, []).append(review)
     return {
         version_id: _approval(request, reviews.get(request.id, []))
@@ -104,12 +106,12 @@ def authors_of(version: ConceptVersion) -> tuple[str, ...]:
     return tuple(json.loads(version.authors))
 
 
-def reviews_of(opened: Session, request: ChangeRequest) -> list[ReviewInfo]:
+def reviews_of(session: Session, request: ChangeRequest) -> list[ReviewInfo]:
     """Return all decisions on a request, oldest first."""
     query = select(Review).where(Review.change_request_id == request.id).order_by(Review.id)
     return [
         ReviewInfo(row.reviewer, row.decision, row.break_glass, row.reason, row.at)
-        for row in opened.scalars(query)
+        for row in session.scalars(query)
     ]
 
 
@@ -121,27 +123,27 @@ def _approval(request: ChangeRequest, reviews: Sequence[Review]) -> Approval:
     return Approval(str(request.closed_at), by, how)
 
 
-def _approvals(opened: Session, request: ChangeRequest) -> Sequence[Review]:
+def _approvals(session: Session, request: ChangeRequest) -> Sequence[Review]:
     query = select(Review).where(
         Review.change_request_id == request.id, Review.decision == "approve"
     )
-    return opened.scalars(query.order_by(Review.id)).all()
+    return session.scalars(query.order_by(Review.id)).all()
 
 
-def _approved_request(opened: Session, version: ConceptVersion) -> ChangeRequest | None:
+def _approved_request(session: Session, version: ConceptVersion) -> ChangeRequest | None:
     # A draft has none that counts: approvals of earlier content are stale.
-    return None if version.state == "draft" else _newest_request(opened, version, "approved")
+    return None if version.state == "draft" else _newest_request(session, version, "approved")
 
 
-def _newest_request(opened: Session, version: ConceptVersion, state: str) -> ChangeRequest | None:
+def _newest_request(session: Session, version: ConceptVersion, state: str) -> ChangeRequest | None:
     query = select(ChangeRequest).where(
         ChangeRequest.version_id == version.id, ChangeRequest.state == state
     )
-    return opened.scalars(query.order_by(ChangeRequest.id.desc())).first()
+    return session.scalars(query.order_by(ChangeRequest.id.desc())).first()
 
 
-def _reviewers(opened: Session) -> Callable[[str], bool]:
-    rows = opened.scalars(select(Actor)).all()
+def _reviewers(session: Session) -> Callable[[str], bool]:
+    rows = session.scalars(select(Actor)).all()
     if not rows:  # A registry without actors lets everyone do everything.
         return lambda name: True
     able = {row.name for row in rows if row.active and "reviewer" in row.roles.split()}

@@ -21,7 +21,7 @@ from concepts.errors import (
 )
 from concepts.scorer import Scorer
 from concepts.tensors import read_tensors
-from registry.answers import ConceptDetail, ConceptInfo, VersionInfo, VersionSpace
+from registry.answers import ConceptDetail, ConceptInfo, VersionInfo, VersionSpace, no_version
 from registry.store.blobs import BlobStore
 from registry.store.models import (
     AnchorSetRow,
@@ -51,36 +51,41 @@ class StoredAnchors:
         }
 
 
-def find_concept(opened: Session, slug: str) -> Concept:
+def find_concept(session: Session, slug: str) -> Concept:
     """Return a concept's row; NotFoundError with the closest name otherwise."""
-    row = opened.scalars(select(Concept).where(Concept.slug == slug)).first()
+    row = session.scalars(select(Concept).where(Concept.slug == slug)).first()
     if row is None:
-        known = opened.scalars(select(Concept.slug)).all()
+        known = session.scalars(select(Concept.slug)).all()
         raise NotFoundError(f"No concept '{slug}'.{did_you_mean(slug, known)}")
     return row
 
 
 def latest_version(
-    opened: Session, concept: Concept, *, revoked: bool = True
+    session: Session, concept: Concept, *, revoked: bool = True
 ) -> ConceptVersion | None:
     """Return the newest version of a concept, None if it has none; maybe only of those in use."""
     query = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
     if not revoked:
         query = query.where(ConceptVersion.state != "revoked")
-    return opened.scalars(query.order_by(ConceptVersion.number.desc())).first()
+    return session.scalars(query.order_by(ConceptVersion.number.desc())).first()
 
 
-def find_version(opened: Session, concept: Concept, number: int | None = None) -> ConceptVersion:
+def find_version(session: Session, concept: Concept, number: int | None = None) -> ConceptVersion:
     """Return a version of a concept, the newest by default; NotFoundError otherwise."""
+    return versions_of(session, concept, number)[-1]
+
+
+def versions_of(
+    session: Session, concept: Concept, number: int | None = None
+) -> Sequence[ConceptVersion]:
+    """Return a concept's versions, or the one of a number; NotFoundError where there is none."""
     query = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
     if number is not None:
         query = query.where(ConceptVersion.number == number)
-    row = opened.scalars(query.order_by(ConceptVersion.number.desc())).first()
-    if row is None:
-        which = "version" if number is None else f"version {number}"
-        advice = " Run `uvr-registry collect-anchors` first." if number is None else ""
-        raise NotFoundError(f"Concept '{concept.slug}' has no {which} yet.{advice}")
-    return row
+    rows = session.scalars(query.order_by(ConceptVersion.number)).all()
+    if not rows:
+        raise no_version(concept.slug, number)
+    return rows
 
 
 def require_digest(what: str, found: str, expected: str | None) -> None:
@@ -97,17 +102,17 @@ def require_digest(what: str, found: str, expected: str | None) -> None:
         )
 
 
-def stored_anchors(opened: Session, version: ConceptVersion) -> list[StoredAnchors]:
+def stored_anchors(session: Session, version: ConceptVersion) -> list[StoredAnchors]:
     """Return a version's anchors by space, sorted by task, model and digest."""
-    return stored_anchors_of(opened, [version])[version.id]
+    return stored_anchors_of(session, [version])[version.id]
 
 
 def stored_anchors_of(
-    opened: Session, versions: Sequence[ConceptVersion]
+    session: Session, versions: Sequence[ConceptVersion]
 ) -> dict[int, list[StoredAnchors]]:
     """Return the anchors of versions by their id, each as ``stored_anchors`` does."""
-    found: dict[int, list[StoredAnchors]] = {version.id: [] for version in versions}
-    for ids in batches(list(found)):
+    anchors: dict[int, list[StoredAnchors]] = {version.id: [] for version in versions}
+    for ids in batches(list(anchors)):
         query = (
             select(VersionAnchors, AnchorSetRow, AnchorSpaceRow)
             .join(AnchorSetRow, AnchorSetRow.id == VersionAnchors.anchor_set_id)
@@ -115,9 +120,9 @@ def stored_anchors_of(
             .where(VersionAnchors.version_id.in_(ids))
             .order_by(AnchorSpaceRow.task.desc(), AnchorSpaceRow.model, AnchorSpaceRow.digest)
         )
-        for row in opened.execute(query):
-            found[row[0].version_id].append(StoredAnchors(*row))
-    return found
+        for row in session.execute(query):
+            anchors[row[0].version_id].append(StoredAnchors(*row))
+    return anchors
 
 
 def read_definition(text: str) -> ConceptDefinition:
@@ -129,7 +134,7 @@ def read_space(row: AnchorSpaceRow) -> AnchorSpace:
     """Return the space of a row, checked against its digest."""
     space = AnchorSpace.from_dict(json.loads(row.document))
     if space.digest != row.digest:
-        raise VerificationError(f"Anchor space {row.digest[:12]} does not have its digest.")
+        raise VerificationError(f"Anchor space {row.digest[:12]} does not match its digest.")
     return space
 
 
@@ -137,7 +142,7 @@ def read_anchor_set(store: BlobStore, row: AnchorSetRow) -> AnchorSet:
     """Return the anchors of a row, checked against its digest."""
     anchor_set = AnchorSet.from_bytes(store.get(row.blob))
     if anchor_set.digest != row.digest:
-        raise VerificationError(f"Anchor set {row.digest[:12]} does not have its digest.")
+        raise VerificationError(f"Anchor set {row.digest[:12]} does not match its digest.")
     return anchor_set
 
 
@@ -145,28 +150,28 @@ def read_scorer(store: BlobStore, row: VersionAnchors) -> Scorer:
     """Return the scorer of a row, checked against its digest."""
     scorer = Scorer.from_tensors(json.loads(row.scorer), read_tensors(store.get(row.scorer_blob)))
     if scorer.digest != row.scorer_digest:
-        raise VerificationError(f"Scorer {row.scorer_digest[:12]} does not have its digest.")
+        raise VerificationError(f"Scorer {row.scorer_digest[:12]} does not match its digest.")
     return scorer
 
 
-def list_concepts(opened: Session) -> list[ConceptInfo]:
+def list_concepts(session: Session) -> list[ConceptInfo]:
     """Return all concepts, sorted by slug."""
     query = (
         select(Concept, func.max(ConceptVersion.number), func.count(ConceptVersion.id))
         .outerjoin(ConceptVersion, ConceptVersion.concept_id == Concept.id)
         .group_by(Concept.id)
     )
-    found = [
+    concepts = [
         ConceptInfo(row.slug, row.name, row.category, latest, count, row.created_at)
-        for row, latest, count in opened.execute(query)
+        for row, latest, count in session.execute(query)
     ]
-    return sorted(found, key=lambda item: item.slug)  # Databases collate differently.
+    return sorted(concepts, key=lambda item: item.slug)  # Databases collate differently.
 
 
-def concept_detail(opened: Session, concept: Concept) -> ConceptDetail:
+def concept_detail(session: Session, concept: Concept) -> ConceptDetail:
     """Return a concept with its versions, oldest first."""
     query = select(ConceptVersion).where(ConceptVersion.concept_id == concept.id)
-    rows = opened.scalars(query.order_by(ConceptVersion.number)).all()
+    rows = session.scalars(query.order_by(ConceptVersion.number)).all()
     return ConceptDetail(
         slug=concept.slug,
         name=concept.name,
@@ -174,12 +179,12 @@ def concept_detail(opened: Session, concept: Concept) -> ConceptDetail:
         created_at=concept.created_at,
         created_by=concept.created_by,
         definition=read_definition(concept.definition),
-        versions=tuple(version_info(opened, concept, row) for row in rows),
+        versions=tuple(version_info(session, concept, row) for row in rows),
     )
 
 
-def version_info(opened: Session, concept: Concept, version: ConceptVersion) -> VersionInfo:
-    """Return a version as it is told outside."""
+def version_info(session: Session, concept: Concept, version: ConceptVersion) -> VersionInfo:
+    """Return a version as callers see it."""
     return VersionInfo(
         slug=concept.slug,
         number=version.number,
@@ -187,14 +192,14 @@ def version_info(opened: Session, concept: Concept, version: ConceptVersion) -> 
         content_digest=version.content_digest,
         created_at=version.created_at,
         created_by=version.created_by,
-        spaces=tuple(version_space(entry) for entry in stored_anchors(opened, version)),
+        spaces=tuple(version_space(entry) for entry in stored_anchors(session, version)),
         authors=authors_of(version),
-        approvals=count_approvals(opened, version),
+        approvals=count_approvals(session, version),
     )
 
 
 def version_space(entry: StoredAnchors) -> VersionSpace:
-    """Return a version's anchors in one space as they are told outside."""
+    """Return a version's anchors in one space as callers see them."""
     scalars = json.loads(entry.row.scorer)
     return VersionSpace(
         space=read_space(entry.space),

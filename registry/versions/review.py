@@ -2,26 +2,24 @@
 
 A version goes draft → in_review → approved → deprecated; an edit or a rejection takes it back to
 draft, and any but a draft may be revoked for good. Its content is fixed from in_review on. Each
-request for review is pinned to the content digest that it was opened for, and approvals are
+request for review is pinned to the content digest that it was session for, and approvals are
 counted under the write lock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from concepts.anchors import AnchorSet
 from concepts.definition import ConceptDefinition
-from concepts.errors import PolicyError
 from concepts.scorer import Scorer
 from registry.answers import RequestInfo, VersionInfo
-from registry.change.work import Work
+from registry.change.policy import policy_row
+from registry.change.workspace import Workspace
 from registry.store.models import ChangeRequest, Concept, ConceptVersion
-from registry.team import policy_row
 from registry.versions.editing import NO_THRESHOLDS, edit_version
 from registry.versions.lifecycle import (
     close,
@@ -39,41 +37,12 @@ from registry.versions.lifecycle import (
 from registry.versions.quorum import authors_of, open_request, reviews_of, valid_reviews
 from registry.versions.reading import version_info
 
-if TYPE_CHECKING:
-    from registry.registry import Registry
-
-
-def approve_on_release(unit: Work, version: ConceptVersion) -> bool:
-    """Approve a version as a part of its release, where the policy asks for no approvals.
-
-    The release's own event tells it; this writes none.
-
-    Returns:
-        Whether the version was not approved before.
-
-    Raises:
-        PolicyError: If the policy asks for approvals, or the version is deprecated or revoked.
-    """
-    if version.state == "approved":
-        return False
-    if version.state not in ("draft", "in_review"):
-        raise PolicyError(f"Version {version.number} is {version.state}. Release a newer one.")
-    needed = policy_row(unit.session).approvals
-    if needed:
-        raise PolicyError(
-            f"Version {version.number} is {version.state}, and the policy asks for {needed} "
-            "approvals. Submit it and have it approved first."
-        )
-    request = open_request(unit.session, version) or open_for_review(unit, version, "")
-    close(unit, version, request, "approved")
-    return True
-
 
 class Reviews:
     """The life of a registry's versions; each method writes one audit event."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
 
     def submit(
         self,
@@ -93,7 +62,7 @@ class Reviews:
             PolicyError: If it is not a draft.
             ConflictError: If its content is not the expected one.
         """
-        with self._registry.work(actor, "curator") as unit:
+        with self._workspace.work(actor, "curator") as unit:
             concept, version = find(unit.session, slug, number, ("draft",), expect_digest)
             request = open_for_review(unit, version, note)
             approved = policy_row(unit.session).approvals == 0
@@ -130,7 +99,7 @@ class Reviews:
         """
         if break_glass:
             require_reason(reason, "Breaking the glass")
-        with self._registry.work(actor, "admin" if break_glass else "reviewer") as unit:
+        with self._workspace.work(actor, "admin" if break_glass else "reviewer") as unit:
             concept, version = find(unit.session, slug, number, ("in_review",), expect_digest)
             request = request_of(unit.session, concept, version)
             needed = policy_row(unit.session).approvals
@@ -163,10 +132,10 @@ class Reviews:
             PolicyError: If it is not in review, or there is no reason.
         """
         require_reason(reason, "A rejection")
-        with self._registry.work(actor, "reviewer") as unit:
+        with self._workspace.work(actor, "reviewer") as unit:
             concept, version = find(unit.session, slug, number, ("in_review",), expect_digest)
             request = request_of(unit.session, concept, version)
-            # Who approved first and then rejects has a review already; the event tells the rest.
+            # Who approved first and then rejects has a review already; the event holds the rest.
             if not has_reviewed(unit.session, request, actor, break_glass=False):
                 decide(unit, request, "reject", reason, break_glass=False)
             close(unit, version, request, "rejected")
@@ -202,14 +171,14 @@ class Reviews:
             ConflictError: If its content is not the expected one, would not change, or exists as
                 another version.
         """
-        with self._registry.work(actor, "curator") as unit:
+        with self._workspace.work(actor, "curator") as unit:
             states = ("in_review", "draft")
             concept, version = find(unit.session, slug, number, states, expect_digest)
             if version.state == "in_review":
                 close(unit, version, request_of(unit.session, concept, version), "withdrawn")
             before = version.content_digest
             edit_version(
-                unit, self._registry.store, concept, version,
+                unit, self._workspace.store, concept, version,
                 definition=definition, thresholds=thresholds, collections=collections,
             )  # fmt: skip
             record(unit, "edit", concept, version, before=before)
@@ -225,7 +194,7 @@ class Reviews:
         expect_digest: str | None = None,
     ) -> VersionInfo:
         """Mark an approved version as one that new releases no longer take."""
-        with self._registry.work(actor, "curator") as unit:
+        with self._workspace.work(actor, "curator") as unit:
             concept, version = find(unit.session, slug, number, ("approved",), expect_digest)
             move(unit, version, "deprecated")
             record(unit, "deprecate", concept, version, reason=reason)
@@ -247,7 +216,7 @@ class Reviews:
             PolicyError: If it is a draft or revoked already, or there is no reason.
         """
         require_reason(reason, "A revocation")
-        with self._registry.work(actor, "admin") as unit:
+        with self._workspace.work(actor, "admin") as unit:
             states = ("in_review", "approved", "deprecated")
             concept, version = find(unit.session, slug, number, states, expect_digest)
             request = open_request(unit.session, version)
@@ -267,15 +236,15 @@ class Reviews:
         )
         if state is not None:
             query = query.where(ChangeRequest.state == state)
-        with self._registry.read() as opened:
-            needed = policy_row(opened).approvals
-            return [_info(opened, *row, needed) for row in opened.execute(query)]
+        with self._workspace.read() as session:
+            needed = policy_row(session).approvals
+            return [_info(session, *row, needed) for row in session.execute(query)]
 
 
 def _info(
-    opened: Session, request: ChangeRequest, version: ConceptVersion, concept: Concept, needed: int
+    session: Session, request: ChangeRequest, version: ConceptVersion, concept: Concept, needed: int
 ) -> RequestInfo:
-    valid = valid_reviews(opened, request, version) if request.state == "open" else []
+    valid = valid_reviews(session, request, version) if request.state == "open" else []
     return RequestInfo(
         id=request.id,
         slug=concept.slug,
@@ -290,5 +259,5 @@ def _info(
         authors=authors_of(version),
         approvals=tuple(review.reviewer for review in valid),
         needed=needed,
-        reviews=tuple(reviews_of(opened, request)),
+        reviews=tuple(reviews_of(session, request)),
     )

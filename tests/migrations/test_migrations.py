@@ -11,7 +11,8 @@ from concepts.digest import json_digest
 from concepts.errors import PolicyError
 from concepts.words import STATES
 from migrations.versions import r0001_first, r0002_registry_in_full
-from registry.registry import Registry
+from registry import Registry
+from registry.change.workspace import Workspace
 from registry.store import db, guards, schema
 from registry.store.db import connect, database_url, transaction
 from registry.store.models import (
@@ -245,13 +246,13 @@ def test_an_old_registry_keeps_its_rows(old):
 
 def test_what_was_released_counts_as_approved_and_one_event_says_so(old, tmp_path):
     schema.upgrade(old)
-    registry = Registry(tmp_path, old)
+    registry = Registry(Workspace.of(tmp_path, old))
     assert [item.state for item in states(old)] == ["approved", "draft"]
     event = registry.audit.events()[-1]
     assert (event.number, event.action, event.subject) == (2, "schema.migrate", "0002")
     assert event.details == {"approved_since_released": 1}
     assert registry.audit.verify().events == 2
-    assert registry.actors.policy().approvals == 0
+    assert registry.team.policy().approvals == 0
 
 
 def states(engine):
@@ -506,36 +507,36 @@ def test_a_source_may_be_forgotten_and_not_rewritten(filled):
 
 
 def test_the_orm_refuses_before_the_database(filled):
-    with Session(filled) as opened:
-        version = opened.get(ConceptVersion, 1)
+    with Session(filled) as session:
+        version = session.get(ConceptVersion, 1)
         version.definition = "other"
-        opened.flush()
+        session.flush()
         version.state = "in_review"
-        opened.flush()
+        session.flush()
         version.content_digest = "other"
         with pytest.raises(PolicyError, match="Version 1 is in_review: its content is fixed"):
-            opened.flush()
-    with Session(filled) as opened:
-        opened.get(ConceptVersion, 1).state = "approved"
+            session.flush()
+    with Session(filled) as session:
+        session.get(ConceptVersion, 1).state = "approved"
         with pytest.raises(PolicyError, match="never goes from draft to approved"):
-            opened.flush()
-    with Session(filled) as opened:
-        opened.get(ConceptVersion, 1).number = 7
+            session.flush()
+    with Session(filled) as session:
+        session.get(ConceptVersion, 1).number = 7
         with pytest.raises(PolicyError, match="number and origin of a version never change"):
-            opened.flush()
-    with Session(filled) as opened:
-        opened.get(VersionAnchors, (1, 1)).scorer = "other"
+            session.flush()
+    with Session(filled) as session:
+        session.get(VersionAnchors, (1, 1)).scorer = "other"
         with pytest.raises(PolicyError, match="A row of 'version_anchors' never changes"):
-            opened.flush()
-    with Session(filled) as opened:
-        opened.get(Release, 1).sequence = 2
+            session.flush()
+    with Session(filled) as session:
+        session.get(Release, 1).sequence = 2
         with pytest.raises(PolicyError, match="A row of 'release' never changes"):
-            opened.flush()
+            session.flush()
     for table in (ConceptVersion, Release):
-        with Session(filled) as opened:
-            opened.delete(opened.get(table, 1))
+        with Session(filled) as session:
+            session.delete(session.get(table, 1))
             with pytest.raises(PolicyError, match="never changes"):
-                opened.flush()
+                session.flush()
 
 
 def test_migrating_from_another_folder(engine, tmp_path, monkeypatch):

@@ -25,9 +25,9 @@ from concepts.errors import (
 from concepts.signing.ed25519 import PrivateKey
 from concepts.tensors import tensors_digest
 from concepts.words import STATES
+from registry import Registry
 from registry.operations import gc
-from registry.registry import Registry
-from registry.store.db import session
+from registry.store.db import open_session
 from registry.store.models import MOVES, ConceptVersion
 
 
@@ -35,28 +35,28 @@ from registry.store.models import MOVES, ConceptVersion
 def filled(registry, define, collect):
     """Two concepts with a version each."""
     for seed, slug in enumerate(("bomb", "pistol")):
-        registry.add_concept(define(slug), actor="ann")
-        registry.add_version(slug, [collect(seed)], actor="ann")
+        registry.concepts.add(define(slug), actor="ann")
+        registry.versions.add(slug, [collect(seed)], actor="ann")
     return registry
 
 
 def version(registry, slug="pistol", number=1):
-    return registry.concept(slug).versions[number - 1]
+    return registry.concepts.get(slug).versions[number - 1]
 
 
 def refused(registry, statement):
     """Try to change the database as another program would."""
-    with pytest.raises(IntegrityError), registry.engine.begin() as connection:
+    with pytest.raises(IntegrityError), registry.workspace.engine.begin() as connection:
         connection.execute(text(statement))
 
 
 def rows(registry, query):
-    with registry.engine.begin() as connection:
+    with registry.workspace.engine.begin() as connection:
         return connection.execute(text(query)).all()
 
 
 def test_1_content_is_fixed_from_in_review_on(filled):
-    filled.review.submit("pistol", actor="ann")
+    filled.versions.submit("pistol", actor="ann")
     of_pistol = f"WHERE content_digest = '{version(filled).content_digest}'"
     before = version(filled)
     for column in ("definition", "content_digest", "authors"):
@@ -72,12 +72,12 @@ def test_1_content_is_fixed_from_in_review_on(filled):
 
 
 def test_1_no_row_is_replaced_around_the_guards(filled):
-    filled.review.submit("pistol", actor="ann")
+    filled.versions.submit("pistol", actor="ann")
     columns = "id, concept_id, number, content_digest, created_at, created_by, state, definition"
     copied = columns.removesuffix("state, definition")
     chosen = f"SELECT {copied} 'draft', '{{}}' FROM concept_version WHERE state = 'approved'"
     before = version(filled)
-    if filled.engine.dialect.name == "sqlite":
+    if filled.workspace.engine.dialect.name == "sqlite":
         refused(filled, f"INSERT OR REPLACE INTO concept_version ({columns}) {chosen}")
         refused(filled, "INSERT OR REPLACE INTO audit_event SELECT * FROM audit_event")
     else:
@@ -99,7 +99,7 @@ def test_1_states_are_never_jumped(filled):
     steps = ("draft", "in_review", "approved", "deprecated", "revoked")
     for first in steps:
         if first != "draft":
-            with filled.engine.begin() as connection:
+            with filled.workspace.engine.begin() as connection:
                 connection.execute(text(f"UPDATE concept_version SET state = '{first}'"))
         for second in STATES:
             if second != first and (first, second) not in MOVES:
@@ -107,22 +107,22 @@ def test_1_states_are_never_jumped(filled):
 
 
 def test_1_the_orm_refuses_too(filled):
-    filled.review.submit("pistol", actor="ann")
-    with session(filled.engine) as opened:
-        row = opened.query(ConceptVersion).filter_by(state="approved").one()
+    filled.versions.submit("pistol", actor="ann")
+    with open_session(filled.workspace.engine) as session:
+        row = session.query(ConceptVersion).filter_by(state="approved").one()
         row.definition = "{}"
         with pytest.raises(PolicyError, match="its content is fixed"):
-            opened.flush()
+            session.flush()
 
 
 def test_1_an_edit_in_review_makes_a_draft_and_approvals_stale(filled):
-    filled.actors.set_policy(actor="ann", approvals=2)
-    filled.review.submit("pistol", actor="ann")
-    assert filled.review.approve("pistol", actor="bob").approvals == 1
-    edited = filled.review.edit("pistol", actor="ann", thresholds={"t2i": (9.0, 1.0)})
+    filled.team.set_policy(actor="ann", approvals=2)
+    filled.versions.submit("pistol", actor="ann")
+    assert filled.versions.approve("pistol", actor="bob").approvals == 1
+    edited = filled.versions.edit("pistol", actor="ann", thresholds={"t2i": (9.0, 1.0)})
     assert (edited.state, edited.approvals) == ("draft", 0)
-    filled.review.submit("pistol", actor="ann")
-    assert filled.review.approve("pistol", actor="cem").state == "in_review"
+    filled.versions.submit("pistol", actor="ann")
+    assert filled.versions.approve("pistol", actor="cem").state == "in_review"
 
 
 def test_2_the_content_digest_covers_definition_and_anchors_and_nothing_else(
@@ -141,9 +141,9 @@ def test_2_the_content_digest_covers_definition_and_anchors_and_nothing_else(
 
 def test_2_the_same_content_has_the_same_digest_elsewhere(filled, tmp_path, define, collect):
     other = Registry.create(tmp_path / "elsewhere")
-    other.add_concept(define("knife"), actor="zoe")
-    other.add_concept(define(), actor="zoe")
-    made = other.add_version("pistol", [collect(1)], actor="zoe")
+    other.concepts.add(define("knife"), actor="zoe")
+    other.concepts.add(define(), actor="zoe")
+    made = other.versions.add("pistol", [collect(1)], actor="zoe")
     assert made.content_digest == version(filled).content_digest
 
 
@@ -155,17 +155,17 @@ def test_2_every_part_of_the_content_is_covered(filled, define, collect, change)
         "threshold": {"thresholds": {"t2i": (2.5, 1.0)}},
         "anchors": {"collections": [collect(9)]},
     }[change]
-    assert filled.review.edit("pistol", actor="ann", **edit).content_digest != before
+    assert filled.versions.edit("pistol", actor="ann", **edit).content_digest != before
 
 
 def test_3_numbers_rise_and_the_same_content_is_refused(filled, collect):
-    assert filled.add_version("pistol", [collect(5)], actor="ann").number == 2
+    assert filled.versions.add("pistol", [collect(5)], actor="ann").number == 2
     for seed in (1, 5):
         with pytest.raises(ConflictError, match="already has exactly this content"):
-            filled.add_version("pistol", [collect(seed)], actor="ann")
-    filled.review.submit("pistol", 2, actor="ann")
-    filled.review.revoke("pistol", 2, actor="ann", reason="wrong")
-    assert filled.add_version("pistol", [collect(6)], actor="ann").number == 3
+            filled.versions.add("pistol", [collect(seed)], actor="ann")
+    filled.versions.submit("pistol", 2, actor="ann")
+    filled.versions.revoke("pistol", 2, actor="ann", reason="wrong")
+    assert filled.versions.add("pistol", [collect(6)], actor="ann").number == 3
     refused(filled, "UPDATE concept_version SET number = number + 10")
     refused(
         filled,
@@ -195,21 +195,28 @@ def test_4_a_blob_is_named_after_its_bytes_and_checked(filled, collect):
         for row in rows(filled, "SELECT blob, digest FROM anchor_set")
         if row.digest == collect(1)[0].digest
     )
-    path = filled.store.path(digest)
+    path = filled.workspace.store.path(digest)
     data = path.read_bytes()
     assert (sha256(data), data) == (digest, collect(1)[0].to_bytes())
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(VerificationError, match="is corrupt"):
-        filled.anchor_set("pistol", space)
+        filled.versions.anchor_set("pistol", space)
 
 
 def test_5_the_same_lock_gives_the_same_bytes(filled):
-    first = filled.release("default", actor="ann")
-    data = write_bundle(filled.bundle("default"))
-    assert write_bundle(read_bundle(data)) == data == write_bundle(filled.bundle("default", 1))
-    second = filled.release("default", actor="bob", note="again")
+    first = filled.releases.add("default", actor="ann")
+    data = write_bundle(filled.releases.bundle("default"))
+    assert (
+        write_bundle(read_bundle(data))
+        == data
+        == write_bundle(filled.releases.bundle("default", 1))
+    )
+    second = filled.releases.add("default", actor="bob", note="again")
     assert second.lock_digest == first.lock_digest
-    assert filled.bundle("default", 1).files.keys() == filled.bundle("default", 2).files.keys()
+    assert (
+        filled.releases.bundle("default", 1).files.keys()
+        == filled.releases.bundle("default", 2).files.keys()
+    )
 
 
 @pytest.mark.parametrize(
@@ -222,39 +229,39 @@ def test_5_the_same_lock_gives_the_same_bytes(filled):
     ],
 )
 def test_5_the_lock_covers_every_part_of_the_members(filled, change):
-    first = filled.release("default", actor="ann")
-    second = filled.release("default", actor="ann", **change)
+    first = filled.releases.add("default", actor="ann")
+    second = filled.releases.add("default", actor="ann", **change)
     assert second.lock_digest != first.lock_digest
 
 
 def test_5_the_lock_covers_the_version(filled, collect):
-    first = filled.release("default", actor="ann")
-    filled.add_version("bomb", [collect(5)], actor="ann")
-    assert filled.release("default", actor="ann").lock_digest != first.lock_digest
+    first = filled.releases.add("default", actor="ann")
+    filled.versions.add("bomb", [collect(5)], actor="ann")
+    assert filled.releases.add("default", actor="ann").lock_digest != first.lock_digest
 
 
 def test_6_sequences_rise_and_going_back_is_a_new_one(filled, collect):
-    first = filled.release("default", actor="ann")
-    filled.add_version("bomb", [collect(5)], actor="ann")
-    filled.release("default", actor="ann")
-    back = filled.rollback("default", 1, actor="ann", reason="too strict")
+    first = filled.releases.add("default", actor="ann")
+    filled.versions.add("bomb", [collect(5)], actor="ann")
+    filled.releases.add("default", actor="ann")
+    back = filled.releases.roll_back("default", 1, actor="ann", reason="too strict")
     assert (back.sequence, back.lock_digest, back.rollback_of) == (3, first.lock_digest, 1)
-    assert filled.release("other", ["bomb"], actor="ann").sequence == 1
+    assert filled.releases.add("other", ["bomb"], actor="ann").sequence == 1
     refused(filled, "UPDATE release SET sequence = sequence + 10")
     refused(filled, "DELETE FROM release")
-    assert [item.sequence for item in filled.releases("default")] == [1, 2, 3]
+    assert [item.sequence for item in filled.releases.list("default")] == [1, 2, 3]
 
 
 def test_7_members_of_a_variant_share_one_space(filled, define, collect):
     for change in ({"taps": ("blocks.1",)}, {"sigma": 0.5}, {"revision": "r2"}):
         space = dataclasses.replace(collect()[0].space, **change)
-        filled.add_version("bomb", [collect(5, space=space)], actor="ann")
+        filled.versions.add("bomb", [collect(5, space=space)], actor="ann")
         with pytest.raises(PolicyError, match="which never mix"):
-            filled.release("default", actor="ann")
-    assert filled.releases() == []
-    filled.add_version("bomb", [collect(6)], actor="ann")
-    filled.release("default", actor="ann")
-    bundle = filled.bundle("default")
+            filled.releases.add("default", actor="ann")
+    assert filled.releases.list() == []
+    filled.versions.add("bomb", [collect(6)], actor="ann")
+    filled.releases.add("default", actor="ann")
+    bundle = filled.releases.bundle("default")
     assert [variant.space.digest for variant in bundle.variants] == [collect()[0].space.digest]
     for wanted in (("flux.1-dev", "t2i"), ("testbed", "edit"), ("testbed", "t2i", "r2")):
         with pytest.raises(MismatchError):
@@ -262,41 +269,41 @@ def test_7_members_of_a_variant_share_one_space(filled, define, collect):
 
 
 def test_8_an_approval_counts_for_what_was_seen_by_an_active_reviewer_who_did_not_write_it(filled):
-    filled.actors.set("root", actor="root", roles=["admin"])
-    filled.actors.set("ann", actor="root", roles=["curator", "reviewer"])
+    filled.team.set("root", actor="root", roles=["admin"])
+    filled.team.set("ann", actor="root", roles=["curator", "reviewer"])
     for name in ("bob", "cem", "dia"):
-        filled.actors.set(name, actor="root", roles=["reviewer"])
-    filled.actors.set_policy(actor="root", approvals=2, self_approval=False)
-    filled.review.submit("pistol", actor="ann")
+        filled.team.set(name, actor="root", roles=["reviewer"])
+    filled.team.set_policy(actor="root", approvals=2, self_approval=False)
+    filled.versions.submit("pistol", actor="ann")
     seen = version(filled).content_digest
     with pytest.raises(PolicyError, match="someone else's approval"):
-        filled.review.approve("pistol", actor="ann")
-    filled.review.approve("pistol", actor="bob", expect_digest=seen)
-    edited = filled.review.edit("pistol", actor="ann", thresholds={"t2i": (9.0, 1.0)})
-    filled.review.submit("pistol", actor="ann")
+        filled.versions.approve("pistol", actor="ann")
+    filled.versions.approve("pistol", actor="bob", expect_digest=seen)
+    edited = filled.versions.edit("pistol", actor="ann", thresholds={"t2i": (9.0, 1.0)})
+    filled.versions.submit("pistol", actor="ann")
     with pytest.raises(ConflictError, match=f"has digest {edited.content_digest}"):
-        filled.review.approve("pistol", actor="cem", expect_digest=seen)
-    filled.review.approve("pistol", actor="cem")
-    filled.actors.set("cem", actor="root", active=False)
-    assert filled.review.approve("pistol", actor="bob").state == "in_review"
-    assert filled.review.approve("pistol", actor="dia").state == "approved"
+        filled.versions.approve("pistol", actor="cem", expect_digest=seen)
+    filled.versions.approve("pistol", actor="cem")
+    filled.team.set("cem", actor="root", active=False)
+    assert filled.versions.approve("pistol", actor="bob").state == "in_review"
+    assert filled.versions.approve("pistol", actor="dia").state == "approved"
     refused(filled, "UPDATE review SET decision = 'approve', reviewer = 'dia'")
     refused(filled, "DELETE FROM review")
 
 
 def test_9_each_change_writes_one_event_in_its_transaction(filled, define, collect):
     changes = [
-        lambda: filled.add_concept(define(description="A handgun."), actor="ann"),
-        lambda: filled.add_version("pistol", [collect(7)], actor="ann"),
-        lambda: filled.review.edit("pistol", actor="ann", thresholds={"t2i": (9.0, 1.0)}),
-        lambda: filled.review.submit("pistol", actor="ann"),
-        lambda: filled.release("default", actor="ann"),
+        lambda: filled.concepts.add(define(description="A handgun."), actor="ann"),
+        lambda: filled.versions.add("pistol", [collect(7)], actor="ann"),
+        lambda: filled.versions.edit("pistol", actor="ann", thresholds={"t2i": (9.0, 1.0)}),
+        lambda: filled.versions.submit("pistol", actor="ann"),
+        lambda: filled.releases.add("default", actor="ann"),
         lambda: filled.channels.move("prod", "default", actor="ann"),
-        lambda: filled.review.deprecate("pistol", actor="ann"),
-        lambda: filled.review.revoke("pistol", actor="ann", reason="wrong"),
-        lambda: filled.release("default", ["pistol@2"], actor="ann"),
-        lambda: filled.actors.set_policy(actor="ann", approvals=1),
-        lambda: filled.actors.set("ann", actor="ann", roles=["admin"]),
+        lambda: filled.versions.deprecate("pistol", actor="ann"),
+        lambda: filled.versions.revoke("pistol", actor="ann", reason="wrong"),
+        lambda: filled.releases.add("default", ["pistol@2"], actor="ann"),
+        lambda: filled.team.set_policy(actor="ann", approvals=1),
+        lambda: filled.team.set("ann", actor="ann", roles=["admin"]),
     ]
     for place, change in enumerate(changes):
         before = len(filled.audit.events())
@@ -316,17 +323,17 @@ def test_9_without_its_event_there_is_no_change(filled, collect, monkeypatch, ch
         raise KeyboardInterrupt
 
     run = {
-        "submit": lambda: filled.review.submit("pistol", actor="ann"),
-        "edit": lambda: filled.review.edit("pistol", actor="ann", thresholds={"t2i": (9.0, 1.0)}),
-        "release": lambda: filled.release("default", actor="ann"),
-        "add_version": lambda: filled.add_version("pistol", [collect(7)], actor="ann"),
+        "submit": lambda: filled.versions.submit("pistol", actor="ann"),
+        "edit": lambda: filled.versions.edit("pistol", actor="ann", thresholds={"t2i": (9.0, 1.0)}),
+        "release": lambda: filled.releases.add("default", actor="ann"),
+        "add_version": lambda: filled.versions.add("pistol", [collect(7)], actor="ann"),
     }[change]
-    before = filled.concept("pistol"), filled.releases(), filled.audit.events()
+    before = filled.concepts.get("pistol"), filled.releases.list(), filled.audit.events()
     with monkeypatch.context() as patch:
         patch.setattr("registry.change.work.event.record", fail)
         with pytest.raises(KeyboardInterrupt):
             run()
-    assert (filled.concept("pistol"), filled.releases(), filled.audit.events()) == before
+    assert (filled.concepts.get("pistol"), filled.releases.list(), filled.audit.events()) == before
 
 
 def test_9_events_form_a_chain_with_signed_checkpoints(filled):
@@ -334,7 +341,7 @@ def test_9_events_form_a_chain_with_signed_checkpoints(filled):
     filled.keys.add("first", key.public, actor="ann")
     keys = filled.keys.rotate(actor="ann", signers=[key], add=["first"])
     kept = filled.audit.checkpoint(actor="ann", key=key)
-    filled.review.submit("pistol", actor="ann")
+    filled.versions.submit("pistol", actor="ann")
     events = filled.audit.events()
     assert [item.prev_digest for item in events] == ["0" * 64, *(e.digest for e in events[:-1])]
     assert filled.audit.verify(kept, keys).events == len(events)
@@ -345,8 +352,8 @@ def test_9_events_form_a_chain_with_signed_checkpoints(filled):
     with pytest.raises(SignatureError):
         filled.audit.verify(kept, dataclasses.replace(other, keys=(stranger,)))
     trigger = "uvr_audit_event_update"
-    on = "" if filled.engine.dialect.name == "sqlite" else " ON audit_event"
-    with filled.engine.begin() as connection:
+    on = "" if filled.workspace.engine.dialect.name == "sqlite" else " ON audit_event"
+    with filled.workspace.engine.begin() as connection:
         connection.execute(text(f"DROP TRIGGER {trigger}{on}"))
         connection.execute(text("UPDATE audit_event SET actor = 'eve' WHERE number = 2"))
     with pytest.raises(VerificationError, match="event 2"):
@@ -356,17 +363,17 @@ def test_9_events_form_a_chain_with_signed_checkpoints(filled):
 def test_10_the_index_is_never_the_authority(filled, collect):
     space = collect()[0].space
     query = np.random.default_rng(3).normal(size=(4, space.dim))
-    before = Registry(filled.home, filled.engine).search(space, query, k=20)
+    before = Registry(filled.workspace).index.search(space, query, k=20)
     files = sorted((filled.home / "index").glob("*.faiss"))
     assert len(files) == 1
     files[0].write_bytes(files[0].read_bytes()[:-40] + bytes(40))
-    assert Registry(filled.home, filled.engine).search(space, query, k=20) == before
+    assert Registry(filled.workspace).index.search(space, query, k=20) == before
     for path in (filled.home / "index").iterdir():
         path.unlink()
-    assert Registry(filled.home, filled.engine).search(space, query, k=20) == before
+    assert Registry(filled.workspace).index.search(space, query, k=20) == before
     # What SQL says changed: the index follows.
-    filled.add_version("pistol", [collect(8)], actor="ann")
-    hits = filled.search(space, query, k=20)[0]
+    filled.versions.add("pistol", [collect(8)], actor="ann")
+    hits = filled.index.search(space, query, k=20)[0]
     assert {(hit.slug, hit.version) for hit in hits} == {("bomb", 1), ("pistol", 2)}
 
 
@@ -382,54 +389,58 @@ def test_11_blobs_are_whole_on_disk_before_a_row_names_them(filled, collect, mon
 
     record = event.record
 
-    def recorded(opened, *args, **details):
-        named = gc.named_blobs(opened)
-        assert all(sha256(filled.store.path(digest).read_bytes()) == digest for digest in named)
-        assert not list(filled.store.root.rglob(".tmp-*"))
+    def recorded(session, *args, **details):
+        named = gc.named_blobs(session)
+        assert all(
+            sha256(filled.workspace.store.path(digest).read_bytes()) == digest for digest in named
+        )
+        assert not list(filled.workspace.store.root.rglob(".tmp-*"))
         order.append("row")
-        record(opened, *args, **details)
+        record(session, *args, **details)
 
     monkeypatch.setattr("registry.change.work.event.record", recorded)
-    filled.add_version("pistol", [collect(7)], actor="ann")
+    filled.versions.add("pistol", [collect(7)], actor="ann")
     assert order == ["sync", "rename", "sync", "sync"] * 2 + ["row"]
 
 
 def test_11_garbage_waits_for_its_grace_period_and_is_never_what_sql_names(filled):
-    young, _ = filled.store.put(b"young")
-    old, _ = filled.store.put(b"old")
-    with filled.read() as opened:
-        named = gc.named_blobs(opened)
+    young, _ = filled.workspace.store.put(b"young")
+    old, _ = filled.workspace.store.put(b"old")
+    with filled.workspace.read() as session:
+        named = gc.named_blobs(session)
     past = time.time() - 48 * 3600
     for digest in (old, *named):
-        os.utime(filled.store.path(digest), (past, past))
-    assert gc.collect(filled, actor="ann", grace="24h").blobs == (old,)
-    assert young in filled.store
-    assert old not in filled.store
+        os.utime(filled.workspace.store.path(digest), (past, past))
+    assert gc.collect(filled.workspace, actor="ann", grace="24h").blobs == (old,)
+    assert young in filled.workspace.store
+    assert old not in filled.workspace.store
     assert named
-    assert all(digest in filled.store for digest in named)
+    assert all(digest in filled.workspace.store for digest in named)
 
 
 def test_12_a_release_that_loses_members_is_refused_unless_asked_for(filled):
-    filled.release("default", actor="ann")
+    filled.releases.add("default", actor="ann")
     for smaller in (["bomb"], []):
         with pytest.raises(PolicyError, match="shrink"):
-            filled.release("default", smaller, actor="ann")
-    assert len(filled.releases()) == 1
-    filled.actors.set_policy(actor="ann", max_shrink=0.5)
-    assert len(filled.release("default", ["bomb"], actor="ann").members) == 1
+            filled.releases.add("default", smaller, actor="ann")
+    assert len(filled.releases.list()) == 1
+    filled.team.set_policy(actor="ann", max_shrink=0.5)
+    assert len(filled.releases.add("default", ["bomb"], actor="ann").members) == 1
     with pytest.raises(PolicyError, match="shrink"):
-        filled.release("default", [], actor="ann")
-    assert filled.release("default", [], actor="ann", allow_shrink=True).members == ()
+        filled.releases.add("default", [], actor="ann")
+    assert filled.releases.add("default", [], actor="ann", allow_shrink=True).members == ()
 
 
 def test_13_disabling_ships_as_a_new_release(filled):
-    first = filled.release("default", actor="ann")
+    first = filled.releases.add("default", actor="ann")
     until = "2999-01-01T00:00:00.000000Z"
     with pytest.raises(PolicyError, match="shrink"):
-        filled.release("default", actor="ann", disabled={"bomb": until})
-    second = filled.release("default", actor="ann", disabled={"bomb": until}, allow_shrink=True)
+        filled.releases.add("default", actor="ann", disabled={"bomb": until})
+    second = filled.releases.add(
+        "default", actor="ann", disabled={"bomb": until}, allow_shrink=True
+    )
     assert (second.sequence, second.lock_digest != first.lock_digest) == (2, True)
-    bomb, pistol = filled.bundle("default").variants[0].members
+    bomb, pistol = filled.releases.bundle("default").variants[0].members
     assert (bomb.slug, bomb.enforced_at("2998-12-31T00:00:00.000000Z")) == ("bomb", False)
     assert bomb.enforced_at(until)
     assert pistol.enforced_at("2998-12-31T00:00:00.000000Z")

@@ -11,8 +11,15 @@ from concepts.errors import (
     VerificationError,
 )
 from concepts.signing.keys import KeyList, PrivateKey, read_key_list
-from registry.registry import Registry
+from registry import Registry
+from registry.keys.lists import key_chain
 from registry.store.db import transaction
+
+
+def key_lists(registry):
+    """Every signed key list, oldest first."""
+    with registry.workspace.read() as session:
+        return [*key_chain(session)]
 
 
 @pytest.fixture
@@ -29,16 +36,16 @@ def release(registry, define, collect):
     """Release one concept, signed by some keys."""
 
     def make(*keys, **arguments):
-        if not registry.concepts():
-            registry.add_concept(define(), actor="ann")
-            registry.add_version("pistol", [collect()], actor="ann")
-        return registry.release("policy", actor="bob", keys=keys, **arguments)
+        if not registry.concepts.list():
+            registry.concepts.add(define(), actor="ann")
+            registry.versions.add("pistol", [collect()], actor="ann")
+        return registry.releases.add("policy", actor="bob", keys=keys, **arguments)
 
     return make
 
 
 def exported(registry, sequence=None):
-    return write_bundle(registry.bundle("policy", sequence))
+    return write_bundle(registry.releases.bundle("policy", sequence))
 
 
 def ids(*keys):
@@ -50,7 +57,7 @@ def test_keys_are_added_by_name_and_listed(registry, pairs):
         (name, pairs[name].public.key_id, "unlisted") for name in ("one", "three", "two")
     ]
     assert registry.keys.list()[0].pem == pairs["one"].public.pem()
-    assert (registry.keys.current(), registry.keys.chain()) == (None, [])
+    assert (registry.keys.current(), key_lists(registry)) == (None, [])
     event = registry.audit.events()[0]
     assert (event.action, event.subject) == ("key.add", "one")
     assert event.details == {"key_id": pairs["one"].public.key_id}
@@ -70,7 +77,7 @@ def test_the_first_list_is_signed_by_its_own_keys(registry, pairs):
         registry.keys.rotate(actor="ann", signers=[], add=["one"])
     made = registry.keys.rotate(actor="ann", signers=[pairs["one"]], add=["one"])
     assert made == registry.keys.current() == KeyList(1, 1, (pairs["one"].public,))
-    (envelope,) = registry.keys.chain()
+    (envelope,) = key_lists(registry)
     assert (read_key_list(envelope), made.require(envelope)) == (made, [*ids(pairs["one"])])
     states = {key.name: key.state for key in registry.keys.list()}
     assert states == {"one": "listed", "three": "unlisted", "two": "unlisted"}
@@ -96,7 +103,7 @@ def test_a_later_list_is_signed_by_enough_of_the_list_before_and_of_its_own(regi
     )
     assert (new.version, new.threshold, new.revoked) == (2, 2, ())
     assert ids(two, three) == tuple(key.key_id for key in new.keys)
-    assert first.follow(registry.keys.chain()) == new == registry.keys.current()
+    assert first.follow(key_lists(registry)) == new == registry.keys.current()
 
 
 def test_a_revoked_key_never_comes_back(registry, pairs):
@@ -117,7 +124,7 @@ def test_rotations_that_cannot_be_are_refused(registry, pairs):
     one = pairs["one"]
     registry.keys.rotate(actor="ann", signers=[one], add=["one"])
     for changes, error, message in (
-        ({}, ConflictError, "already like that"),
+        ({}, ConflictError, "already has exactly these keys"),
         ({"add": ["one"]}, ConflictError, "'one' is listed already"),
         ({"remove": ["two"]}, ConflictError, "'two' is not listed"),
         ({"add": ["tow"]}, NotFoundError, "No key 'tow'. Did you mean 'two'"),
@@ -131,8 +138,8 @@ def test_rotations_that_cannot_be_are_refused(registry, pairs):
 
 
 def test_only_admins_touch_the_key_list(registry, pairs):
-    registry.actors.set("ann", actor="ann", roles=["admin"])
-    registry.actors.set("bob", actor="ann", roles=["publisher"])
+    registry.team.set("ann", actor="ann", roles=["admin"])
+    registry.team.set("bob", actor="ann", roles=["publisher"])
     with pytest.raises(PolicyError, match="needs the role admin"):
         registry.keys.rotate(actor="bob", signers=[pairs["one"]], add=["one"])
     with pytest.raises(PolicyError, match="needs the role admin"):
@@ -146,7 +153,7 @@ def test_a_release_is_signed_when_it_is_made_or_later(registry, pairs, release):
     assert (made.signatures, made.key_list) == (ids(one), 1)
     with pytest.raises(SignatureError, match="Signed by 1 of the 2 trusted keys required"):
         read_bundle(exported(registry), keys)
-    signed = registry.keys.sign("policy", actor="bob", keys=[two])
+    signed = registry.releases.sign("policy", actor="bob", keys=[two])
     assert (signed.signatures, signed.bundle_digest) == (ids(one, two), made.bundle_digest)
     assert read_bundle(exported(registry), keys).digest == made.bundle_digest
     event = registry.audit.events()[-1]
@@ -157,19 +164,19 @@ def test_a_release_is_signed_when_it_is_made_or_later(registry, pairs, release):
 def test_signatures_are_only_of_listed_keys_and_once_each(registry, pairs, release):
     with pytest.raises(PolicyError, match="There is no key list yet"):
         release(pairs["one"])
-    assert registry.releases() == []
+    assert registry.releases.list() == []
     registry.keys.rotate(actor="ann", signers=[pairs["one"]], add=["one", "two"])
     release(pairs["one"], pairs["one"])
-    with pytest.raises(ConflictError, match="Key 'one' signed release 1 before"):
-        registry.keys.sign("policy", actor="bob", keys=[pairs["one"]])
+    with pytest.raises(ConflictError, match="Key 'one' has signed release 1 already"):
+        registry.releases.sign("policy", actor="bob", keys=[pairs["one"]])
     with pytest.raises(PolicyError, match="Key 'three' is not in the key list"):
-        registry.keys.sign("policy", actor="bob", keys=[pairs["three"]])
+        registry.releases.sign("policy", actor="bob", keys=[pairs["three"]])
     registry.keys.rotate(actor="ann", signers=[pairs["one"]], revoke=["two"])
     with pytest.raises(PolicyError, match="Key 'two' is revoked"):
-        registry.keys.sign("policy", 1, actor="bob", keys=[pairs["two"]])
+        registry.releases.sign("policy", 1, actor="bob", keys=[pairs["two"]])
     with pytest.raises(ValueError, match="one or more private keys"):
-        registry.keys.sign("policy", actor="bob", keys=[])
-    assert registry.releases()[0].signatures == ids(pairs["one"])
+        registry.releases.sign("policy", actor="bob", keys=[])
+    assert registry.releases.list()[0].signatures == ids(pairs["one"])
 
 
 def test_a_host_that_trusts_the_first_list_follows_a_release_to_the_newest(
@@ -185,7 +192,7 @@ def test_a_host_that_trusts_the_first_list_follows_a_release_to_the_newest(
     bundle = read_bundle(exported(registry), first)
     assert (len(bundle.key_lists), first.follow(bundle.key_lists)) == (3, newest)
     # The old release is as it was, and whoever knows of the revocation refuses it.
-    assert (exported(registry, 1), registry.releases()[0]) == (before, old)
+    assert (exported(registry, 1), registry.releases.list()[0]) == (before, old)
     with pytest.raises(SignatureError, match="revoked"):
         read_bundle(before, newest)
 
@@ -196,8 +203,8 @@ def test_a_key_signs_only_releases_that_lead_engines_to_it(registry, pairs, rele
     release()
     newest = registry.keys.rotate(actor="ann", signers=[one, two], add=["two"])
     with pytest.raises(PolicyError, match=r"before key 'two' was listed.*Release again"):
-        registry.keys.sign("policy", actor="bob", keys=[two])
-    registry.keys.sign("policy", actor="bob", keys=[one])
+        registry.releases.sign("policy", actor="bob", keys=[two])
+    registry.releases.sign("policy", actor="bob", keys=[one])
     release(two)
     for sequence in (1, 2):  # Both are good for engines of either list.
         for keys in (first, newest):
@@ -208,7 +215,7 @@ def test_signatures_do_not_change_the_lock_or_the_digest(registry, pairs, releas
     registry.keys.rotate(actor="ann", signers=[pairs["one"]], add=["one"])
     made = release()
     before = exported(registry)
-    registry.keys.sign("policy", actor="bob", keys=[pairs["one"]])
+    registry.releases.sign("policy", actor="bob", keys=[pairs["one"]])
     assert exported(registry) != before
     assert read_bundle(exported(registry)).digest == made.bundle_digest
     assert exported(registry) == exported(registry, 1)
@@ -219,10 +226,10 @@ def test_a_key_list_that_another_program_changed_is_noticed(tmp_path):
     key, other = PrivateKey.generate(), PrivateKey.generate()
     registry.keys.add("one", key.public, actor="ann")
     registry.keys.rotate(actor="ann", signers=[key], add=["one"])
-    (envelope,) = registry.keys.chain()
+    (envelope,) = key_lists(registry)
     forged = KeyList(1, 1, (other.public,)).to_bytes()
     changed = type(envelope)(envelope.payload_type, forged, envelope.signatures)
-    with transaction(registry.engine, write=True) as connection:
+    with transaction(registry.workspace.engine, write=True) as connection:
         connection.execute(text("DROP TRIGGER uvr_key_list_update"))
         connection.execute(
             text("UPDATE key_list SET envelope = :text"), {"text": changed.to_bytes().decode()}
@@ -235,8 +242,8 @@ def test_a_stored_key_that_another_program_changed_is_noticed(tmp_path):
     registry = Registry.create(tmp_path)
     key, other = PrivateKey.generate(), PrivateKey.generate()
     registry.keys.add("one", key.public, actor="ann")
-    with transaction(registry.engine, write=True) as connection:
+    with transaction(registry.workspace.engine, write=True) as connection:
         connection.execute(text("DROP TRIGGER uvr_signing_key_update"))
         connection.execute(text("UPDATE signing_key SET pem = :pem"), {"pem": other.public.pem()})
-    with pytest.raises(VerificationError, match="'one' does not have its id"):
+    with pytest.raises(VerificationError, match="'one' does not match its id"):
         registry.keys.rotate(actor="ann", signers=[other], add=["one"])

@@ -8,12 +8,12 @@ from collections import Counter
 
 import pytest
 
+from registry.operations import collect_garbage
 from registry.operations.doctor import check_content, diagnose, repair
-from registry.operations.gc import collect as collect_garbage
 from registry.operations.gc import named_blobs
 from tests.conftest import FULL, often
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
+pytestmark = pytest.mark.slow
 
 # A new seed for each run, so that every run tries other moments; it is part of the test's name.
 SEED = int(os.environ["UVR_KILL_SEED"])
@@ -24,7 +24,7 @@ LONGEST = 0.2  # Seconds until a kill; an operation takes about a tenth of that.
 
 @pytest.mark.parametrize("seed", [pytest.param(SEED, id=f"seed-{SEED}")])
 def test_a_process_killed_at_any_point_leaves_the_registry_consistent(registry, workers, seed):
-    kills = KILLS[registry.engine.dialect.name]
+    kills = KILLS[registry.workspace.engine.dialect.name]
     chance = random.Random(seed)
     for turn in range(kills // AT_ONCE):
         started = [workers.start(seed=chance.getrandbits(32), operations=10_000) for _ in "ab"]
@@ -35,11 +35,11 @@ def test_a_process_killed_at_any_point_leaves_the_registry_consistent(registry, 
             os.kill(worker, signal.SIGKILL)
             assert workers.wait(worker) == -signal.SIGKILL
         if turn % 10 == 0:
-            with registry.read() as opened:
-                found = check_content(opened, registry.store)
+            with registry.workspace.read() as session:
+                found = check_content(session, registry.workspace.store)
             assert {check.name: check.problems for check in found if not check.ok} == {}
 
-    found = diagnose(registry)
+    found = diagnose(registry.workspace)
     assert {check.name: check.problems for check in found.checks if not check.ok} == {}
     logs = workers.logs()
     assert len(logs) == kills
@@ -50,9 +50,9 @@ def test_a_process_killed_at_any_point_leaves_the_registry_consistent(registry, 
     # A tenth of the kills may miss one of the three.
     assert not FULL or {"collect", "approve", "release"} <= set(interrupted), interrupted
 
-    repair(registry, "ann")
-    collect_garbage(registry, actor="ann", grace="0h")
-    with registry.read() as opened:
-        assert set(registry.store.digests()) == named_blobs(opened)
-    assert registry.store.temporaries() == []
-    assert diagnose(registry).ok
+    repair(registry.workspace, "ann")
+    collect_garbage(registry.workspace, actor="ann", grace="0h")
+    with registry.workspace.read() as session:
+        assert set(registry.workspace.store.digests()) == named_blobs(session)
+    assert registry.workspace.store.temporaries() == []
+    assert diagnose(registry.workspace).ok

@@ -10,13 +10,12 @@ from sqlalchemy import create_engine
 
 from concepts.anchors import AnchorSpace
 from concepts.errors import NotFoundError
-from registry.operations.backup import backup, restore
+from registry import Registry
+from registry.operations import backup, export_concept, import_concept, restore
 from registry.operations.doctor import diagnose
-from registry.operations.transfer import export_concept, import_concept
-from registry.registry import Registry
 from tests.conftest import often
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
+pytestmark = pytest.mark.slow
 SEED = int(os.environ["UVR_KILL_SEED"])
 KILLS = {"sqlite": often(24, least=4), "postgresql": often(8, least=4)}
 SPACE = AnchorSpace("testbed", "r1", "t2i", ("blocks.0",), 64, 0.95)
@@ -50,11 +49,11 @@ class Job:
         raise NotImplementedError
 
     def assert_whole(self, made):
-        found = diagnose(made)
+        found = diagnose(made.workspace)
         assert {check.name: check.problems for check in found.checks if not check.ok} == {}
 
     def contents(self, made):
-        return [made.concept(concept.slug) for concept in made.concepts()]
+        return [made.concepts.get(concept.slug) for concept in made.concepts.list()]
 
 
 class Create(Job):
@@ -63,13 +62,13 @@ class Create(Job):
 
     def check(self):
         made = Registry.create(self.home, self.url)
-        assert made.concepts() == []
+        assert made.concepts.list() == []
         self.assert_whole(made)
 
 
 class Restore(Job):
     def set_up(self):
-        backup(self.registry, self.file)
+        backup(self.registry.workspace, self.file)
 
     def prepare(self):
         self.empty()
@@ -78,15 +77,15 @@ class Restore(Job):
         try:
             made = Registry.open(self.home, self.url)
         except NotFoundError:
-            made = restore(self.file, self.home, self.url)
+            made = Registry(restore(self.file, self.home, self.url))
         assert self.contents(made) == self.contents(self.registry)
         self.assert_whole(made)
 
 
 class Import(Job):
     def set_up(self):
-        export_concept(self.registry, "bomb", self.file)
-        bomb = self.registry.concept("bomb")
+        export_concept(self.registry.workspace, "bomb", self.file)
+        bomb = self.registry.concepts.get("bomb")
         self.digests = [version.content_digest for version in bomb.versions]
 
     def prepare(self):
@@ -95,9 +94,9 @@ class Import(Job):
 
     def check(self):
         made = Registry.open(self.home, self.url)
-        if not made.concepts():
-            assert import_concept(made, self.file, actor="ann").new
-        found = [version.content_digest for version in made.concept("bomb").versions]
+        if not made.concepts.list():
+            assert import_concept(made.workspace, self.file, actor="ann").new
+        found = [version.content_digest for version in made.concepts.get("bomb").versions]
         assert found == self.digests
         self.assert_whole(made)
 
@@ -106,7 +105,10 @@ class Rewrite(Job):
     """A job that replaces a file."""
 
     def set_up(self):
-        self.home, self.url = self.registry.home, self.registry.engine.url.render_as_string(False)
+        self.home, self.url = (
+            self.registry.home,
+            self.registry.workspace.engine.url.render_as_string(False),
+        )
         self.write()
         self.new = self.file.read_bytes()
         self.old = b"what was there before"
@@ -122,25 +124,28 @@ class Rewrite(Job):
 
 class Backup(Rewrite):
     def write(self):
-        backup(self.registry, self.file)
+        backup(self.registry.workspace, self.file)
 
 
 class Export(Rewrite):
     def write(self):
-        export_concept(self.registry, "bomb", self.file)
+        export_concept(self.registry.workspace, "bomb", self.file)
 
 
 class Index(Job):
     def set_up(self):
-        self.home, self.url = self.registry.home, self.registry.engine.url.render_as_string(False)
+        self.home, self.url = (
+            self.registry.home,
+            self.registry.workspace.engine.url.render_as_string(False),
+        )
         self.query = np.random.default_rng(9).normal(size=(3, SPACE.dim))
-        self.expected = self.registry.search(SPACE, self.query)
+        self.expected = self.registry.index.search(SPACE, self.query)
 
     def prepare(self):
         shutil.rmtree(self.home / "index")
 
     def check(self):
-        assert Registry.open(self.home, self.url).search(SPACE, self.query) == self.expected
+        assert Registry.open(self.home, self.url).index.search(SPACE, self.query) == self.expected
         assert len(list((self.home / "index").iterdir())) == 3  # Index, sidecar, lock.
 
 
@@ -155,9 +160,9 @@ def job(request, registry, collect, workers, tmp_path):
     """A job on a registry with enough in it that jobs take a while."""
     for seed in range(8):
         made = collect(seed, anchors=1000, space=SPACE)
-        registry.add_version(("bomb", "gun")[seed % 2], [made], actor="ann")
+        registry.versions.add(("bomb", "gun")[seed % 2], [made], actor="ann")
     url = None
-    if registry.engine.dialect.name == "postgresql":
+    if registry.workspace.engine.dialect.name == "postgresql":
         url = request.getfixturevalue("second_postgres_url")
     (tmp_path / "job").mkdir()
     made = JOBS[request.param](registry, url, tmp_path / "job")
@@ -178,7 +183,7 @@ def test_a_job_killed_at_any_point_is_done_in_full_or_not_at_all(job, registry, 
         return seconds
 
     longest = min(run() for _ in "ab")
-    kills = KILLS[registry.engine.dialect.name]
+    kills = KILLS[registry.workspace.engine.dialect.name]
     done = [run(chance.uniform(0, longest)) for _ in range(kills)]
     # The test is worth nothing if the kills come too late.
     assert done.count(None) >= kills // 2

@@ -1,10 +1,7 @@
 """Eight processes that write at once lose nothing and corrupt nothing."""
 
-import pytest
-
 from registry.operations.doctor import diagnose
 
-pytestmark = pytest.mark.xdist_group("processes")
 PROCESSES = 8
 OPERATIONS = 25
 
@@ -23,5 +20,5 @@ def test_eight_processes_write_at_once_and_nothing_is_lost(registry, workers):
     events = [e for e in registry.audit.events() if e.actor.startswith("worker-")]
     assert len([e for e in events if e.action != "gc.collect"]) == len(done)
     assert registry.audit.verify().events == len(registry.audit.events())
-    found = diagnose(registry)
+    found = diagnose(registry.workspace)
     assert {check.name: check.problems for check in found.checks if not check.ok} == {}

@@ -31,11 +31,9 @@ from concepts.definition import ConceptDefinition
 from concepts.errors import BusyError, UVRError
 from concepts.scorer import Scorer
 from concepts.signing.ed25519 import PrivateKey
-from registry.index.listing import build_indexes
-from registry.operations.backup import backup, restore
-from registry.operations.gc import collect as collect_garbage
-from registry.operations.transfer import export_concept, import_concept
-from registry.registry import Registry
+from registry import Registry
+from registry.change.workspace import Workspace
+from registry.operations import backup, collect_garbage, export_concept, import_concept, restore
 
 # Imported on first use, half a second; here before the fork, so that no kill falls into it.
 __import__("registry.store.schema")
@@ -56,30 +54,30 @@ class Worker:
     def define(self) -> dict[str, object]:
         slug, word = self.random.choice(SLUGS), self.random.getrandbits(64)
         made = ConceptDefinition(slug, slug, "object", f"A {slug} {word:x}.", (f"a {slug}",))
-        self.registry.add_concept(made, actor=self.name)
+        self.registry.concepts.add(made, actor=self.name)
         return {"action": "concept.define", "subject": slug, "definition_digest": made.digest}
 
     def collect(self) -> dict[str, object]:
         slug = self.random.choice(SLUGS)
-        info = self.registry.add_version(slug, [self._collection()], actor=self.name)
+        info = self.registry.versions.add(slug, [self._collection()], actor=self.name)
         return self._version("add", info)
 
     def edit(self) -> dict[str, object]:
         slug = self.random.choice(SLUGS)
         seed = 2 + self.random.random()
-        info = self.registry.review.edit(slug, actor=self.name, thresholds={"t2i": (seed, 1.0)})
+        info = self.registry.versions.edit(slug, actor=self.name, thresholds={"t2i": (seed, 1.0)})
         return self._version("edit", info)
 
     def submit(self) -> dict[str, object]:
-        info = self.registry.review.submit(self.random.choice(SLUGS), actor=self.name)
+        info = self.registry.versions.submit(self.random.choice(SLUGS), actor=self.name)
         return self._version("submit", info)
 
     def approve(self) -> dict[str, object]:
-        info = self.registry.review.approve(self.random.choice(SLUGS), actor=self.name)
+        info = self.registry.versions.approve(self.random.choice(SLUGS), actor=self.name)
         return self._version("approve", info)
 
     def release(self) -> dict[str, object]:
-        info = self.registry.release("policy", actor=self.name, keys=[self.key])
+        info = self.registry.releases.add("policy", actor=self.name, keys=[self.key])
         subject = f"policy#{info.sequence}"
         return {"action": "release.add", "subject": subject, "bundle_digest": info.bundle_digest}
 
@@ -129,14 +127,22 @@ def _tell(log: int, what: str, name: str, details: dict[str, object]) -> None:
     os.write(log, json.dumps([what, name, details]).encode() + b"\n")
 
 
+def _workspace(home: Path, url: str | None) -> Workspace:
+    return Registry.open(home, url).workspace
+
+
 # What one command does from beginning to end: home, database URL, file.
 JOBS: dict[str, Callable[[Path, str | None, Path], object]] = {
     "create": lambda home, url, _: Registry.create(home, url),
-    "backup": lambda home, url, file: backup(Registry.open(home, url), file),
+    "backup": lambda home, url, file: backup(_workspace(home, url), file),
     "restore": lambda home, url, file: restore(file, home, url),
-    "export": lambda home, url, file: export_concept(Registry.open(home, url), "bomb", file),
-    "import": lambda home, url, file: import_concept(Registry.open(home, url), file, actor="ann"),
-    "index": lambda home, url, _: build_indexes(Registry.open(home, url)),
+    "export": lambda home, url, file: export_concept(
+        Registry.open(home, url).workspace, "bomb", file
+    ),
+    "import": lambda home, url, file: import_concept(
+        Registry.open(home, url).workspace, file, actor="ann"
+    ),
+    "index": lambda home, url, _: Registry.open(home, url).index.build(),
 }
 
 

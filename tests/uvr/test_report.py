@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from concepts.errors import NotFoundError
+from concepts.errors import InputError, NotFoundError
 from uvr.report import ConceptFinding, RegulationReport, decode_feature
 
 
@@ -59,6 +59,20 @@ def test_report_is_plain_json(report: RegulationReport, tmp_path: Path) -> None:
     assert "feature" not in data["images"][0][1]
     assert decode_feature("AEQAuA==").tolist() == [4.0, -0.5]
     assert [report.fired_in(index) for index in range(2)] == [["ball"], []]
+
+
+def test_a_saved_report_is_read_again(report: RegulationReport, tmp_path: Path) -> None:
+    report.save(tmp_path / "report.json")
+    again = RegulationReport.load(tmp_path / "report.json")
+    assert again.to_dict() == report.to_dict()
+    assert [(picture, found.slug) for picture, found in again.fired_findings()] == [(0, "ball")]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"images": []}', '{"images": 1, "shadow": []}'])
+def test_another_file_is_no_report(tmp_path: Path, text: str) -> None:
+    (tmp_path / "report.json").write_text(text)
+    with pytest.raises(InputError, match="is not a report"):
+        RegulationReport.load(tmp_path / "report.json")
 
 
 def test_overlay_reddens_and_outlines_what_fired(report: RegulationReport) -> None:

@@ -7,25 +7,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from concepts.anchors import AnchorSet
 from concepts.definition import ConceptDefinition
+from concepts.errors import UVRError
 from concepts.scorer import Scorer
 from uvr.anchors.calibrate import fit_scorer
 from uvr.anchors.capture import Progress
 from uvr.anchors.extract import collect_from_images, collect_from_prompts
 from uvr.anchors.pictures import PictureError, read_samples
-from uvr.pipelines import TESTBED
+from uvr.pipelines import TESTBED, load_pipeline
 from uvr.profiles import ModelProfile
 from uvr.sample import Sample
 from uvr.testbed.samples import CONCEPTS, labelled_samples
 
 TESTBED_SCENES = 200
 """Labelled scenes of each kind that editing anchors of the testbed come from."""
+
+ProgressBar = Callable[[str], AbstractContextManager[Progress]]
+"""Makes what reports progress, by a label."""
 
 _CALIBRATION = (
     "rule", "shrinkage", "image_false_positive_rate", "patch_false_positive_rate", "within_share",
@@ -48,6 +53,31 @@ class Source:
     benign: Path | None = None
     seed: int = 0
     steps: int | None = None
+
+
+@dataclass
+class Collected:
+    """What came of collecting one concept's anchors.
+
+    Attributes:
+        strict: Whether every task that was asked for is needed.
+        collections: Anchors and scorer, one pair for each task that went well.
+        problem: What went wrong, if anything did.
+    """
+
+    strict: bool = False
+    collections: list[tuple[AnchorSet, Scorer]] = field(default_factory=list)
+    problem: UVRError | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the problem stands in the way of a version.
+
+        Lacking pictures for a task that nobody asked for does not.
+        """
+        if self.problem is None:
+            return False
+        return self.strict or not self.collections or type(self.problem) is not PictureError
 
 
 def collect(
@@ -79,6 +109,54 @@ def collect(
             progress=progress,
         )
     return anchors, fit_scorer(anchors, **{**profile.calibration, **calibration(parameters)})
+
+
+def collect_all(
+    definitions: Sequence[ConceptDefinition],
+    source: Source,
+    *,
+    model: str = TESTBED,
+    tasks: Sequence[str] = (),
+    prototypes: int | None = None,
+    progress: ProgressBar | None = None,
+) -> dict[str, Collected]:
+    """Collect several concepts' anchors, for each task of a model.
+
+    Collecting takes long, so a concept that fails does not hold up the others.
+
+    Args:
+        definitions: The concepts.
+        source: What to collect from.
+        model: As ``load_pipeline`` takes it.
+        tasks: "t2i", "edit" or both; a concept needs each of them. By default, both on the testbed
+            and else the model's own, and a concept may lack pictures for one of them.
+        prototypes: Directions that stand for the anchors, in place of the definitions' own.
+        progress: Makes what reports the progress of one concept and task, by their names.
+
+    Returns:
+        What was collected, by slug, in the order of the definitions.
+    """
+    collected = {definition.slug: Collected(strict=bool(tasks)) for definition in definitions}
+    for task in tasks or (("edit", "t2i") if model == TESTBED else (None,)):
+        pipe, profile = load_pipeline(model, task)
+        for definition in definitions:
+            outcome = collected[definition.slug]
+            if outcome.strict and outcome.problem is not None:
+                continue
+            asked = _with_prototypes(definition, prototypes)
+            bar = progress(f"{definition.slug} {profile.task}") if progress else nullcontext()
+            try:
+                with bar as report:
+                    outcome.collections.append(collect(pipe, profile, asked, source, report))
+            except UVRError as error:
+                outcome.problem = error
+    return collected
+
+
+def _with_prototypes(definition: ConceptDefinition, count: int | None) -> ConceptDefinition:
+    if count is None:
+        return definition
+    return replace(definition, parameters={**definition.parameters, "prototypes": count})
 
 
 def calibration(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,19 +33,6 @@ from uvr.profiles import ModelProfile
 from uvr.revision import weights_revision
 from uvr.sample import Sample
 
-__all__ = [
-    "MAX_COUNTERS",
-    "MIN_COVERAGE",
-    "Sample",
-    "anchor_space",
-    "capture_from_images",
-    "capture_from_prompts",
-    "collect_from_images",
-    "collect_from_prompts",
-    "label_patches",
-    "patch_coverage",
-]
-
 MIN_COVERAGE = 0.35
 """Share of a patch that the concept must cover for it to become an anchor."""
 MAX_COUNTERS = 256

@@ -22,19 +22,19 @@ NAMES = ("number", "at", "actor", "action", "subject", "details", "prev_digest")
 def filled(registry, define):
     """A registry with six events."""
     for slug in ("bomb", "gun", "knife", "mug", "pistol", "syringe"):
-        registry.add_concept(define(slug), actor="ann")
+        registry.concepts.add(define(slug), actor="ann")
     return registry
 
 
 def rows_of(registry):
-    with transaction(registry.engine) as connection:
+    with transaction(registry.workspace.engine) as connection:
         found = connection.execute(text("SELECT * FROM audit_event ORDER BY number"))
         return [dict(row) for row in found.mappings()]
 
 
 def put(registry, rows):
     """Write other rows in place of the trail's, as someone with the database's password could."""
-    with transaction(registry.engine, write=True) as connection:
+    with transaction(registry.workspace.engine, write=True) as connection:
         guards.drop(connection)
         checkpoints = connection.execute(text("SELECT * FROM audit_checkpoint")).mappings().all()
         connection.execute(text("DELETE FROM audit_checkpoint"))
@@ -151,11 +151,11 @@ def test_the_registrys_own_checkpoints_are_compared_too(filled):
 
 def test_a_checkpoint_that_is_gone_is_missed(filled):
     filled.audit.checkpoint(actor="aud", key=PrivateKey.generate())
-    with transaction(filled.engine, write=True) as connection:
+    with transaction(filled.workspace.engine, write=True) as connection:
         guards.drop(connection)
         connection.execute(text("DELETE FROM audit_checkpoint"))
         guards.create(connection, newest_guards())
-    with pytest.raises(VerificationError, match="checkpoint of event 6 was made and is no longer"):
+    with pytest.raises(VerificationError, match="checkpoint of event 6 was made, but is no longer"):
         filled.audit.verify()
 
 
@@ -181,11 +181,11 @@ def test_checkpoints_of_others_are_refused(filled, tmp_path):
 
 
 def test_a_checkpoint_is_an_event_and_needs_an_auditor(filled):
-    filled.actors.set("ann", roles=["admin"], actor="ann")
+    filled.team.set("ann", roles=["admin"], actor="ann")
     key = PrivateKey.generate()
     with pytest.raises(PolicyError, match="needs the role auditor"):
         filled.audit.checkpoint(actor="ann", key=key)
-    filled.actors.set("aud", roles=["auditor"], actor="ann")
+    filled.team.set("aud", roles=["auditor"], actor="ann")
     filled.audit.checkpoint(actor="aud", key=key)
     last = filled.audit.events()[-1]
     assert (last.action, last.subject, last.actor) == ("audit.checkpoint", "event 8", "aud")
@@ -193,7 +193,7 @@ def test_a_checkpoint_is_an_event_and_needs_an_auditor(filled):
 
 
 def test_events_are_found_by_subject_time_and_number(filled, collect):
-    filled.add_version("gun", [collect(1)], actor="bob")
+    filled.versions.add("gun", [collect(1)], actor="bob")
     assert [event.subject for event in filled.audit.events(subject="gun")] == ["gun", "gun@1"]
     assert [event.number for event in filled.audit.events(limit=2)] == [6, 7]
     last = filled.audit.events()[-1]
@@ -217,7 +217,7 @@ def test_the_export_can_be_verified_without_the_registry(filled):
 
 @pytest.mark.slow
 def test_a_long_trail_is_verified_and_exported_in_bounded_memory(registry, define):
-    registry.add_concept(define(), actor="ann")
+    registry.concepts.add(define(), actor="ann")
     (first,) = rows_of(registry)
     count = often(20_000, least=10_000)
     put(registry, rechained([{**first, "subject": f"concept-{n}"} for n in range(count)]))

@@ -4,24 +4,24 @@ import pytest
 from sqlalchemy import text
 
 from concepts.errors import UVRError
+from registry import Registry
 from registry.operations.doctor import diagnose
-from registry.registry import Registry
 from registry.versions import adding
 
 
 def blobs(registry):
-    return set(registry.store.digests())
+    return set(registry.workspace.store.digests())
 
 
 def test_a_failed_transaction_leaves_no_blobs(registry, define, collect, monkeypatch):
-    registry.add_concept(define(), actor="ann")
+    registry.concepts.add(define(), actor="ann")
 
     def fail(unit, *_):
         unit.session.execute(text("SELECT no_such_column"))
 
-    monkeypatch.setattr(adding, "add_sources", fail)
+    monkeypatch.setattr(adding, "add_exemplars", fail)
     with pytest.raises(UVRError):
-        registry.add_version("pistol", [collect(1)], actor="ann")
+        registry.versions.add("pistol", [collect(1)], actor="ann")
     assert blobs(registry) == set()
 
 
@@ -29,23 +29,23 @@ def test_a_lost_connection_never_costs_another_writer_its_blobs(
     postgres_url, tmp_path, define, collect, monkeypatch
 ):
     registry = Registry.create(tmp_path / "home", postgres_url)
-    registry.add_concept(define(), actor="ann")
-    add_sources = adding.add_sources
+    registry.concepts.add(define(), actor="ann")
+    add_exemplars = adding.add_exemplars
 
     def lose(unit, *arguments):
         """The server drops the first writer, and its lock; a second stores the same anchors."""
         if unit.actor == "ann":
             pid = unit.session.scalar(text("SELECT pg_backend_pid()"))
             other = Registry.open(tmp_path / "home", postgres_url)
-            with other.engine.begin() as connection:
+            with other.workspace.engine.begin() as connection:
                 connection.execute(text(f"SELECT pg_terminate_backend({pid}, 5000)"))
-            other.add_version("pistol", [collect(1)], actor="bob")
-        add_sources(unit, *arguments)
+            other.versions.add("pistol", [collect(1)], actor="bob")
+        add_exemplars(unit, *arguments)
         unit.session.execute(text("SELECT 1"))
 
-    monkeypatch.setattr(adding, "add_sources", lose)
+    monkeypatch.setattr(adding, "add_exemplars", lose)
     with pytest.raises(UVRError):
-        registry.add_version("pistol", [collect(1)], actor="ann")
-    found = diagnose(registry)
+        registry.versions.add("pistol", [collect(1)], actor="ann")
+    found = diagnose(registry.workspace)
     assert {check.name: check.problems for check in found.checks if not check.ok} == {}
-    assert [version.created_by for version in registry.concept("pistol").versions] == ["bob"]
+    assert [version.created_by for version in registry.concepts.get("pistol").versions] == ["bob"]

@@ -33,7 +33,7 @@ def clustered(count, dim=64, seed=0, groups=10):
     return vectors.astype(np.float32)
 
 
-def opened(folder, vectors, kind=None):
+def index_of(folder, vectors, kind=None):
     return open_index(folder, SPACE, inputs_of(len(vectors)), lambda _: vectors, kind)
 
 
@@ -57,7 +57,7 @@ def test_an_exact_kind_agrees_with_brute_force(tmp_path_factory, seed, rows, dim
     # Small whole numbers make equal scores and zero vectors likely.
     vectors = random.integers(-2, 3, size=(rows, dim)).astype(np.float32)
     query = random.normal(size=(1, dim))
-    (hits,) = opened(tmp_path_factory.mktemp("index"), vectors, kind).search(query, k)
+    (hits,) = index_of(tmp_path_factory.mktemp("index"), vectors, kind).search(query, k)
     scores = [hit.score for hit in hits]
     np.testing.assert_allclose(scores, brute_force(vectors, query[0], k), atol=1e-14)
     assert hits == sorted(hits, key=lambda hit: (-hit.score, hit.anchor))
@@ -82,7 +82,7 @@ def test_ties_are_broken_by_slug_and_anchor_however_many(tmp_path, kind):
 def test_results_depend_neither_on_the_batch_nor_on_threads(tmp_path, kind):
     vectors, queries = clustered(4000), clustered(60, seed=1)
     vectors[100:200] = vectors[300]
-    found = opened(tmp_path, vectors, kind)
+    found = index_of(tmp_path, vectors, kind)
     before = faiss.omp_get_max_threads()
     together = found.search(queries, 10)
     try:
@@ -97,9 +97,9 @@ def test_results_depend_neither_on_the_batch_nor_on_threads(tmp_path, kind):
 @pytest.mark.parametrize("kind", kinds.KINDS)
 def test_every_kind_comes_back_from_its_file_as_it_was(tmp_path, kind, monkeypatch):
     vectors, queries = clustered(3000), clustered(20, seed=1)
-    built = opened(tmp_path, vectors, kind)
+    built = index_of(tmp_path, vectors, kind)
     monkeypatch.setattr(cache, "build", None)
-    again = opened(tmp_path, vectors)
+    again = index_of(tmp_path, vectors)
     assert again.about == built.about
     assert again.about.kind == kind
     assert again.about.recall >= build.GATE
@@ -109,7 +109,7 @@ def test_every_kind_comes_back_from_its_file_as_it_was(tmp_path, kind, monkeypat
 def test_the_kind_follows_the_number_of_vectors(tmp_path, monkeypatch):
     monkeypatch.setattr(kinds, "LARGEST", {"flat": 500, "fp16": 1000, "rabitq": 2000})
     found = {
-        count: opened(tmp_path, clustered(count)).about.kind
+        count: index_of(tmp_path, clustered(count)).about.kind
         for count in (500, 501, 1000, 1001, 2000, 2001)
     }
     assert found == {
@@ -123,7 +123,7 @@ def test_recorded_recall_is_that_of_brute_force(tmp_path, monkeypatch):
     efforts = {**kinds.EFFORTS, "ivf": ({"nprobe": 1, "k_factor": 1},)}
     monkeypatch.setattr(kinds, "EFFORTS", efforts)
     vectors = clustered(4000, groups=400)
-    found = opened(tmp_path, vectors, "ivf")
+    found = index_of(tmp_path, vectors, "ivf")
     queries = build._queries(found.finder.stack)
     hits = [
         sum(hit.score >= best[-1] - 1e-12 for hit in found.search(query[None], 10)[0])
@@ -141,7 +141,7 @@ def test_features_unlike_any_anchor_are_found_as_well(tmp_path, kind):
     """The least effort finds nearly all that is near anchors, and half of what is not."""
     parts = [clustered(400, dim=256, seed=seed, groups=1) for seed in range(20)]
     vectors = np.concatenate(parts)
-    found = opened(tmp_path, vectors, kind)
+    found = index_of(tmp_path, vectors, kind)
     for queries in (clustered(60, dim=256, seed=50, groups=60), parts[3] + parts[7][::-1]):
         hits = [
             sum(hit.score >= best[-1] - 1e-12 for hit in hits)
@@ -166,7 +166,7 @@ def test_effort_rises_until_the_gate_is_met(tmp_path):
     """Without clusters one bit a number says little, so that many must be ranked again."""
     random = np.random.default_rng(0).normal(size=(4000, 64)).astype(np.float32)
     efforts = kinds.EFFORTS["rabitq"]
-    about = opened(tmp_path, random, "rabitq").about
+    about = index_of(tmp_path, random, "rabitq").about
     assert about.effort in efforts[1:]
     assert about.recall >= build.GATE
 
@@ -177,17 +177,17 @@ def test_a_kind_that_misses_the_gate_gives_way_or_is_an_error(tmp_path, monkeypa
     monkeypatch.setattr(kinds, "LARGEST", {"flat": 10, "fp16": 20, "rabitq": 30})
     vectors = clustered(3000, groups=400)
     with pytest.raises(GateError, match=r"kind 'ivf' found \d+\.\d% .* at least 99% are expected"):
-        opened(tmp_path, vectors, "ivf")
+        index_of(tmp_path, vectors, "ivf")
     assert not list(tmp_path.glob("*.faiss"))
-    about = opened(tmp_path, vectors).about
+    about = index_of(tmp_path, vectors).about
     assert (about.kind, about.recall) == ("fp16", 1.0)
 
 
 def test_another_kind_is_built_when_asked_for(tmp_path):
     vectors = clustered(300)
-    assert opened(tmp_path, vectors).about.kind == "flat"
-    assert opened(tmp_path, vectors, "fp16").about.kind == "fp16"
-    assert opened(tmp_path, vectors).about.kind == "fp16"
+    assert index_of(tmp_path, vectors).about.kind == "flat"
+    assert index_of(tmp_path, vectors, "fp16").about.kind == "fp16"
+    assert index_of(tmp_path, vectors).about.kind == "fp16"
 
 
 @pytest.mark.parametrize("kind", ["flat", "fp16"])
@@ -196,7 +196,7 @@ def test_no_row_is_scored_twice_for_a_query(tmp_path, kind, monkeypatch):
     random = np.random.default_rng(0)
     alike = random.normal(size=64) + 1e-5 * random.normal(size=(2000, 64))
     vectors = np.float32(np.concatenate([alike, random.normal(size=(2000, 64))]))
-    found, scored = opened(tmp_path, vectors, kind), []
+    found, scored = index_of(tmp_path, vectors, kind), []
     score = build.exact_scores
 
     def counted(stack, rows, query):
@@ -213,11 +213,11 @@ def test_no_row_is_scored_twice_for_a_query(tmp_path, kind, monkeypatch):
 
 
 def test_a_new_build_leaves_only_its_own_files(tmp_path):
-    opened(tmp_path, clustered(50))
+    index_of(tmp_path, clustered(50))
     (tmp_path / f".tmp-{SPACE}-dead").write_bytes(b"of a builder that was killed")
     (tmp_path / f"{'1' * 64}-other.faiss").write_bytes(b"of another space")
     vectors = clustered(60)
-    found = opened(tmp_path, vectors)
+    found = index_of(tmp_path, vectors)
     about = json.loads((tmp_path / f"{SPACE}.json").read_bytes())
     assert about["input"] == found.digest
     (file,) = tmp_path.glob(f"{SPACE}-*.faiss")
@@ -231,35 +231,35 @@ def test_a_new_build_leaves_only_its_own_files(tmp_path):
 def test_what_was_checked_is_what_is_read(tmp_path, monkeypatch):
     """Another process builds another kind of the same anchors between the two."""
     vectors = clustered(3000)
-    expected = opened(tmp_path, vectors, "flat").search(vectors[:20], 10)
+    expected = index_of(tmp_path, vectors, "flat").search(vectors[:20], 10)
     read, seen = faiss.read_index, []
 
     def late(path):
         if not seen:
             seen.append(path)
-            opened(tmp_path, vectors, "rabitq")
+            index_of(tmp_path, vectors, "rabitq")
         return read(path)
 
     monkeypatch.setattr(cache.faiss, "read_index", late)
-    found = opened(tmp_path, vectors)
+    found = index_of(tmp_path, vectors)
     assert seen
     assert found.about.kind == "rabitq"
     assert isinstance(faiss.downcast_index(found.finder.faiss), faiss.IndexRefine)
     assert found.finder.slack is None
-    assert opened(tmp_path, vectors, "flat").search(vectors[:20], 10) == expected
+    assert index_of(tmp_path, vectors, "flat").search(vectors[:20], 10) == expected
 
 
 def test_a_file_that_is_swept_while_it_is_opened_is_not_missed(tmp_path, monkeypatch):
     vectors, digest = clustered(50), cache._file_digest
-    before = opened(tmp_path, vectors).search(vectors[:5], 10)
+    before = index_of(tmp_path, vectors).search(vectors[:5], 10)
 
     def late(path):
         monkeypatch.setattr(cache, "_file_digest", digest)
-        opened(tmp_path, vectors, "fp16")  # sweeps the other kind
+        index_of(tmp_path, vectors, "fp16")  # sweeps the other kind
         return digest(path)
 
     monkeypatch.setattr(cache, "_file_digest", late)
-    found = opened(tmp_path, vectors)
+    found = index_of(tmp_path, vectors)
     assert found.about.kind == "fp16"
     assert found.search(vectors[:5], 10) == before
 
@@ -285,7 +285,7 @@ def test_an_index_that_cannot_be_kept_is_used_and_told_of(
 ):
     monkeypatch.setattr(f"registry.index.cache.{where}", fails)
     vectors = clustered(50)
-    assert opened(tmp_path, vectors).search(vectors[3:4], 1)[0][0].anchor == 3
+    assert index_of(tmp_path, vectors).search(vectors[3:4], 1)[0][0].anchor == 3
     ((name, level, message),) = caplog.record_tuples
     assert (name, level) == ("uvr.index", logging.WARNING)
     assert "the index cannot be kept" in message
@@ -296,29 +296,29 @@ def test_an_index_that_cannot_be_kept_is_used_and_told_of(
 def test_errors_of_a_build_are_not_taken_for_a_disk_without_locks(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(cache, "build", no_locks)
     with pytest.raises(OSError, match="No locks available"):
-        opened(tmp_path, clustered(50))
+        index_of(tmp_path, clustered(50))
     assert not caplog.records
 
 
 def test_an_index_that_is_current_survives_a_build_that_fails(tmp_path, monkeypatch):
     vectors = clustered(50)
-    opened(tmp_path, vectors)
+    index_of(tmp_path, vectors)
     with monkeypatch.context() as patch:
         patch.setattr("registry.index.cache.faiss.write_index", full_disk)
-        assert opened(tmp_path, vectors, "fp16").about.kind == "fp16"
+        assert index_of(tmp_path, vectors, "fp16").about.kind == "fp16"
     monkeypatch.setattr(cache, "build", None)
-    assert opened(tmp_path, vectors).about.kind == "flat"
+    assert index_of(tmp_path, vectors).about.kind == "flat"
 
 
 @pytest.mark.parametrize("change", [{"kind": 3}, {"effort": {"k_factor": 4}}, {"more": 1}, None])
 def test_a_sidecar_of_another_form_is_not_used(tmp_path, change):
     vectors = clustered(50)
-    opened(tmp_path, vectors)
+    index_of(tmp_path, vectors)
     path = tmp_path / f"{SPACE}.json"
     about = json.loads(path.read_bytes())
     about["build"] = None if change is None else {**about["build"], **change}
     path.write_text(json.dumps(about))
-    assert opened(tmp_path, vectors).about.kind == "flat"
+    assert index_of(tmp_path, vectors).about.kind == "flat"
     assert json.loads(path.read_bytes())["build"]["kind"] == "flat"
 
 
@@ -326,7 +326,7 @@ def test_vectors_that_are_not_finite_or_too_few_are_refused(tmp_path):
     vectors = clustered(50)
     vectors[7, 3] = np.nan
     with pytest.raises(ValueError, match="anchor 7 of the index holds NaN"):
-        opened(tmp_path, vectors)
+        index_of(tmp_path, vectors)
     with pytest.raises(ValueError, match="'c00' has 50 anchors, not the 51 recorded"):
         open_index(tmp_path, SPACE, inputs_of(51), lambda _: vectors)
 
@@ -389,7 +389,7 @@ def build_in_process(folder, delay, queue):
         return fill(*arguments)
 
     build._fill = slowly
-    found = opened(folder, vectors)
+    found = index_of(folder, vectors)
     queue.put(("done", [hit.anchor for hit in found.search(vectors[:3], 1)[0]]))
 
 
@@ -416,7 +416,7 @@ def events_of(queue, count):
 def test_of_several_processes_one_builds_and_the_others_use_its_index(tmp_path, processes):
     queue, start = processes
     for process in [start(tmp_path, 1.0, queue) for _ in range(4)]:
-        process.join(30)
+        process.join(120)  # Each imports FAISS anew, slowly where the machine is busy.
         assert process.exitcode == 0
     events = events_of(queue, 5)
     assert [name for name, _ in events].count("building") == 1

@@ -6,7 +6,6 @@ import pytest
 from concepts.errors import VerificationError
 from registry.answers import Overlap
 from registry.index import overlap
-from registry.index.overlap import near_duplicates
 
 
 def moved(collection, rows, seed=99, noise=1e-3):
@@ -28,14 +27,14 @@ def wide(collect):
 @pytest.fixture
 def filled(registry, define, wide):
     for seed, slug in enumerate(("bomb", "knife", "pistol")):
-        registry.add_concept(define(slug), actor="ann")
-        registry.add_version(slug, [wide(seed)], actor="ann")
+        registry.concepts.add(define(slug), actor="ann")
+        registry.versions.add(slug, [wide(seed)], actor="ann")
     return registry
 
 
 def test_the_share_of_anchors_that_another_concept_has_is_told(filled, wide):
     new = moved(wide(1), 46)
-    (found,) = filled.overlaps("sword", [new])
+    (found,) = filled.index.overlaps("sword", [new])
     assert dataclasses.replace(found, nearest=1.0) == Overlap(
         "knife", 1, new[0].space.digest, 0.92, 1.0, 50
     )
@@ -46,14 +45,14 @@ def test_concepts_are_sorted_by_falling_share(filled, wide):
     made, scorer = moved(wide(0), 10)
     mixed = made.anchors.copy()
     mixed[10:40] = wide(2)[0].anchors[:30]
-    found = filled.overlaps("sword", [(dataclasses.replace(made, anchors=mixed), scorer)])
+    found = filled.index.overlaps("sword", [(dataclasses.replace(made, anchors=mixed), scorer)])
     assert [(item.slug, item.share) for item in found] == [("pistol", 0.6), ("bomb", 0.2)]
 
 
 def test_a_concept_does_not_overlap_with_itself_or_with_old_versions(filled, wide):
-    assert filled.overlaps("knife", [moved(wide(1), 50)]) == []
-    filled.add_version("bomb", [wide(7)], actor="ann")
-    assert filled.overlaps("knife", [moved(wide(0), 50)]) == []
+    assert filled.index.overlaps("knife", [moved(wide(1), 50)]) == []
+    filled.versions.add("bomb", [wide(7)], actor="ann")
+    assert filled.index.overlaps("knife", [moved(wide(0), 50)]) == []
 
 
 def test_the_distance_decides_what_is_near(filled, wide):
@@ -65,19 +64,19 @@ def test_the_distance_decides_what_is_near(filled, wide):
     off /= np.linalg.norm(off, axis=1, keepdims=True)
     turned = 0.9 * units + np.sqrt(1 - 0.9**2) * off  # cosine 0.9, distance 0.1
     new = [(dataclasses.replace(made, anchors=turned), scorer)]
-    assert filled.overlaps("sword", new, 0.09) == []
-    (found,) = filled.overlaps("sword", new, 0.11)
+    assert filled.index.overlaps("sword", new, 0.09) == []
+    (found,) = filled.index.overlaps("sword", new, 0.11)
     assert (found.slug, found.share) == ("knife", 1.0)
     assert found.nearest == pytest.approx(0.9, abs=1e-6)
 
 
 def test_a_space_without_anchors_has_no_overlap(filled, collect):
-    assert filled.overlaps("sword", [collect(0)]) == []
+    assert filled.index.overlaps("sword", [collect(0)]) == []
 
 
 def test_of_many_anchors_a_sample_is_compared(filled, wide, monkeypatch):
     monkeypatch.setattr(overlap, "CHECKED", 10)
-    (found,) = filled.overlaps("sword", [moved(wide(1), 50)])
+    (found,) = filled.index.overlaps("sword", [moved(wide(1), 50)])
     assert (found.share, found.checked) == (1.0, 10)
 
 
@@ -86,14 +85,4 @@ def test_damaged_anchors_are_an_error(filled, wide):
         if path.is_file():
             path.write_bytes(b"damaged")
     with pytest.raises(VerificationError, match="is corrupt"):
-        filled.overlaps("sword", [wide(1)])
-
-
-def test_near_duplicates_of_a_set_are_counted():
-    random = np.random.default_rng(0)
-    anchors = random.normal(size=(40, 100))
-    assert near_duplicates(anchors) == 0.0
-    anchors[10:15] = 2 * anchors[5]
-    assert near_duplicates(anchors) == 6 / 40
-    assert near_duplicates(anchors[:1]) == 0.0
-    assert near_duplicates(np.ones((2, 3))) == 1.0
+        filled.index.overlaps("sword", [wide(1)])

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import Engine, event
 
 from concepts.errors import MismatchError, NotFoundError, VerificationError
+from registry import Registry
 from registry.index import cache
-from registry.registry import Registry
 from registry.vectors import rows
 
 
@@ -24,8 +24,8 @@ def brute_force(vectors, query, k):
 def filled(tmp_path, define, collect):
     registry = Registry.create(tmp_path)
     for seed, slug in enumerate(("bomb", "knife", "pistol")):
-        registry.add_concept(define(slug), actor="ann")
-        registry.add_version(slug, [collect(seed, anchors=40)], actor="ann")
+        registry.concepts.add(define(slug), actor="ann")
+        registry.versions.add(slug, [collect(seed, anchors=40)], actor="ann")
     return registry
 
 
@@ -35,7 +35,10 @@ def reopened(registry):
 
 
 def all_anchors(registry, space):
-    sets = [(info.slug, registry.anchor_set(info.slug, space)) for info in registry.concepts()]
+    sets = [
+        (info.slug, registry.versions.anchor_set(info.slug, space))
+        for info in registry.concepts.list()
+    ]
     places = [(slug, row) for slug, made in sets for row in range(len(made.anchors))]
     return places, np.concatenate([made.anchors for _, made in sets])
 
@@ -44,7 +47,7 @@ def test_hits_are_those_of_brute_force(filled, collect):
     space = collect()[0].space
     places, vectors = all_anchors(filled, space)
     queries = np.random.default_rng(9).normal(size=(50, space.dim))
-    found = filled.search(space, queries, k=7)
+    found = filled.index.search(space, queries, k=7)
     for query, hits in zip(queries, found, strict=True):
         rows, scores = brute_force(vectors, query, 7)
         assert [(hit.slug, hit.anchor) for hit in hits] == [places[row] for row in rows]
@@ -52,8 +55,8 @@ def test_hits_are_those_of_brute_force(filled, collect):
 
 
 def test_an_anchor_finds_itself(filled, collect):
-    made = filled.anchor_set("knife", collect()[0].space)
-    (hits,) = filled.search(made.space.digest, made.anchors[3:4] * 5, k=1)
+    made = filled.versions.anchor_set("knife", collect()[0].space)
+    (hits,) = filled.index.search(made.space.digest, made.anchors[3:4] * 5, k=1)
     assert [(hit.slug, hit.version, hit.anchor) for hit in hits] == [("knife", 1, 3)]
     assert hits[0].score == pytest.approx(1.0, abs=1e-14)
 
@@ -61,15 +64,15 @@ def test_an_anchor_finds_itself(filled, collect):
 def test_a_query_is_scored_the_same_alone_and_in_a_batch(filled, collect):
     space = collect()[0].space
     queries = np.random.default_rng(3).normal(size=(64, space.dim))
-    together = filled.search(space, queries, k=5)
-    assert [filled.search(space, query[None], k=5)[0] for query in queries] == together
+    together = filled.index.search(space, queries, k=5)
+    assert [filled.index.search(space, query[None], k=5)[0] for query in queries] == together
 
 
 def test_only_latest_versions_are_found(filled, collect):
     made = collect(7, anchors=2)
-    filled.search(made[0].space, made[0].anchors)  # An index of the old version is open.
-    filled.add_version("knife", [made], actor="ann")
-    hits = filled.search(made[0].space, made[0].anchors, k=200)
+    filled.index.search(made[0].space, made[0].anchors)  # An index of the old version is open.
+    filled.versions.add("knife", [made], actor="ann")
+    hits = filled.index.search(made[0].space, made[0].anchors, k=200)
     assert {(hit.slug, hit.version) for hit in hits[0]} == {
         ("bomb", 1), ("knife", 2), ("pistol", 1),
     }  # fmt: skip
@@ -78,25 +81,25 @@ def test_only_latest_versions_are_found(filled, collect):
 
 def test_a_search_of_one_concept_ranks_all_of_a_versions_anchors(filled, collect):
     space = collect()[0].space
-    filled.add_version("knife", [collect(7, anchors=2)], actor="ann")
+    filled.versions.add("knife", [collect(7, anchors=2)], actor="ann")
     query = np.random.default_rng(4).normal(size=(1, space.dim))
     for version, count in ((None, 2), (2, 2), (1, 40)):
-        (hits,) = filled.search(space, query, k=100, slug="knife", version=version)
-        vectors = filled.anchor_set("knife", space, version).anchors
+        (hits,) = filled.index.search(space, query, k=100, slug="knife", version=version)
+        vectors = filled.versions.anchor_set("knife", space, version).anchors
         assert [hit.anchor for hit in hits] == brute_force(vectors, query[0], 100)[0]
         assert {(hit.slug, hit.version) for hit in hits} == {("knife", version or 2)}
         assert len(hits) == count
     with pytest.raises(NotFoundError, match="version 3 of 'knife' has no anchors"):
-        filled.search(space, query, slug="knife", version=3)
+        filled.index.search(space, query, slug="knife", version=3)
     with pytest.raises(NotFoundError, match="Did you mean 'knife'"):
-        filled.search(space, query, slug="knif")
+        filled.index.search(space, query, slug="knif")
 
 
 def test_one_concepts_hits_are_those_of_the_whole_search(filled, collect):
     space = collect()[0].space
     queries = np.random.default_rng(5).normal(size=(8, space.dim))
-    everything = filled.search(space, queries, k=120)
-    alone = filled.search(space, queries, k=120, slug="pistol")
+    everything = filled.index.search(space, queries, k=120)
+    alone = filled.index.search(space, queries, k=120, slug="pistol")
     assert [[hit for hit in hits if hit.slug == "pistol"] for hits in everything] == alone
 
 
@@ -110,7 +113,7 @@ def test_a_search_of_one_concept_reads_its_anchors_once(filled, collect, monkeyp
         return take(stored, wanted)
 
     monkeypatch.setattr(rows.StoredRows, "__getitem__", counted)
-    filled.search(space, np.ones((queries, space.dim)), slug="pistol")
+    filled.index.search(space, np.ones((queries, space.dim)), slug="pistol")
     assert sum(read) == 40
 
 
@@ -118,14 +121,14 @@ def test_a_search_of_one_concept_reads_its_anchors_once(filled, collect, monkeyp
 def other(registry, define, collect):
     """A registry with two concepts, as seen by a process that has searched and by another."""
     for seed, slug in enumerate(("knife", "pistol")):
-        registry.add_concept(define(slug), actor="ann")
-        registry.add_version(slug, [collect(seed, anchors=4)], actor="ann")
-    url = registry.engine.url.render_as_string(hide_password=False)
+        registry.concepts.add(define(slug), actor="ann")
+        registry.versions.add(slug, [collect(seed, anchors=4)], actor="ann")
+    url = registry.workspace.engine.url.render_as_string(hide_password=False)
     return registry, Registry.open(registry.home, url)
 
 
 def found(registry, space):
-    (hits,) = registry.search(space, np.ones((1, space.dim)), k=100)
+    (hits,) = registry.index.search(space, np.ones((1, space.dim)), k=100)
     return {(hit.slug, hit.version) for hit in hits}
 
 
@@ -133,11 +136,11 @@ def test_what_another_process_changes_is_seen_by_the_next_search(other, collect)
     mine, theirs = other
     space = collect()[0].space
     assert found(mine, space) == {("knife", 1), ("pistol", 1)}
-    theirs.add_version("knife", [collect(7, anchors=2)], actor="bob")
+    theirs.versions.add("knife", [collect(7, anchors=2)], actor="bob")
     assert found(mine, space) == {("knife", 2), ("pistol", 1)}
-    theirs.review.submit("knife", actor="bob")
+    theirs.versions.submit("knife", actor="bob")
     assert found(mine, space) == {("knife", 2), ("pistol", 1)}
-    theirs.review.revoke("knife", 2, actor="bob", reason="wrong")
+    theirs.versions.revoke("knife", 2, actor="bob", reason="wrong")
     assert found(mine, space) == {("knife", 1), ("pistol", 1)}
 
 
@@ -165,17 +168,17 @@ def test_a_search_while_nothing_changes_asks_one_small_query_on_an_open_connecti
 
 
 def test_spaces_are_listed(filled, collect):
-    (space,) = filled.spaces()
+    (space,) = filled.index.spaces()
     assert (space.space, space.concepts, space.anchors) == (collect()[0].space, 3, 120)
 
 
 def test_a_deleted_index_is_built_again(filled, collect):
     space = collect()[0].space
     query = np.ones((1, space.dim))
-    before = filled.search(space, query)
+    before = filled.index.search(space, query)
     for path in (filled.home / "index").iterdir():
         path.unlink()
-    assert reopened(filled).search(space, query) == before
+    assert reopened(filled).index.search(space, query) == before
     assert list((filled.home / "index").glob("*.faiss"))
 
 
@@ -183,11 +186,11 @@ def test_a_deleted_index_is_built_again(filled, collect):
 def test_a_damaged_index_is_built_again(filled, collect, suffix):
     space = collect()[0].space
     query = np.ones((1, space.dim))
-    before = filled.search(space, query)
+    before = filled.index.search(space, query)
     (path,) = (filled.home / "index").glob(f"*.{suffix}")
     whole = path.read_bytes()
     path.write_bytes(whole[:-5] + bytes([whole[-5] ^ 16]) + whole[-4:])
-    assert reopened(filled).search(space, query) == before
+    assert reopened(filled).index.search(space, query) == before
     if suffix == "faiss":
         assert path.read_bytes() == whole
     else:
@@ -196,22 +199,22 @@ def test_a_damaged_index_is_built_again(filled, collect, suffix):
 
 def test_a_current_index_is_not_built_again(filled, collect, monkeypatch):
     space = collect()[0].space
-    before = filled.search(space, np.ones((1, space.dim)))
+    before = filled.index.search(space, np.ones((1, space.dim)))
     monkeypatch.setattr(cache, "build", None)
-    assert reopened(filled).search(space, np.ones((1, space.dim))) == before
+    assert reopened(filled).index.search(space, np.ones((1, space.dim))) == before
 
 
 def test_an_open_index_is_not_read_again(filled, collect, monkeypatch):
     space = collect()[0].space
-    before = filled.search(space, np.ones((1, space.dim)))
+    before = filled.index.search(space, np.ones((1, space.dim)))
     monkeypatch.setattr(cache, "open_index", None)
-    assert filled.search(space, np.ones((1, space.dim))) == before
+    assert filled.index.search(space, np.ones((1, space.dim))) == before
 
 
 def test_search_works_where_the_index_cannot_be_written(filled, collect):
     space = collect()[0].space
     (filled.home / "index").touch()
-    assert len(filled.search(space, np.ones((1, space.dim)), k=4)[0]) == 4
+    assert len(filled.index.search(space, np.ones((1, space.dim)), k=4)[0]) == 4
 
 
 def test_an_index_is_never_built_from_damaged_blobs(filled, collect):
@@ -220,27 +223,27 @@ def test_an_index_is_never_built_from_damaged_blobs(filled, collect):
             path.write_bytes(b"damaged")
     space = collect()[0].space
     with pytest.raises(VerificationError, match="is corrupt"):
-        filled.search(space, np.ones((1, space.dim)))
+        filled.index.search(space, np.ones((1, space.dim)))
 
 
 def test_blobs_damaged_while_an_index_is_open_are_noticed(filled, collect):
     space = collect()[0].space
-    filled.search(space, np.ones((1, space.dim)))
+    filled.index.search(space, np.ones((1, space.dim)))
     for path in (filled.home / "blobs").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(VerificationError, match="is corrupt"):
-        filled.search(space, np.ones((1, space.dim)))
+        filled.index.search(space, np.ones((1, space.dim)))
 
 
 def test_bad_queries_are_refused(filled, collect):
     space = collect()[0].space
     with pytest.raises(MismatchError, match=r"have shape \(1, 5\), the space needs \(n, 6\)"):
-        filled.search(space, np.ones((1, 5)))
+        filled.index.search(space, np.ones((1, 5)))
     with pytest.raises(ValueError, match="NaN"):
-        filled.search(space, np.full((1, 6), np.nan))
+        filled.index.search(space, np.full((1, 6), np.nan))
     with pytest.raises(ValueError, match="k must be at least 1"):
-        filled.search(space, np.ones((1, 6)), k=0)
+        filled.index.search(space, np.ones((1, 6)), k=0)
     with pytest.raises(NotFoundError, match="No anchors in the anchor space"):
-        filled.search(dataclasses.replace(space, dim=7), np.ones((1, 7)))
-    assert filled.search(space, np.zeros((0, 6))) == []
+        filled.index.search(dataclasses.replace(space, dim=7), np.ones((1, 7)))
+    assert filled.index.search(space, np.zeros((0, 6))) == []

@@ -8,34 +8,36 @@ from concepts.bundle import write_bundle
 from concepts.digest import sha256
 from concepts.errors import ConflictError, NotFoundError, SchemaError, UVRError, VerificationError
 from concepts.signing.ed25519 import PrivateKey
-from registry.operations.backup import backup, restore
+from registry import Registry
+from registry.operations import backup, restore
 from registry.operations.doctor import diagnose
 from registry.store import guards
 from registry.store.db import transaction
 from registry.store.models import Base
 from registry.store.schema import differences, newest_guards
-from registry.versions.exemplars import SourceRef
+from registry.versions.exemplars import Exemplar
 
 
 @pytest.fixture
 def filled(registry, define, collect):
     """A registry that has a row in every table."""
     key = PrivateKey.generate()
-    source = SourceRef(sha256(b"picture"), "archive 7", "licence", "2030-01-01T00:00:00.000000Z")
-    registry.actors.set(
+    exemplar = Exemplar(sha256(b"picture"), "archive 7", "licence", "2030-01-01T00:00:00.000000Z")
+    registry.team.set(
         "ann", roles=["admin", "auditor", "curator", "publisher", "reviewer"], actor="ann"
     )
-    registry.actors.set_policy(actor="ann", approvals=1, max_shrink=0.1)
+    registry.team.set_policy(actor="ann", approvals=1, max_shrink=0.1)
     for slug in ("bomb", "pistol"):
-        registry.add_concept(define(slug, description="Grüße, 銃 𐍈."), actor="ann")
-        registry.add_version(slug, [collect(1), collect(2, "edit")], actor="ann", sources=[source])
-        registry.review.submit(slug, actor="ann")
-        registry.review.approve(slug, actor="ann")
+        registry.concepts.add(define(slug, description="Grüße, 銃 𐍈."), actor="ann")
+        anchors = [collect(1), collect(2, "edit")]
+        registry.versions.add(slug, anchors, actor="ann", exemplars=[exemplar])
+        registry.versions.submit(slug, actor="ann")
+        registry.versions.approve(slug, actor="ann")
     registry.keys.add("ann", key.public, actor="ann")
     registry.keys.rotate(actor="ann", signers=[key], add=["ann"])
-    registry.release("policy", actor="ann", keys=[key], thresholds={"bomb": {"t2i": 1.75}})
-    registry.review.revoke("bomb", actor="ann", reason="wrong")
-    registry.release("policy", actor="ann", keys=[key], allow_shrink=True)
+    registry.releases.add("policy", actor="ann", keys=[key], thresholds={"bomb": {"t2i": 1.75}})
+    registry.versions.revoke("bomb", actor="ann", reason="wrong")
+    registry.releases.add("policy", actor="ann", keys=[key], allow_shrink=True)
     registry.channels.move("prod", "policy", actor="ann")
     registry.audit.checkpoint(actor="ann", key=key)
     return registry
@@ -51,7 +53,7 @@ def place(request, tmp_path):
 
 
 def contents(registry):
-    with transaction(registry.engine) as connection:
+    with transaction(registry.workspace.engine) as connection:
         return {
             table.name: [
                 tuple(row) for row in connection.execute(
@@ -63,22 +65,25 @@ def contents(registry):
 
 
 def test_a_backup_restores_to_either_database(filled, place, tmp_path):
-    info = backup(filled, tmp_path / "all.zip")
+    info = backup(filled.workspace, tmp_path / "all.zip")
     assert min(info.tables.values()) >= 1  # Every table is tried.
     seen = []
-    restored = restore(
+    workspace = restore(
         tmp_path / "all.zip", *place, actor="bob", progress=lambda *step: seen.append(step)
     )
+    restored = Registry(workspace)
     assert seen[-1] == (info.blobs, info.blobs)
     before, after = contents(filled), contents(restored)
     assert len(after["audit_event"]) == len(before["audit_event"]) + 1
     after["audit_event"].pop()
     assert after == before
-    assert set(restored.store.digests()) == set(filled.store.digests())
+    assert set(restored.workspace.store.digests()) == set(filled.workspace.store.digests())
     assert {
-        check.name: check.problems for check in diagnose(restored).checks if check.problems
+        check.name: check.problems
+        for check in diagnose(restored.workspace).checks
+        if check.problems
     } == {}
-    assert differences(restored.engine) == []
+    assert differences(restored.workspace.engine) == []
     last = restored.audit.events()[-1]
     assert (last.action, last.actor, last.details["events"]) == (
         "registry.restore", "bob", info.events,
@@ -86,32 +91,34 @@ def test_a_backup_restores_to_either_database(filled, place, tmp_path):
 
 
 def test_a_restored_registry_gives_the_same_bundles_and_goes_on(filled, place, tmp_path, collect):
-    backup(filled, tmp_path / "all.zip")
-    restored = restore(tmp_path / "all.zip", *place)
+    backup(filled.workspace, tmp_path / "all.zip")
+    restored = Registry(restore(tmp_path / "all.zip", *place))
     for sequence in (1, 2):
-        files = [write_bundle(one.bundle("policy", sequence)) for one in (filled, restored)]
+        files = [
+            write_bundle(one.releases.bundle("policy", sequence)) for one in (filled, restored)
+        ]
         assert files[0] == files[1]
     # Numbers that the database gives out go on where they were.
-    assert restored.add_version("pistol", [collect(3)], actor="ann").number == 2
-    restored.review.submit("pistol", actor="ann")
-    restored.review.approve("pistol", actor="ann")
-    restored.release("policy", actor="ann")
+    assert restored.versions.add("pistol", [collect(3)], actor="ann").number == 2
+    restored.versions.submit("pistol", actor="ann")
+    restored.versions.approve("pistol", actor="ann")
+    restored.releases.add("policy", actor="ann")
     restored.channels.move("prod", "policy", actor="ann")
-    restored.actors.set("new", roles=["curator"], actor="ann")
-    with pytest.raises(UVRError), transaction(restored.engine, write=True) as connection:
+    restored.team.set("new", roles=["curator"], actor="ann")
+    with pytest.raises(UVRError), transaction(restored.workspace.engine, write=True) as connection:
         connection.execute(text("UPDATE release SET note = 'x'"))  # The triggers are back.
-    assert diagnose(restored).ok
+    assert diagnose(restored.workspace).ok
 
 
 def test_the_same_registry_gives_the_same_backup(filled, tmp_path):
     for name in ("one.zip", "two.zip"):
-        backup(filled, tmp_path / name)
+        backup(filled.workspace, tmp_path / name)
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
 
 
 def test_a_backup_goes_only_where_no_registry_is(filled, tmp_path):
-    backup(filled, tmp_path / "all.zip")
-    restored = restore(tmp_path / "all.zip", tmp_path / "restored")
+    backup(filled.workspace, tmp_path / "all.zip")
+    restored = Registry(restore(tmp_path / "all.zip", tmp_path / "restored"))
     before = contents(restored)
     with pytest.raises(ConflictError, match="There is a registry"):
         restore(tmp_path / "all.zip", tmp_path / "restored")
@@ -122,11 +129,11 @@ def test_a_backup_goes_only_where_no_registry_is(filled, tmp_path):
 
 @pytest.mark.parametrize("name", ["registry.db", "registry.db-wal", "blobs/all.zip", "index/a"])
 def test_a_backup_never_goes_over_the_registry(filled, name):
-    if filled.engine.dialect.name == "postgresql" and name.startswith("registry.db"):
+    if filled.workspace.engine.dialect.name == "postgresql" and name.startswith("registry.db"):
         name = "blobs/sha256/x"
     before = contents(filled)
     with pytest.raises(ConflictError, match="a part of the registry"):
-        backup(filled, filled.home / name)
+        backup(filled.workspace, filled.home / name)
     assert contents(filled) == before
 
 
@@ -135,31 +142,31 @@ def test_backups_to_one_file_at_once_do_not_mix(filled, tmp_path):
 
     def other(done, _):
         if done == 1:  # While the first is half-way, another begins and ends.
-            backup(filled, path)
+            backup(filled.workspace, path)
 
-    backup(filled, path, other)
+    backup(filled.workspace, path, other)
     assert diagnose(restore(path, tmp_path / "restored")).ok
     assert [item.name for item in tmp_path.glob(".*")] == []
 
 
 def test_what_the_doctor_finds_is_backed_up_and_told(filled, tmp_path):
-    with transaction(filled.engine, write=True) as connection:
+    with transaction(filled.workspace.engine, write=True) as connection:
         guards.drop(connection)
         connection.execute(text("UPDATE concept_version SET state = 'in_review' WHERE id = 2"))
         guards.create(connection, newest_guards())
-    found = [problem for check in diagnose(filled).checks for problem in check.problems]
+    found = [problem for check in diagnose(filled.workspace).checks for problem in check.problems]
     assert found
-    assert list(backup(filled, tmp_path / "all.zip").problems) == found
+    assert list(backup(filled.workspace, tmp_path / "all.zip").problems) == found
     with pytest.raises(VerificationError, match=r"found \d+ problems .* --accept-problems"):
         restore(tmp_path / "all.zip", tmp_path / "restored")
-    restored = restore(tmp_path / "all.zip", tmp_path / "restored", accept_problems=True)
-    after = [problem for check in diagnose(restored).checks for problem in check.problems]
+    restored = Registry(restore(tmp_path / "all.zip", tmp_path / "restored", accept_problems=True))
+    after = [problem for check in diagnose(restored.workspace).checks for problem in check.problems]
     assert after == found
 
 
 def test_damage_to_a_backup_leaves_no_registry(filled, tmp_path):
     path = tmp_path / "all.zip"
-    backup(filled, path)
+    backup(filled.workspace, path)
     with zipfile.ZipFile(path) as archive:
         data = path.read_bytes()
         spots = [data.index(archive.read(name)[:40]) + 20 for name in archive.namelist()
@@ -192,7 +199,7 @@ def rewrite(path, changes):
 
 def test_a_forged_backup_is_refused(filled, tmp_path):
     path, home = tmp_path / "all.zip", tmp_path / "restored"
-    backup(filled, path)
+    backup(filled.workspace, path)
     data = path.read_bytes()
     with zipfile.ZipFile(path) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}
@@ -224,19 +231,19 @@ def test_a_forged_backup_is_refused(filled, tmp_path):
 
 def test_a_damaged_registry_is_not_backed_up(filled, tmp_path):
     path = tmp_path / "all.zip"
-    backup(filled, path)
+    backup(filled.workspace, path)
     before = path.read_bytes()
-    digest = next(filled.store.digests())
-    blob = filled.store.path(digest).read_bytes()
-    filled.store.path(digest).write_bytes(blob[:-1] + b"x")
+    digest = next(filled.workspace.store.digests())
+    blob = filled.workspace.store.path(digest).read_bytes()
+    filled.workspace.store.path(digest).write_bytes(blob[:-1] + b"x")
     with pytest.raises(VerificationError, match="is corrupt"):
-        backup(filled, path)
-    filled.store.path(digest).write_bytes(blob)
-    with transaction(filled.engine, write=True) as connection:
+        backup(filled.workspace, path)
+    filled.workspace.store.path(digest).write_bytes(blob)
+    with transaction(filled.workspace.engine, write=True) as connection:
         guards.drop(connection)
         connection.execute(text("UPDATE audit_event SET actor = 'eve' WHERE number = 2"))
         guards.create(connection, newest_guards())
     with pytest.raises(VerificationError, match="event 2 was edited"):
-        backup(filled, path)
+        backup(filled.workspace, path)
     assert path.read_bytes() == before
     assert [item.name for item in tmp_path.glob(".*")] == []

@@ -5,8 +5,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from concepts.signing.ed25519 import PrivateKey
+from registry import Registry
 from registry.operations.doctor import Diagnosis, diagnose, repair
-from registry.registry import Registry
 from registry.store import guards
 from registry.store.db import transaction
 from registry.store.schema import newest_guards
@@ -16,11 +16,11 @@ from registry.store.schema import newest_guards
 def filled(registry, define, collect):
     """A registry with a signed release that is live."""
     key = PrivateKey.generate()
-    registry.add_concept(define(), actor="ann")
-    registry.add_version("pistol", [collect(1)], actor="ann")
+    registry.concepts.add(define(), actor="ann")
+    registry.versions.add("pistol", [collect(1)], actor="ann")
     registry.keys.add("ann", key.public, actor="ann")
     registry.keys.rotate(actor="ann", signers=[key], add=["ann"])
-    registry.release("policy", actor="ann", keys=[key])
+    registry.releases.add("policy", actor="ann", keys=[key])
     registry.channels.move("prod", "policy", actor="ann")
     registry.audit.checkpoint(actor="ann", key=key)
     return registry
@@ -32,21 +32,21 @@ def problems(found: Diagnosis) -> dict[str, tuple[str, ...]]:
 
 def tamper(registry, statement):
     """Do what the triggers refuse, as someone with the database's password could."""
-    with transaction(registry.engine, write=True) as connection:
+    with transaction(registry.workspace.engine, write=True) as connection:
         guards.drop(connection)
         connection.execute(text(statement))
         guards.create(connection, newest_guards())
 
 
 def test_a_sound_registry_has_no_problems(filled):
-    assert problems(diagnose(filled)) == {}
-    assert diagnose(filled).ok
+    assert problems(diagnose(filled.workspace)) == {}
+    assert diagnose(filled.workspace).ok
 
 
 TAMPERED = {
     "reviews": ("DELETE FROM change_request", "nobody approved it"),
     "versions": (f"UPDATE concept_version SET content_digest = '{'f' * 64}'", "content"),
-    "releases": (f"UPDATE signature SET value = '{'00' * 64}'", "wrong signature"),
+    "releases": (f"UPDATE signature SET value = '{'00' * 64}'", "invalid signature"),
     "channels": ("UPDATE channel_move SET number = 2", "have a gap"),
     "audit": ("UPDATE audit_event SET actor = 'eve' WHERE number = 2", "event 2 was edited"),
 }
@@ -56,26 +56,39 @@ TAMPERED = {
 def test_what_was_changed_behind_its_back_is_named(filled, name):
     statement, message = TAMPERED[name]
     tamper(filled, statement)
-    found = problems(diagnose(filled))
+    found = problems(diagnose(filled.workspace))
     assert name in found
     assert message in " ".join(found[name])
 
 
+def test_missing_approvals_are_counted_with_those_of_authors(registry, define, collect):
+    registry.team.set_policy(actor="ann", approvals=2)
+    registry.concepts.add(define(), actor="ann")
+    registry.versions.add("pistol", [collect(1)], actor="ann")
+    registry.versions.submit("pistol", actor="ann")
+    registry.versions.approve("pistol", actor="bob")
+    registry.versions.approve("pistol", actor="ann")
+    tamper(registry, "DELETE FROM review WHERE reviewer = 'bob'")
+    assert problems(diagnose(registry.workspace))["reviews"] == (
+        "Version pistol@1 has 1 of the 2 approvals it needed.",
+    )
+
+
 def test_a_missing_trigger_is_named(filled):
-    on = "" if filled.engine.dialect.name == "sqlite" else " ON release"
-    with transaction(filled.engine, write=True) as connection:
+    on = "" if filled.workspace.engine.dialect.name == "sqlite" else " ON release"
+    with transaction(filled.workspace.engine, write=True) as connection:
         connection.execute(text(f"DROP TRIGGER uvr_release_update{on}"))
-    (problem,) = problems(diagnose(filled, quick=True))["triggers"]
+    (problem,) = problems(diagnose(filled.workspace, quick=True))["triggers"]
     assert problem == (
-        "The trigger uvr_release_update of table 'release' is missing. `uvr-registry init` makes "
-        "the triggers anew."
+        "The trigger uvr_release_update of table 'release' is missing. `uvr-registry init` "
+        "re-creates the triggers."
     )
 
 
 # Triggers that bear the right name and refuse nothing, and what the doctor says of them.
 HOLLOW = {
     "sqlite": {
-        "uvr_audit_event_delete of table 'audit_event' is not as this program makes it": [
+        "uvr_audit_event_delete of table 'audit_event' differs from this program's": [
             "DROP TRIGGER uvr_audit_event_delete",
             "CREATE TRIGGER uvr_audit_event_delete BEFORE DELETE ON audit_event "
             "BEGIN SELECT 1; END",
@@ -86,11 +99,11 @@ HOLLOW = {
         ],
     },
     "postgresql": {
-        "uvr_audit_event_delete of table 'audit_event' is not as this program makes it": [
+        "uvr_audit_event_delete of table 'audit_event' differs from this program's": [
             "CREATE OR REPLACE TRIGGER uvr_audit_event_delete BEFORE DELETE ON audit_event "
             "FOR EACH ROW EXECUTE FUNCTION uvr_refuse_change('no', '1 = 0')"
         ],
-        "function uvr_refuse_change, which the triggers call, is not as this program makes it": [
+        "function uvr_refuse_change, which the triggers call, differs from this program's": [
             "CREATE OR REPLACE FUNCTION uvr_refuse_change() RETURNS trigger LANGUAGE plpgsql "
             "AS 'BEGIN RETURN COALESCE(NEW, OLD); END'"
         ],
@@ -105,47 +118,47 @@ HOLLOW = {
 
 
 def test_triggers_that_refuse_nothing_are_named_and_made_anew(filled):
-    url = filled.engine.url.render_as_string(hide_password=False)
-    for message, statements in HOLLOW[filled.engine.dialect.name].items():
-        with transaction(filled.engine, write=True) as connection:
+    url = filled.workspace.engine.url.render_as_string(hide_password=False)
+    for message, statements in HOLLOW[filled.workspace.engine.dialect.name].items():
+        with transaction(filled.workspace.engine, write=True) as connection:
             for statement in statements:
                 connection.execute(text(statement))
-        assert message in " ".join(problems(diagnose(filled, quick=True))["triggers"])
+        assert message in " ".join(problems(diagnose(filled.workspace, quick=True))["triggers"])
         Registry.create(filled.home, url)
-        assert problems(diagnose(filled, quick=True)) == {}
-        with pytest.raises(IntegrityError), filled.engine.begin() as connection:
+        assert problems(diagnose(filled.workspace, quick=True)) == {}
+        with pytest.raises(IntegrityError), filled.workspace.engine.begin() as connection:
             connection.execute(text("DELETE FROM audit_event"))
 
 
 def test_a_trigger_that_always_fires_is_no_problem(filled):
-    if filled.engine.dialect.name == "postgresql":
-        with transaction(filled.engine, write=True) as connection:
+    if filled.workspace.engine.dialect.name == "postgresql":
+        with transaction(filled.workspace.engine, write=True) as connection:
             connection.execute(
                 text("ALTER TABLE audit_event ENABLE ALWAYS TRIGGER uvr_audit_event_delete")
             )
-    assert problems(diagnose(filled, quick=True)) == {}
+    assert problems(diagnose(filled.workspace, quick=True)) == {}
 
 
 def test_a_damaged_blob_is_found_unless_it_is_quick(filled):
-    for path in filled.store.root.rglob("*"):
+    for path in filled.workspace.store.root.rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[:-1])
-    assert {"anchors", "scorers"} <= set(problems(diagnose(filled)))
-    assert problems(diagnose(filled, quick=True)) == {}
+    assert {"anchors", "scorers"} <= set(problems(diagnose(filled.workspace)))
+    assert problems(diagnose(filled.workspace, quick=True)) == {}
 
 
 def test_a_live_revoked_version_is_told(filled):
-    filled.review.revoke("pistol", actor="ann", reason="wrong anchors")
-    found = diagnose(filled)
+    filled.versions.revoke("pistol", actor="ann", reason="wrong anchors")
+    found = diagnose(filled.workspace)
     assert found.ok
     (note,) = next(check.notes for check in found.checks if check.name == "live")
     assert "pistol@1" in note
 
 
 def test_repair_removes_what_a_killed_process_left(filled):
-    left = filled.store.root / "ab" / ".tmp-0011223344556677"
+    left = filled.workspace.store.root / "ab" / ".tmp-0011223344556677"
     left.parent.mkdir(exist_ok=True)
     left.write_bytes(b"half")
-    assert len(repair(filled, "ann").temporaries) == 1
+    assert len(repair(filled.workspace, "ann").temporaries) == 1
     assert not left.exists()
-    assert repair(filled, "ann").temporaries == ()
+    assert repair(filled.workspace, "ann").temporaries == ()

@@ -18,12 +18,12 @@ from registry.store.models import Release, SignatureRow
 def released(registry, define, collect):
     """A registry with two releases of 'policy' and one of 'weapons'."""
     for seed, slug in enumerate(("bomb", "pistol")):
-        registry.add_concept(define(slug), actor="ann")
-        registry.add_version(slug, [collect(seed)], actor="ann")
-    registry.release("policy", actor="bob")
-    registry.add_version("pistol", [collect(7)], actor="ann")
-    registry.release("policy", actor="bob", disabled={"pistol": "5d"}, allow_shrink=True)
-    registry.release("weapons", ["bomb"], actor="bob")
+        registry.concepts.add(define(slug), actor="ann")
+        registry.versions.add(slug, [collect(seed)], actor="ann")
+    registry.releases.add("policy", actor="bob")
+    registry.versions.add("pistol", [collect(7)], actor="ann")
+    registry.releases.add("policy", actor="bob", disabled={"pistol": "5d"}, allow_shrink=True)
+    registry.releases.add("weapons", ["bomb"], actor="bob")
     return registry
 
 
@@ -40,7 +40,7 @@ def travel(monkeypatch):
 
 
 def test_a_channel_points_to_a_release_and_keeps_every_move(released):
-    first, second = released.releases("policy")
+    first, second = released.releases.list("policy")
     made = released.channels.move("prod", "policy", 1, actor="bob", reason="start")
     assert (made.name, made.bundle, made.sequence, made.moves) == ("prod", "policy", 1, 1)
     assert (made.bundle_digest, made.moved_by, made.reason) == (first.bundle_digest, "bob", "start")
@@ -72,7 +72,9 @@ def test_what_was_live_is_known_at_any_time(released, travel):
     moved = travel("2d")
     released.channels.move("prod", "policy", 2, actor="cem")
     travel("3d")
-    back = released.rollback("policy", 1, actor="bob", reason="too many hits", allow_shrink=True)
+    back = released.releases.roll_back(
+        "policy", 1, actor="bob", reason="too many hits", allow_shrink=True
+    )
     returned = released.channels.move("prod", "policy", actor="bob").since
     for at, sequence, since in (
         (started, 1, started), ("36h", 1, started), (moved, 2, moved), (returned, 3, returned),
@@ -85,17 +87,17 @@ def test_what_was_live_is_known_at_any_time(released, travel):
     assert released.channels.live("prod").release == back
     first = released.channels.live("prod", started)
     assert (first.at, first.moved_by, first.reason) == (started, "bob", "start")
-    assert first.release == released.releases("policy")[0]
+    assert first.release == released.releases.list("policy")[0]
 
 
 def test_what_was_live_names_who_approved_what_and_when(released, collect):
-    released.actors.set_policy(actor="ann", approvals=2, self_approval=False)
-    released.add_version("pistol", [collect(8)], actor="ann")
-    released.review.submit("pistol", actor="ann")
+    released.team.set_policy(actor="ann", approvals=2, self_approval=False)
+    released.versions.add("pistol", [collect(8)], actor="ann")
+    released.versions.submit("pistol", actor="ann")
     for name in ("dia", "cem"):
-        released.review.approve("pistol", actor=name)
+        released.versions.approve("pistol", actor=name)
     approved_at = released.audit.events()[-1].at
-    released.release("policy", actor="bob")
+    released.releases.add("policy", actor="bob")
     released.channels.move("prod", "policy", actor="bob")
     bomb, pistol = released.channels.live("prod").release.members
     assert (bomb.approval, bomb.approved_by) == ("policy", ("bob",))
@@ -137,7 +139,7 @@ def test_a_channel_keeps_its_bundle_and_moves_only_elsewhere(released):
 
 
 def test_a_channel_moves_only_from_the_release_expected(released):
-    first, second = released.releases("policy")
+    first, second = released.releases.list("policy")
     move = released.channels.move
     with pytest.raises(ConflictError, match="'prod' has digest none, expected"):
         move("prod", "policy", 1, actor="bob", expect_digest=first.bundle_digest)
@@ -154,16 +156,16 @@ def test_a_release_goes_live_only_with_the_signatures_that_the_policy_asks_for(r
     one, two = PrivateKey.generate(), PrivateKey.generate()
     for name, key in (("one", one), ("two", two)):
         released.keys.add(name, key.public, actor="ann")
-    released.actors.set_policy(actor="ann", signatures=1)
+    released.team.set_policy(actor="ann", signatures=1)
     with pytest.raises(PolicyError, match="signed by 0 of the 1 listed keys"):
         released.channels.move("prod", "policy", actor="bob")
     released.keys.rotate(actor="ann", signers=[one], add=["one", "two"])
-    released.keys.sign("policy", actor="bob", keys=[one])
+    released.releases.sign("policy", actor="bob", keys=[one])
     assert released.channels.move("prod", "policy", actor="bob").sequence == 2
     released.keys.rotate(actor="ann", signers=[two], revoke=["one"])
     with pytest.raises(PolicyError, match="signed by 0 of the 1 listed keys"):
         released.channels.move("staging", "policy", actor="bob")
-    released.keys.sign("policy", actor="bob", keys=[two])
+    released.releases.sign("policy", actor="bob", keys=[two])
     assert released.channels.move("staging", "policy", actor="bob").moves == 1
 
 
@@ -171,12 +173,14 @@ def test_only_keys_that_engines_of_older_lists_count_are_counted(released):
     one, two = PrivateKey.generate(), PrivateKey.generate()
     for name, key in (("one", one), ("two", two)):
         released.keys.add(name, key.public, actor="ann")
-    released.actors.set_policy(actor="ann", signatures=2)
+    released.team.set_policy(actor="ann", signatures=2)
     released.keys.rotate(actor="ann", signers=[one], add=["one"])
-    made = released.release("policy", actor="bob", keys=[one])
+    made = released.releases.add("policy", actor="bob", keys=[one])
     released.keys.rotate(actor="ann", signers=[one, two], add=["two"])
-    with released.work("bob", "publisher") as unit:  # as a version before this rule let it
-        value = released.bundle("policy").sign(two).signatures
+    with released.workspace.work(
+        "bob", "publisher"
+    ) as unit:  # as a version before this rule let it
+        value = released.releases.bundle("policy").sign(two).signatures
         (item,) = [item for item in value if item.key_id == two.public.key_id]
         row = SignatureRow(key_id=item.key_id, value=item.value.hex(), at=unit.at, by="bob")
         row.release_id = unit.session.scalars(
@@ -186,26 +190,26 @@ def test_only_keys_that_engines_of_older_lists_count_are_counted(released):
         unit.record("release.sign", "policy")
     with pytest.raises(PolicyError, match=r"signed by 1 of the 2.*release again"):
         released.channels.move("prod", "policy", actor="bob")
-    released.release("policy", actor="bob", keys=[one, two])
+    released.releases.add("policy", actor="bob", keys=[one, two])
     assert released.channels.move("prod", "policy", actor="bob").moves == 1
 
 
 def test_what_was_revoked_or_has_expired_does_not_go_live(released, travel):
-    released.review.revoke("pistol", 1, actor="ann", reason="broken")
-    with pytest.raises(PolicyError, match="holds what was revoked: pistol@1"):
+    released.versions.revoke("pistol", 1, actor="ann", reason="broken")
+    with pytest.raises(PolicyError, match="holds revoked versions: pistol@1"):
         released.channels.move("prod", "policy", 1, actor="bob")
-    released.release("policy", actor="bob", expires="7d")
+    released.releases.add("policy", actor="bob", expires="7d")
     travel("8d")
     with pytest.raises(PolicyError, match="Release 3 of 'policy' expired at"):
         released.channels.move("prod", "policy", 3, actor="bob")
 
 
 def test_what_is_revoked_or_expires_while_it_is_live_is_told(released):
-    released.release("policy", actor="bob", expires="7d")
+    released.releases.add("policy", actor="bob", expires="7d")
     released.channels.move("prod", "policy", actor="bob")
     before = released.channels.live("prod")
     assert (before.revoked, before.expired) == ((), False)
-    released.review.revoke("pistol", 2, actor="ann", reason="broken")
+    released.versions.revoke("pistol", 2, actor="ann", reason="broken")
     assert released.channels.live("prod").revoked == ("pistol",)
     assert released.channels.live("prod", "8d").expired is True
 
@@ -220,6 +224,6 @@ def test_a_damaged_release_does_not_go_live(released):
 
 
 def test_only_publishers_move_channels(released):
-    released.actors.set("ann", actor="ann", roles=["admin"])
+    released.team.set("ann", actor="ann", roles=["admin"])
     with pytest.raises(PolicyError, match="this needs the role publisher"):
         released.channels.move("prod", "policy", actor="ann")

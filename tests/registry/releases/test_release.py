@@ -1,3 +1,4 @@
+import dataclasses
 import threading
 
 import pytest
@@ -14,9 +15,9 @@ from concepts.errors import (
 )
 from concepts.instant import parse_instant
 from concepts.signing.keys import PrivateKey
+from registry import Registry
 from registry.change import event
-from registry.operations.backup import backup, restore
-from registry.registry import Registry
+from registry.operations import backup, restore
 from registry.store.db import transaction
 
 
@@ -26,8 +27,8 @@ def fill(registry, define, collect):
 
     def make(*slugs):
         for seed, slug in enumerate(slugs):
-            registry.add_concept(define(slug), actor="ann")
-            registry.add_version(slug, [collect(seed)], actor="ann")
+            registry.concepts.add(define(slug), actor="ann")
+            registry.versions.add(slug, [collect(seed)], actor="ann")
         return registry
 
     return make
@@ -46,7 +47,7 @@ def travel(monkeypatch):
 
 
 def space_of(registry, slug):
-    return registry.concept(slug).versions[-1].spaces[0].digest
+    return registry.concepts.get(slug).versions[-1].spaces[0].digest
 
 
 def modes(info):
@@ -55,8 +56,8 @@ def modes(info):
 
 def test_a_release_tells_all_about_itself(fill):
     registry = fill("bomb", "pistol")
-    first = registry.release("policy", actor="bob", note="the first")
-    second = registry.release(
+    first = registry.releases.add("policy", actor="bob", note="the first")
+    second = registry.releases.add(
         "policy", ["bomb", "pistol@1"], actor="bob", modes={"bomb": "log"}, allow_shrink=True,
         expires="30d",
     )  # fmt: skip
@@ -66,8 +67,8 @@ def test_a_release_tells_all_about_itself(fill):
     assert (second.sequence, second.previous_digest) == (2, first.bundle_digest)
     assert second.expires_at == parse_instant("30d", now=second.created_at)
     assert modes(second) == {"bomb": "log", "pistol": "enforce"}
-    assert registry.releases("policy") == registry.releases() == [first, second]
-    bundle = registry.bundle("policy")
+    assert registry.releases.list("policy") == registry.releases.list() == [first, second]
+    bundle = registry.releases.bundle("policy")
     assert (bundle.previous, bundle.created, bundle.expires) == (
         first.bundle_digest, second.created_at, second.expires_at,
     )  # fmt: skip
@@ -76,21 +77,21 @@ def test_a_release_tells_all_about_itself(fill):
 
 def test_releases_of_one_bundle_only(fill):
     registry = fill("bomb")
-    registry.release("policy", actor="bob")
-    other = registry.release("weapons", actor="bob")
-    assert registry.releases("weapons") == [other]
+    registry.releases.add("policy", actor="bob")
+    other = registry.releases.add("weapons", actor="bob")
+    assert registry.releases.list("weapons") == [other]
     with pytest.raises(NotFoundError, match=r"No bundle 'weapns'\. Did you mean 'weapons'"):
-        registry.releases("weapns")
+        registry.releases.list("weapns")
 
 
 def test_an_exported_bundle_reads_back_and_is_the_same_file_each_time(fill):
     registry = fill("bomb", "pistol")
-    registry.release(
+    registry.releases.add(
         "policy", actor="bob", modes={"bomb": "shadow"}, thresholds={"pistol": 2.5},
         disabled={"bomb": "5d"},
     )  # fmt: skip
-    data = write_bundle(registry.bundle("policy"))
-    assert write_bundle(registry.bundle("policy")) == data
+    data = write_bundle(registry.releases.bundle("policy"))
+    assert write_bundle(registry.releases.bundle("policy")) == data
     bomb, pistol = read_bundle(data).variants[0].members
     assert (bomb.mode, bomb.threshold) == ("shadow", None)
     assert bomb.disabled_until is not None
@@ -99,9 +100,9 @@ def test_an_exported_bundle_reads_back_and_is_the_same_file_each_time(fill):
 
 def test_drafts_are_approved_by_their_release_where_no_approvals_are_asked_for(fill):
     registry = fill("bomb", "pistol")
-    registry.review.submit("bomb", actor="ann")
-    info = registry.release("policy", actor="bob")
-    assert [version.state for version in registry.concept("pistol").versions] == ["approved"]
+    registry.versions.submit("bomb", actor="ann")
+    info = registry.releases.add("policy", actor="bob")
+    assert [version.state for version in registry.concepts.get("pistol").versions] == ["approved"]
     assert [(m.slug, m.approval, m.approved_by) for m in info.members] == [
         ("bomb", "policy", ("ann",)), ("pistol", "policy", ("bob",)),
     ]  # fmt: skip
@@ -112,69 +113,69 @@ def test_drafts_are_approved_by_their_release_where_no_approvals_are_asked_for(f
 
 def test_where_approvals_are_asked_for_only_approved_versions_are_released(fill, registry, collect):
     fill("bomb", "pistol")
-    registry.actors.set_policy(actor="ann", approvals=1)
+    registry.team.set_policy(actor="ann", approvals=1)
     with pytest.raises(PolicyError, match=r"'bomb' is draft\. Submit it .* 'pistol' is draft"):
-        registry.release("policy", actor="bob")
-    registry.review.submit("pistol", actor="ann")
+        registry.releases.add("policy", actor="bob")
+    registry.versions.submit("pistol", actor="ann")
     with pytest.raises(PolicyError, match="'pistol' is in_review"):
-        registry.release("policy", ["pistol"], actor="bob")
-    registry.review.approve("pistol", actor="cem")
-    registry.add_version("pistol", [collect(7)], actor="ann")
-    info = registry.release("policy", actor="bob")
+        registry.releases.add("policy", ["pistol"], actor="bob")
+    registry.versions.approve("pistol", actor="cem")
+    registry.versions.add("pistol", [collect(7)], actor="ann")
+    info = registry.releases.add("policy", actor="bob")
     assert [(m.slug, m.version, m.approved_by) for m in info.members] == [
         ("pistol", 1, ("cem",))
     ]  # fmt: skip
     with pytest.raises(PolicyError, match="Version 2 of 'pistol' is draft"):
-        registry.release("policy", ["pistol@2"], actor="bob")
+        registry.releases.add("policy", ["pistol@2"], actor="bob")
 
 
 def test_versions_are_taken_by_number(fill, collect):
     registry = fill("pistol")
-    registry.add_version("pistol", [collect(7)], actor="ann")
-    info = registry.release("policy", ["pistol@1"], actor="bob")
+    registry.versions.add("pistol", [collect(7)], actor="ann")
+    info = registry.releases.add("policy", ["pistol@1"], actor="bob")
     assert [(m.slug, m.version) for m in info.members] == [("pistol", 1)]
     for name in ("pistol@3", "pistol@x", "pistol@٣"):
         with pytest.raises(NotFoundError, match="has no version"):
-            registry.release("policy", [name], actor="bob")
+            registry.releases.add("policy", [name], actor="bob")
     with pytest.raises(ConflictError, match="Two versions of 'pistol'"):
-        registry.release("policy", ["pistol@1", "pistol"], actor="bob")
+        registry.releases.add("policy", ["pistol@1", "pistol"], actor="bob")
 
 
 def test_deprecated_versions_are_released_only_by_number_and_revoked_ones_never(fill, collect):
     registry = fill("pistol")
-    registry.add_version("pistol", [collect(7)], actor="ann")
-    registry.release("policy", actor="bob")
-    registry.review.deprecate("pistol", 2, actor="ann")
-    assert registry.release("policy", ["pistol"], actor="bob").members[0].version == 1
-    assert registry.release("policy", ["pistol@2"], actor="bob").members[0].version == 2
-    registry.review.revoke("pistol", 2, actor="ann", reason="broken")
+    registry.versions.add("pistol", [collect(7)], actor="ann")
+    registry.releases.add("policy", actor="bob")
+    registry.versions.deprecate("pistol", 2, actor="ann")
+    assert registry.releases.add("policy", ["pistol"], actor="bob").members[0].version == 1
+    assert registry.releases.add("policy", ["pistol@2"], actor="bob").members[0].version == 2
+    registry.versions.revoke("pistol", 2, actor="ann", reason="broken")
     with pytest.raises(PolicyError, match="Version 2 of 'pistol' is revoked"):
-        registry.release("policy", ["pistol@2"], actor="bob")
+        registry.releases.add("policy", ["pistol@2"], actor="bob")
 
 
 def test_revocations_of_a_bundles_concepts_ship_with_its_releases(fill, collect):
     registry = fill("bomb", "knife", "pistol")
-    registry.release("policy", ["bomb", "pistol"], actor="bob")
-    registry.add_version("pistol", [collect(7)], actor="ann")
-    registry.review.submit("knife", actor="ann")
-    revoked = [registry.review.revoke("pistol", 1, actor="ann", reason="broken")]
-    registry.review.revoke("knife", actor="ann", reason="never part of this bundle")
-    info = registry.release("policy", actor="bob")
+    registry.releases.add("policy", ["bomb", "pistol"], actor="bob")
+    registry.versions.add("pistol", [collect(7)], actor="ann")
+    registry.versions.submit("knife", actor="ann")
+    revoked = [registry.versions.revoke("pistol", 1, actor="ann", reason="broken")]
+    registry.versions.revoke("knife", actor="ann", reason="never part of this bundle")
+    info = registry.releases.add("policy", actor="bob")
     assert info.revocations == tuple(item.content_digest for item in revoked)
-    assert registry.bundle("policy").revocations == info.revocations
-    registry.release("policy", ["bomb"], actor="bob", allow_shrink=True)
-    assert registry.bundle("policy").revocations == info.revocations
+    assert registry.releases.bundle("policy").revocations == info.revocations
+    registry.releases.add("policy", ["bomb"], actor="bob", allow_shrink=True)
+    assert registry.releases.bundle("policy").revocations == info.revocations
 
 
 def test_modes_thresholds_and_pauses_are_kept_by_the_next_release(fill, collect):
     registry = fill("bomb", "pistol")
-    first = registry.release(
+    first = registry.releases.add(
         "policy", actor="bob", modes={"bomb": "log"}, thresholds={"pistol": 2.5, "bomb": 3},
         disabled={"pistol": "5d"},
     )  # fmt: skip
-    assert registry.release("policy", actor="bob").lock_digest == first.lock_digest
-    registry.add_version("pistol", [collect(7)], actor="ann")
-    bomb, pistol = registry.release("policy", actor="bob").members
+    assert registry.releases.add("policy", actor="bob").lock_digest == first.lock_digest
+    registry.versions.add("pistol", [collect(7)], actor="ann")
+    bomb, pistol = registry.releases.add("policy", actor="bob").members
     assert (bomb.mode, bomb.thresholds) == ("log", {space_of(registry, "bomb"): 3.0})
     # Another version's scores differ, so its threshold goes; the pause is the concept's.
     assert (pistol.version, pistol.thresholds) == (2, {})
@@ -183,20 +184,20 @@ def test_modes_thresholds_and_pauses_are_kept_by_the_next_release(fill, collect)
 
 def test_a_pause_that_is_over_is_not_kept(fill, travel):
     registry = fill("pistol")
-    registry.release("policy", actor="bob", disabled={"pistol": "2d"})
+    registry.releases.add("policy", actor="bob", disabled={"pistol": "2d"})
     travel("1d")
-    assert registry.release("policy", actor="bob").members[0].disabled_until is not None
+    assert registry.releases.add("policy", actor="bob").members[0].disabled_until is not None
     travel("3d")
-    assert registry.release("policy", actor="bob").members[0].disabled_until is None
+    assert registry.releases.add("policy", actor="bob").members[0].disabled_until is None
 
 
 def test_overrides_are_taken_back(fill):
     registry = fill("pistol")
-    registry.release(
+    registry.releases.add(
         "policy", actor="bob", thresholds={"pistol": 2.5}, disabled={"pistol": "5d"},
         modes={"pistol": "log"},
     )  # fmt: skip
-    info = registry.release(
+    info = registry.releases.add(
         "policy", actor="bob", thresholds={"pistol": None}, disabled={"pistol": None},
         modes={"pistol": "enforce"},
     )  # fmt: skip
@@ -206,17 +207,17 @@ def test_overrides_are_taken_back(fill):
 
 def test_thresholds_go_by_task_or_space(fill, collect):
     registry = fill("pistol")
-    registry.add_version("pistol", [collect(1, "edit")], actor="ann")
-    spaces = {s.space.task: s.digest for s in registry.concept("pistol").versions[-1].spaces}
-    registry.release("policy", actor="bob", thresholds={"pistol": {"t2i": 2.5}})
-    info = registry.release("policy", actor="bob", thresholds={"pistol": {spaces["edit"]: 3}})
+    registry.versions.add("pistol", [collect(1, "edit")], actor="ann")
+    spaces = {s.space.task: s.digest for s in registry.concepts.get("pistol").versions[-1].spaces}
+    registry.releases.add("policy", actor="bob", thresholds={"pistol": {"t2i": 2.5}})
+    info = registry.releases.add("policy", actor="bob", thresholds={"pistol": {spaces["edit"]: 3}})
     assert info.members[0].thresholds == {spaces["t2i"]: 2.5, spaces["edit"]: 3.0}
-    info = registry.release("policy", actor="bob", thresholds={"pistol": {"t2i": None}})
+    info = registry.releases.add("policy", actor="bob", thresholds={"pistol": {"t2i": None}})
     assert info.members[0].thresholds == {spaces["edit"]: 3.0}
     with pytest.raises(InputError, match="give one threshold for each task"):
-        registry.release("policy", actor="bob", thresholds={"pistol": 2.5})
+        registry.releases.add("policy", actor="bob", thresholds={"pistol": 2.5})
     with pytest.raises(NotFoundError, match="no anchors of 'video', only testbed edit, testbed"):
-        registry.release("policy", actor="bob", thresholds={"pistol": {"video": 2.5}})
+        registry.releases.add("policy", actor="bob", thresholds={"pistol": {"video": 2.5}})
 
 
 @pytest.mark.parametrize(
@@ -236,9 +237,9 @@ def test_thresholds_go_by_task_or_space(fill, collect):
 def test_wrong_changes_are_refused_and_leave_nothing(fill, changes, error, message):
     registry = fill("pistol")
     with pytest.raises(error, match=message):
-        registry.release("policy", actor="bob", **changes)
-    assert registry.releases() == []
-    assert registry.concept("pistol").versions[0].state == "draft"
+        registry.releases.add("policy", actor="bob", **changes)
+    assert registry.releases.list() == []
+    assert registry.concepts.get("pistol").versions[0].state == "draft"
 
 
 @pytest.mark.parametrize(
@@ -252,14 +253,14 @@ def test_wrong_changes_are_refused_and_leave_nothing(fill, changes, error, messa
 )
 def test_a_release_that_enforces_less_is_refused_unless_asked_for(fill, smaller):
     registry = fill("bomb", "knife", "pistol")
-    registry.release("policy", actor="bob")
+    registry.releases.add("policy", actor="bob")
     with pytest.raises(PolicyError, match=r"1 of 3 enforced concepts would no longer .*: pistol"):
-        registry.release("policy", actor="bob", **smaller)
-    info = registry.release("policy", actor="bob", allow_shrink=True, **smaller)
+        registry.releases.add("policy", actor="bob", **smaller)
+    info = registry.releases.add("policy", actor="bob", allow_shrink=True, **smaller)
     assert info.sequence == 2
     assert registry.audit.events()[-1].details["no_longer_enforced"] == ["pistol"]
     paused = "disabled" in smaller  # It would be enforced again.
-    again = registry.release("policy", ["bomb", "knife"], actor="bob", allow_shrink=paused)
+    again = registry.releases.add("policy", ["bomb", "knife"], actor="bob", allow_shrink=paused)
     assert again.sequence == 3
 
 
@@ -273,37 +274,37 @@ def test_a_release_that_enforces_less_is_refused_unless_asked_for(fill, smaller)
 )
 def test_a_paused_concept_counts_as_enforced_from_its_time_on(fill, smaller):
     registry = fill("bomb", "knife", "pistol")
-    registry.release("policy", actor="bob")
-    registry.release("policy", actor="bob", disabled={"pistol": "1d"}, allow_shrink=True)
+    registry.releases.add("policy", actor="bob")
+    registry.releases.add("policy", actor="bob", disabled={"pistol": "1d"}, allow_shrink=True)
     with pytest.raises(PolicyError, match=r"1 of 3 enforced concepts .* only later: pistol"):
-        registry.release("policy", actor="bob", **smaller)
-    assert registry.release("policy", actor="bob", disabled={"pistol": "1h"}).sequence == 3
+        registry.releases.add("policy", actor="bob", **smaller)
+    assert registry.releases.add("policy", actor="bob", disabled={"pistol": "1h"}).sequence == 3
 
 
 def test_the_policy_says_how_much_a_release_may_shrink(fill):
     registry = fill("bomb", "knife", "pistol")
-    registry.release("policy", actor="bob")
-    registry.actors.set_policy(actor="ann", max_shrink=0.34)
-    registry.release("policy", ["bomb", "knife"], actor="bob")
+    registry.releases.add("policy", actor="bob")
+    registry.team.set_policy(actor="ann", max_shrink=0.34)
+    registry.releases.add("policy", ["bomb", "knife"], actor="bob")
     with pytest.raises(PolicyError, match="1 of 2 enforced"):
-        registry.release("policy", ["bomb"], actor="bob")
-    registry.actors.set_policy(actor="ann", max_shrink=1.0)
-    registry.release("policy", ["bomb"], actor="bob")
+        registry.releases.add("policy", ["bomb"], actor="bob")
+    registry.team.set_policy(actor="ann", max_shrink=1.0)
+    registry.releases.add("policy", ["bomb"], actor="bob")
     with pytest.raises(PolicyError, match="1 of 1 enforced"):
-        registry.release("policy", ["bomb"], actor="bob", modes={"bomb": "log"})
+        registry.releases.add("policy", ["bomb"], actor="bob", modes={"bomb": "log"})
 
 
 def test_an_empty_release_must_always_be_asked_for(fill):
     registry = fill("pistol")
-    registry.actors.set_policy(actor="ann", max_shrink=1.0)
+    registry.team.set_policy(actor="ann", max_shrink=1.0)
     with pytest.raises(PolicyError, match="No concepts to release"):
-        registry.release("policy", [], actor="bob")
-    registry.release("policy", actor="bob")
-    registry.review.revoke("pistol", actor="ann", reason="broken")
+        registry.releases.add("policy", [], actor="bob")
+    registry.releases.add("policy", actor="bob")
+    registry.versions.revoke("pistol", actor="ann", reason="broken")
     with pytest.raises(PolicyError, match="'pistol' is revoked"):
-        registry.release("policy", actor="bob")
-    info = registry.release("policy", actor="bob", allow_shrink=True)
-    bundle = read_bundle(write_bundle(registry.bundle("policy")))
+        registry.releases.add("policy", actor="bob")
+    info = registry.releases.add("policy", actor="bob", allow_shrink=True)
+    bundle = read_bundle(write_bundle(registry.releases.bundle("policy")))
     assert (info.members, bundle.variants, bundle.slugs) == ((), (), [])
     assert len(bundle.revocations) == 1
     with pytest.raises(MismatchError, match="it has no members"):
@@ -312,16 +313,16 @@ def test_an_empty_release_must_always_be_asked_for(fill):
 
 def test_a_rollback_is_a_new_release_with_the_old_lock(fill, collect):
     registry = fill("bomb", "pistol")
-    first = registry.release("policy", actor="bob", thresholds={"pistol": 2.5})
-    registry.add_version("pistol", [collect(7)], actor="ann")
-    second = registry.release("policy", actor="bob")
-    back = registry.rollback("policy", 1, actor="bob", reason="too many hits")
+    first = registry.releases.add("policy", actor="bob", thresholds={"pistol": 2.5})
+    registry.versions.add("pistol", [collect(7)], actor="ann")
+    second = registry.releases.add("policy", actor="bob")
+    back = registry.releases.roll_back("policy", 1, actor="bob", reason="too many hits")
     assert (back.sequence, back.rollback_of, back.note) == (3, 1, "too many hits")
     assert (back.lock_digest, back.members) == (first.lock_digest, first.members)
     assert (back.previous_digest, back.bundle_digest != first.bundle_digest) == (
         second.bundle_digest, True,
     )  # fmt: skip
-    assert registry.bundle("policy").digest == back.bundle_digest
+    assert registry.releases.bundle("policy").digest == back.bundle_digest
     event = registry.audit.events()[-1]
     assert (event.action, event.subject) == ("release.rollback", "policy#3")
     assert (event.details["rollback_of"], event.details["reason"]) == (1, "too many hits")
@@ -329,53 +330,55 @@ def test_a_rollback_is_a_new_release_with_the_old_lock(fill, collect):
 
 def test_a_rollback_to_what_cannot_be_is_refused(fill, collect):
     registry = fill("pistol")
-    registry.release("policy", actor="bob")
-    registry.add_version("pistol", [collect(7)], actor="ann")
-    registry.release("policy", actor="bob")
+    registry.releases.add("policy", actor="bob")
+    registry.versions.add("pistol", [collect(7)], actor="ann")
+    registry.releases.add("policy", actor="bob")
     for arguments, error, message in (
         (("polic", 1), NotFoundError, "Did you mean 'policy'"),
         (("policy", 9), NotFoundError, "has no release 9"),
         (("policy", 2), ConflictError, "is the newest"),
     ):
         with pytest.raises(error, match=message):
-            registry.rollback(*arguments, actor="bob", reason="why")
+            registry.releases.roll_back(*arguments, actor="bob", reason="why")
     with pytest.raises(PolicyError, match="needs a reason"):
-        registry.rollback("policy", 1, actor="bob", reason=" ")
-    registry.review.revoke("pistol", 1, actor="ann", reason="broken")
+        registry.releases.roll_back("policy", 1, actor="bob", reason=" ")
+    registry.versions.revoke("pistol", 1, actor="ann", reason="broken")
     with pytest.raises(PolicyError, match=r"holds version 1 of 'pistol', which was revoked"):
-        registry.rollback("policy", 1, actor="bob", reason="why")
-    assert len(registry.releases()) == 2
+        registry.releases.roll_back("policy", 1, actor="bob", reason="why")
+    assert len(registry.releases.list()) == 2
 
 
 def test_a_rollback_that_enforces_less_is_refused_unless_asked_for(fill):
     registry = fill("bomb", "pistol")
-    registry.release("policy", ["bomb"], actor="bob")
-    registry.release("policy", actor="bob")
+    registry.releases.add("policy", ["bomb"], actor="bob")
+    registry.releases.add("policy", actor="bob")
     with pytest.raises(PolicyError, match=r"1 of 2 enforced .* pistol"):
-        registry.rollback("policy", 1, actor="bob", reason="why")
-    assert registry.rollback("policy", 1, actor="bob", reason="why", allow_shrink=True)
+        registry.releases.roll_back("policy", 1, actor="bob", reason="why")
+    assert registry.releases.roll_back("policy", 1, actor="bob", reason="why", allow_shrink=True)
 
 
 def test_a_release_is_made_only_after_the_one_expected(fill):
     registry = fill("pistol")
     with pytest.raises(ConflictError, match="has digest none, expected 00"):
-        registry.release("policy", actor="bob", expect_digest="0" * 64)
-    first = registry.release("policy", actor="bob", expect_digest="")
+        registry.releases.add("policy", actor="bob", expect_digest="0" * 64)
+    first = registry.releases.add("policy", actor="bob", expect_digest="")
     with pytest.raises(ConflictError, match="expected none"):
-        registry.release("policy", actor="bob", expect_digest="")
-    second = registry.release("policy", actor="bob", expect_digest=first.bundle_digest)
+        registry.releases.add("policy", actor="bob", expect_digest="")
+    second = registry.releases.add("policy", actor="bob", expect_digest=first.bundle_digest)
     with pytest.raises(ConflictError, match=second.bundle_digest):
-        registry.rollback("policy", 1, actor="bob", reason="why", expect_digest=first.bundle_digest)
+        registry.releases.roll_back(
+            "policy", 1, actor="bob", reason="why", expect_digest=first.bundle_digest
+        )
 
 
 def test_a_dry_run_tells_what_a_release_would_be_and_keeps_nothing(tmp_path, define, collect):
     registry = Registry.create(tmp_path)
-    registry.add_concept(define(), actor="ann")
-    registry.add_version("pistol", [collect()], actor="ann")
-    registry.dry_run = True
-    assert registry.release("policy", actor="bob").sequence == 1
-    assert registry.releases() == []
-    assert registry.concept("pistol").versions[0].state == "draft"
+    registry.concepts.add(define(), actor="ann")
+    registry.versions.add("pistol", [collect()], actor="ann")
+    dry = Registry(dataclasses.replace(registry.workspace, dry_run=True))
+    assert dry.releases.add("policy", actor="bob").sequence == 1
+    assert registry.releases.list() == []
+    assert registry.concepts.get("pistol").versions[0].state == "draft"
 
 
 def test_releases_made_at_once_get_numbers_of_their_own(fill):
@@ -383,14 +386,14 @@ def test_releases_made_at_once_get_numbers_of_their_own(fill):
     made = []
 
     def release():
-        made.append(registry.release("policy", actor="bob"))
+        made.append(registry.releases.add("policy", actor="bob"))
 
     threads = [threading.Thread(target=release) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    found = registry.releases()
+    found = registry.releases.list()
     assert sorted(made, key=lambda info: info.sequence) == found
     assert [info.sequence for info in found] == [1, 2, 3, 4, 5, 6]
     digests = [None, *(info.bundle_digest for info in found)]
@@ -399,26 +402,26 @@ def test_releases_made_at_once_get_numbers_of_their_own(fill):
 
 def test_only_publishers_release(fill):
     registry = fill("pistol")
-    registry.actors.set("ann", actor="ann", roles=["admin", "curator"])
+    registry.team.set("ann", actor="ann", roles=["admin", "curator"])
     with pytest.raises(PolicyError, match="this needs the role publisher"):
-        registry.release("policy", actor="ann")
-    registry.actors.set("bob", actor="ann", roles=["publisher"])
-    assert registry.release("policy", actor="bob").sequence == 1
+        registry.releases.add("policy", actor="ann")
+    registry.team.set("bob", actor="ann", roles=["publisher"])
+    assert registry.releases.add("policy", actor="bob").sequence == 1
 
 
 def test_releases_from_before_signatures_say_what_to_do(fill):
     registry = fill("pistol")
-    first = registry.release("policy", actor="bob")
-    with transaction(registry.engine, write=True) as connection:
+    first = registry.releases.add("policy", actor="bob")
+    with transaction(registry.workspace.engine, write=True) as connection:
         drop = "DROP TRIGGER uvr_release_update"
         postgres = connection.dialect.name == "postgresql"
         connection.execute(text(f"{drop} ON release" if postgres else drop))
         connection.execute(text("UPDATE release SET format = 0"))
     with pytest.raises(PolicyError, match=r"made before bundles were signed.*rollback policy 1"):
-        registry.bundle("policy")
-    back = registry.rollback("policy", 1, actor="bob", reason="a new format")
+        registry.releases.bundle("policy")
+    back = registry.releases.roll_back("policy", 1, actor="bob", reason="a new format")
     assert (back.lock_digest, back.sequence) == (first.lock_digest, 2)
-    assert registry.bundle("policy").previous == first.bundle_digest
+    assert registry.releases.bundle("policy").previous == first.bundle_digest
 
 
 @pytest.mark.parametrize(
@@ -435,14 +438,14 @@ def test_rows_that_another_program_changed_are_noticed(fill, table, change):
     key = PrivateKey.generate()
     registry.keys.add("first", key.public, actor="ann")
     registry.keys.rotate(actor="ann", signers=[key], add=["first"])
-    registry.release("policy", actor="bob", keys=[key])
-    with transaction(registry.engine, write=True) as connection:
+    registry.releases.add("policy", actor="bob", keys=[key])
+    with transaction(registry.workspace.engine, write=True) as connection:
         postgres = connection.dialect.name == "postgresql"
         drop = f"DROP TRIGGER IF EXISTS uvr_{table}_update"
         connection.execute(text(f"{drop} ON {table}" if postgres else drop))
         connection.execute(text(f"UPDATE {table} SET {change}"))
     with pytest.raises(VerificationError, match="no longer has its recorded digest"):
-        registry.bundle("policy")
+        registry.releases.bundle("policy")
 
 
 def test_a_restored_registry_exports_the_same_file_on_either_database(fill, request, tmp_path):
@@ -450,11 +453,13 @@ def test_a_restored_registry_exports_the_same_file_on_either_database(fill, requ
     key = PrivateKey.generate()
     registry.keys.add("first", key.public, actor="ann")
     registry.keys.rotate(actor="ann", signers=[key], add=["first"])
-    registry.release("policy", actor="bob", keys=[key], thresholds={"bomb": 2.5}, expires="30d")
-    data = write_bundle(registry.bundle("policy"))
-    backup(registry, tmp_path / "all.backup")
+    registry.releases.add(
+        "policy", actor="bob", keys=[key], thresholds={"bomb": 2.5}, expires="30d"
+    )
+    data = write_bundle(registry.releases.bundle("policy"))
+    backup(registry.workspace, tmp_path / "all.backup")
     other = request.getfixturevalue("postgres_url")
-    url = None if registry.engine.dialect.name == "postgresql" else other
-    restored = restore(tmp_path / "all.backup", tmp_path / "restored", url)
-    assert restored.engine.dialect.name != registry.engine.dialect.name
-    assert write_bundle(restored.bundle("policy")) == data
+    url = None if registry.workspace.engine.dialect.name == "postgresql" else other
+    restored = Registry(restore(tmp_path / "all.backup", tmp_path / "restored", url))
+    assert restored.workspace.engine.dialect.name != registry.workspace.engine.dialect.name
+    assert write_bundle(restored.releases.bundle("policy")) == data

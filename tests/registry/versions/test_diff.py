@@ -6,7 +6,7 @@ import pytest
 
 from concepts.anchors import AnchorSet
 from concepts.errors import NotFoundError
-from registry.versions.diff import FieldChange, RowChange, Shift, diff_versions
+from registry.versions.diff import FieldChange, RowChange, Shift
 
 
 def with_rows(made, anchors, counters=None):
@@ -30,16 +30,21 @@ def test_a_definition_is_compared_field_by_field(registry, define, collect):
         prompts=("a gun", "a revolver"), scope="real\nrifles", parameters={"margin": 0.5}
     )
     for seed, made in enumerate((first, second)):
-        registry.add_concept(made, actor="ann")
-        registry.add_version("pistol", [collect(seed)], actor="ann")
-    found = diff_versions(registry, "pistol", 1, 2)
+        registry.concepts.add(made, actor="ann")
+        registry.versions.add("pistol", [collect(seed)], actor="ann")
+    found = registry.versions.diff("pistol", 1, 2)
     assert (found.slug, found.before, found.after) == ("pistol", 1, 2)
     changes = {change.field: change for change in found.definition}
     assert set(changes) == {"prompts", "scope", "parameters"}
     assert changes["prompts"] == FieldChange(
         "prompts", ["a pistol", "a gun"], ["a gun", "a revolver"], ("a revolver",), ("a pistol",)
     )
-    assert changes["scope"].lines == ("@@ -1,2 +1,2 @@", " real", "-guns", "+rifles")
+    assert changes["scope"].lines == (
+        "@@ -1,2 +1,2 @@",
+        " real",
+        "-guns",
+        "+rifles",
+    )
     assert changes["parameters"].after == {"margin": 0.5}
 
 
@@ -48,10 +53,10 @@ def test_anchors_are_compared_row_by_row(registry, define, collect):
     extra = np.random.default_rng(9).normal(size=(3, made.space.dim)).astype(np.float32)
     changed = np.concatenate([made.anchors[[4, 1, 1]], extra])
     counters = made.counter_anchors[1:]
-    registry.add_concept(define(), actor="ann")
-    registry.add_version("pistol", [(made, scorer)], actor="ann")
-    registry.add_version("pistol", [(with_rows(made, changed, counters), scorer)], actor="ann")
-    (space,) = diff_versions(registry, "pistol", 1, 2).spaces
+    registry.concepts.add(define(), actor="ann")
+    registry.versions.add("pistol", [(made, scorer)], actor="ann")
+    registry.versions.add("pistol", [(with_rows(made, changed, counters), scorer)], actor="ann")
+    (space,) = registry.versions.diff("pistol", 1, 2).spaces
     assert space.anchors == RowChange(added=4, removed=4, kept=2)
     assert space.counter_anchors == RowChange(added=0, removed=1, kept=2)
     assert space.scorer_changed is False
@@ -62,24 +67,24 @@ def test_anchors_are_compared_row_by_row(registry, define, collect):
 
 
 def test_thresholds_are_shown_before_and_after(registry, define, collect):
-    registry.add_concept(define(), actor="ann")
+    registry.concepts.add(define(), actor="ann")
     made, scorer = collect()
-    registry.add_version("pistol", [(made, scorer)], actor="ann")
+    registry.versions.add("pistol", [(made, scorer)], actor="ann")
     higher = dataclasses.replace(scorer, seed_threshold=4.0)
-    registry.add_version("pistol", [(made, higher)], actor="ann")
-    (space,) = diff_versions(registry, "pistol", 1, 2).spaces
+    registry.versions.add("pistol", [(made, higher)], actor="ann")
+    (space,) = registry.versions.diff("pistol", 1, 2).spaces
     assert (space.before.seed_threshold, space.after.seed_threshold) == (2.0, 4.0)
     assert (space.scorer_changed, space.anchors) == (True, RowChange(0, 0, 5))
     assert space.shift == Shift(0.0, 0.0, 0.0)
 
 
 def test_a_space_may_come_and_go(registry, define, collect):
-    registry.add_concept(define(), actor="ann")
+    registry.concepts.add(define(), actor="ann")
     old = collect(1)
     new = collect(1, space=dataclasses.replace(old[0].space, revision="r2"))
-    registry.add_version("pistol", [old], actor="ann")
-    registry.add_version("pistol", [new, collect(2, "edit")], actor="ann")
-    spaces = diff_versions(registry, "pistol", 1, 2).spaces
+    registry.versions.add("pistol", [old], actor="ann")
+    registry.versions.add("pistol", [new, collect(2, "edit")], actor="ann")
+    spaces = registry.versions.diff("pistol", 1, 2).spaces
     assert [(item.task, item.before is None, item.after is None) for item in spaces].count(
         ("t2i", False, True)
     ) == 1
@@ -91,25 +96,25 @@ def test_a_space_may_come_and_go(registry, define, collect):
 
 
 def test_a_version_does_not_differ_from_itself(registry, define, collect):
-    registry.add_concept(define(), actor="ann")
-    registry.add_version("pistol", [collect()], actor="ann")
-    found = diff_versions(registry, "pistol", 1, 1)
+    registry.concepts.add(define(), actor="ann")
+    registry.versions.add("pistol", [collect()], actor="ann")
+    found = registry.versions.diff("pistol", 1, 1)
     assert found.definition == ()
     assert (found.spaces[0].scorer_changed, found.spaces[0].anchors.kept) == (False, 5)
 
 
 def test_a_difference_is_plain_json(registry, define, collect):
-    registry.add_concept(define(), actor="ann")
+    registry.concepts.add(define(), actor="ann")
     for seed in (1, 2):
-        registry.add_version("pistol", [collect(seed)], actor="ann")
-    found = diff_versions(registry, "pistol", 1, 2).to_dict()
+        registry.versions.add("pistol", [collect(seed)], actor="ann")
+    found = registry.versions.diff("pistol", 1, 2).to_dict()
     assert json.loads(json.dumps(found)) == found
     assert found["spaces"][0]["anchors"] == {"added": 5, "kept": 0, "removed": 5}
     assert found["spaces"][0]["after"]["rule"] == "whitened"
 
 
 def test_unknown_versions(registry, define, collect):
-    registry.add_concept(define(), actor="ann")
-    registry.add_version("pistol", [collect()], actor="ann")
+    registry.concepts.add(define(), actor="ann")
+    registry.versions.add("pistol", [collect()], actor="ann")
     with pytest.raises(NotFoundError, match="'pistol' has no version 2"):
-        diff_versions(registry, "pistol", 1, 2)
+        registry.versions.diff("pistol", 1, 2)

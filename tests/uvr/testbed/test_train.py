@@ -11,9 +11,6 @@ from tokenizers import Tokenizer
 from uvr.testbed import train
 from uvr.testbed.model import TRANSFORMER, VAE, build_text_encoders, build_tokenizer, wrap_tokenizer
 
-# What the module shares is made once, by one of xdist's workers.
-pytestmark = pytest.mark.xdist_group("training")
-
 PRESET = train.PRESETS["smoke"]
 
 # Norms keep float32 weights under bfloat16 autocast; torch says once that this is not fused.

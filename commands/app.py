@@ -1,0 +1,89 @@
+"""What the commands share: the options before the command, and how they read and print."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands.table import Table
+from concepts.printable import printable
+
+if TYPE_CHECKING:
+    from registry.registry import Registry
+
+
+@dataclass
+class App:
+    """What the options before the command, and those that commands share, say."""
+
+    home: Path | None = None
+    named_actor: str | None = None
+    json: bool = False
+    dry_run: bool = False
+    yes: bool = False
+
+    @property
+    def actor(self) -> str:
+        """Who acts: the one named, else the system's user."""
+        if self.named_actor:
+            return self.named_actor
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):  # a container without a user entry
+            return f"uid-{os.getuid()}"
+
+    def folder(self) -> Path:
+        """Return the registry's folder."""
+        from registry.store.db import default_home
+
+        return self.home or default_home()
+
+    def open(self) -> Registry:
+        """Open the registry."""
+        from registry.registry import Registry
+
+        return Registry.open(self.folder(), dry_run=self.dry_run)
+
+    def show(self, data: Any, lines: Iterable[str | Table]) -> None:
+        """Print the result as JSON, or as lines and tables that fit the terminal."""
+        if self.json:
+            click.echo(json.dumps(data, indent=2, default=str))
+        else:
+            width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+            texts = (
+                item.lines(width) if isinstance(item, Table) else [printable(item)]
+                for item in lines
+            )
+            click.echo("\n".join(chain.from_iterable(texts)))
+        if self.dry_run:
+            click.echo("Dry run: nothing was changed.", err=True)
+
+    def warn(self, text: str) -> None:
+        """Say what went well, and may still not be what was meant."""
+        click.echo(f"Warning: {printable(text)}", err=True)
+
+    def hint(self, text: str) -> None:
+        """Say what usually comes next, to a person."""
+        if sys.stderr.isatty() and not self.json:
+            click.echo(printable(text), err=True)
+
+    def confirm(self, question: str, instead: str = "--yes") -> None:
+        """Ask before what cannot be undone; without a terminal an option must answer."""
+        if self.yes or self.dry_run:
+            return
+        if not sys.stdin.isatty():
+            raise click.UsageError(f"{question} There is no terminal to ask on: give {instead}.")
+        click.confirm(question, abort=True, err=True)
+
+
+pass_app = click.make_pass_decorator(App)

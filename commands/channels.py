@@ -1,0 +1,119 @@
+"""Commands on channels: which release is live where."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from commands.app import App, pass_app
+from commands.options import as_json, dry_run, expect_digest, reason_option, sequence_option
+from commands.parameters import BUNDLE, CHANNEL, Instant
+from commands.table import Table
+from commands.text import cell
+
+if TYPE_CHECKING:
+    from registry.answers import ReleaseInfo
+
+
+@click.group()
+def channel() -> None:
+    """Say which release is live where: each move is kept."""
+
+
+@channel.command("move")
+@click.argument("name", type=CHANNEL)
+@click.argument("bundle_name", metavar="BUNDLE", type=BUNDLE)
+@sequence_option
+@reason_option
+@expect_digest
+@dry_run
+@as_json
+@pass_app
+def channel_move(
+    app: App,
+    name: str,
+    bundle_name: str,
+    sequence: int | None,
+    reason: str,
+    expect_digest: str | None,
+) -> None:
+    """Point a channel to a release, the latest by default; the first move makes the channel.
+
+    \b
+    Example:
+      uvr-registry channel move prod policy --sequence 3 --reason "week 48"
+    """
+    channels = app.open().channels
+    before = {item.name: item.sequence for item in channels.list()}.get(name, 0)
+    info = channels.move(
+        name, bundle_name, sequence, actor=app.actor, reason=reason, expect_digest=expect_digest
+    )
+    app.show(asdict(info), [f"{info.name} is at {info.bundle} release {info.sequence}"])
+    if info.sequence < before:
+        app.warn(
+            f"Engines that took release {before} refuse release {info.sequence}, as it is older. "
+            f"`uvr-registry rollback {info.bundle} {info.sequence}` gives them its members again."
+        )
+    app.hint(f"Next: uvr-registry bundle export --channel {info.name} --out {info.name}.uvr")
+
+
+@channel.command("list")
+@as_json
+@pass_app
+def channel_list(app: App) -> None:
+    """List the channels and where they point.
+
+    \b
+    Example:
+      uvr-registry channel list
+    """
+    rows = [asdict(info) for info in app.open().channels.list()]
+    columns = ("name", "bundle", "sequence", "since", "moved_by", "reason", "bundle_digest")
+    app.show(rows, [Table(columns, rows, "No channels yet: `uvr-registry channel move`.")])
+
+
+@channel.command("history")
+@click.argument("name", type=CHANNEL)
+@as_json
+@pass_app
+def channel_history(app: App, name: str) -> None:
+    """List every move of a channel, oldest first.
+
+    \b
+    Example:
+      uvr-registry channel history prod
+    """
+    rows = [asdict(move) for move in app.open().channels.history(name)]
+    app.show(rows, [Table(("number", "bundle", "sequence", "at", "by", "reason"), rows)])
+
+
+@click.command()
+@click.argument("name", metavar="CHANNEL", type=CHANNEL)
+@click.option("--at", type=Instant(), metavar="WHEN", help="The time to look at.  [default: now]")
+@as_json
+@pass_app
+def live(app: App, name: str, at: str | None) -> None:
+    """Say what is, or was, live in a channel, and who approved it.
+
+    \b
+    Examples:
+      uvr-registry live prod
+      uvr-registry live prod --at 2026-11-24T10:00Z --json
+    """
+    found = app.open().channels.live(name, at)
+    lines: list[str | Table] = [
+        f"{found.channel} at {cell(found.at)}: {found.bundle} release {found.sequence}, since "
+        f"{cell(found.since)} by {found.moved_by}{f': {found.reason}' if found.reason else ''}",
+        _member_table(found.release),
+    ]
+    lines += [f"The release expired on {cell(found.release.expires_at)}"] * found.expired
+    lines += [f"Revoked since: {', '.join(found.revoked)}"] if found.revoked else []
+    app.show(asdict(found), lines)
+
+
+def _member_table(info: ReleaseInfo) -> Table:
+    columns = ("slug", "version", "mode", "disabled_until", "state", "approval", "approved_by")
+    rows = [asdict(member) for member in info.members]
+    return Table((*columns, "approved_at"), rows, "No concepts.")

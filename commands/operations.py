@@ -1,0 +1,228 @@
+"""Commands on a whole registry: make, check, clean, back up, move, index."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import get_completion_class
+
+from commands.app import App, pass_app
+from commands.options import as_json, dry_run, yes
+from commands.output import progress_bar, show_fields, show_ready
+from commands.parameters import FILE, SLUG
+from commands.table import Table
+from commands.text import plural
+from concepts.errors import NotFoundError, VerificationError
+from concepts.files import check_writable
+from concepts.words import INDEX_KINDS
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command()
+@as_json
+@pass_app
+def init(app: App) -> None:
+    """Make a registry, or bring one to the newest schema.
+
+    \b
+    Examples:
+      uvr-registry init
+      UVR_DATABASE_URL=postgresql+psycopg://uvr@db/uvr uvr-registry --home /srv/uvr init
+    """
+    from registry.registry import Registry
+
+    home = app.folder()
+    show_ready(app, Registry.create(home))
+    app.hint("Next: uvr-registry add-concept; `concepts --shipped` lists those to begin with.")
+
+
+@click.command()
+@click.option("--repair", is_flag=True, help="Also remove temporaries and stale index files.")
+@click.option("--quick", is_flag=True, help="Do not read the blobs.")
+@dry_run
+@as_json
+@pass_app
+def doctor(app: App, repair: bool, quick: bool) -> None:
+    """Check database, blobs, digests, approvals, signatures and trail; exit code 6 if one is wrong.
+
+    \b
+    Examples:
+      uvr-registry doctor
+      uvr-registry doctor --repair
+    """
+    from registry.operations import doctor as doctors
+
+    registry = app.open()
+    repaired = doctors.repair(registry, app.actor).to_dict() if repair else {}
+    found = doctors.diagnose(registry, quick=quick)
+    verb = "Would remove" if app.dry_run else "Removed"
+    lines = [f"{verb} {name}" for names in repaired.values() for name in names]
+    for check in found.checks:
+        state = "WRONG" if not check.ok else "note" if check.notes else "ok"
+        lines.append(f"{state:5} {check.name}")
+        lines += [f"        {line}" for line in (*check.problems, *check.notes)]
+    app.show({"repaired": repaired, **found.to_dict()}, lines)
+    wrong = [check.name for check in found.checks if not check.ok]
+    if wrong:
+        raise VerificationError(f"The registry is not in order: {', '.join(wrong)}.")
+
+
+@click.command()
+@click.option("--grace", default="24h", show_default=True, help="Keep what is younger.")
+@yes
+@dry_run
+@as_json
+@pass_app
+def gc(app: App, grace: str) -> None:
+    """Delete blobs that no version uses any more.
+
+    \b
+    Examples:
+      uvr-registry gc --dry-run
+      uvr-registry gc --grace 7d --yes
+    """
+    from registry.operations.gc import collect
+
+    registry = app.open()
+    app.confirm("Delete every blob that no version uses?")
+    found = collect(registry, actor=app.actor, grace=grace)
+    what = f"{plural(len(found.blobs), 'blob')} ({found.bytes:,} bytes)"
+    verb = "Would delete" if app.dry_run else "Deleted"
+    lines = [f"{verb} {what} and {plural(found.temporaries, 'unfinished file')}"]
+    app.show(found.to_dict(), lines)
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@as_json
+@pass_app
+def backup(app: App, file: Path) -> None:
+    """Write the whole registry to one file, while others go on working.
+
+    \b
+    Example:
+      uvr-registry backup registry.zip
+    """
+    from registry.operations.backup import backup as write_backup
+
+    check_writable(file)
+    registry = app.open()
+    with progress_bar("Back up") as progress:
+        info = write_backup(registry, file, progress)
+    what = f"{plural(info.blobs, 'blob')}, {plural(info.events, 'event')}"
+    app.show(info.to_dict(), [f"Wrote {file} ({what})"])
+    if info.problems:
+        count = plural(len(info.problems), "problem")
+        app.warn(
+            f"The doctor found {count}; a restore needs --accept-problems. "
+            "See `uvr-registry doctor`."
+        )
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.option(
+    "--accept-problems", is_flag=True, help="Restore even a backup that says it has problems."
+)
+@yes
+@as_json
+@pass_app
+def restore(app: App, file: Path, accept_problems: bool) -> None:
+    """Make a registry from a backup, in an empty place; --home and UVR_DATABASE_URL say where.
+
+    \b
+    Example:
+      uvr-registry --home /srv/uvr restore registry.zip --yes
+    """
+    home = app.folder()
+    if not file.exists():
+        raise NotFoundError(f"No backup at '{file}'.")
+    app.confirm(f"Restore '{file}' into '{home}'?")
+    from registry.operations.backup import restore as read_backup
+
+    with progress_bar("Restore") as progress:
+        made = read_backup(
+            file, home, actor=app.actor, accept_problems=accept_problems, progress=progress
+        )
+    show_ready(app, made)
+
+
+@click.command("export-concept")
+@click.argument("slug", type=SLUG)
+@click.option("--out", type=FILE, required=True)
+@as_json
+@pass_app
+def export_concept(app: App, slug: str, out: Path) -> None:
+    """Write a concept with all of its versions to one file, for another registry.
+
+    \b
+    Example:
+      uvr-registry export-concept testbed-pistol --out pistol.zip
+    """
+    from registry.operations import transfer
+
+    check_writable(out)
+    transfer.export_concept(app.open(), slug, out)
+    app.show({"slug": slug, "file": str(out)}, [f"Wrote {out}"])
+
+
+@click.command("import-concept")
+@click.argument("file", type=FILE)
+@dry_run
+@as_json
+@pass_app
+def import_concept(app: App, file: Path) -> None:
+    """Read a concept from another registry; its versions arrive as drafts, digests intact.
+
+    \b
+    Example:
+      uvr-registry import-concept pistol.zip
+    """
+    from registry.operations import transfer
+
+    info = transfer.import_concept(app.open(), file, actor=app.actor)
+    show_fields(app, asdict(info))
+
+
+@click.command()
+@click.option("--kind", type=click.Choice(INDEX_KINDS), help="[default: by the number of anchors]")
+@as_json
+@pass_app
+def index(app: App, kind: str | None) -> None:
+    """Build the search indexes that are missing or stale; exit code 9 if one misses too much.
+
+    A search builds what it needs by itself; this does it beforehand, and says how well it finds.
+
+    \b
+    Examples:
+      uvr-registry index
+      uvr-registry index --kind fp16
+    """
+    from registry.index.listing import build_indexes
+
+    rows = [{**asdict(found), **asdict(found.build)} for found in build_indexes(app.open(), kind)]
+    columns = ("model", "task", "kind", "vectors", "dim", "recall", "queries", "seconds", "space")
+    app.show(rows, [Table(columns, rows, "No anchors yet: `uvr-registry collect-anchors`.")])
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print the script that completes commands, options and slugs in a shell.
+
+    \b
+    Examples:
+      uvr-registry completion bash >> ~/.bashrc
+      uvr-registry completion fish > ~/.config/fish/completions/uvr-registry.fish
+    """
+    found = get_completion_class(shell)
+    if found is None:
+        raise NotFoundError(f"No completion for '{shell}'.")
+    root = context.find_root().command
+    click.echo(found(root, {}, "uvr-registry", "_UVR_REGISTRY_COMPLETE").source())

@@ -1,0 +1,62 @@
+"""Options that several commands take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands.parameters import FILE, NUMBER, VERSION, Instant
+from concepts.words import TASKS
+
+if TYPE_CHECKING:
+    pass
+
+
+def _shared(name: str, field: str, text: str) -> Callable[..., Any]:
+    """Return a flag that ``App`` remembers, so that commands need no parameter for it."""
+
+    def remember(context: click.Context, _option: click.Parameter, value: bool) -> None:
+        if value and context.obj is not None:  # None while the shell completes
+            setattr(context.obj, field, True)
+
+    return click.option(name, is_flag=True, expose_value=False, callback=remember, help=text)
+
+
+as_json = _shared("--json", "json", "Print JSON.")
+dry_run = _shared("--dry-run", "dry_run", "Say what would happen, and change nothing.")
+yes = _shared("--yes", "yes", "Do not ask.")
+version_argument = click.argument("version", type=VERSION, metavar="SLUG[@NUMBER]")
+expect_digest = click.option(
+    "--expect-digest", metavar="SHA256", help="Refuse unless the present content has this digest."
+)
+sequence_option = click.option("--sequence", type=NUMBER, help="[default: the latest]")
+key_option = click.option(
+    "--key", "key_files", type=FILE, multiple=True, help="Private key that signs; repeat it."
+)
+keys_option = click.option(
+    "--keys", "keys_file", type=FILE, help="Key list that must have signed: `key export`."
+)
+allow_shrink_option = click.option(
+    "--allow-shrink", is_flag=True, help="Allow fewer enforced concepts than the release before."
+)
+expires_option = click.option(
+    "--expires",
+    type=Instant(),
+    metavar="WHEN",
+    help="When engines begin to refuse it, such as 30d.",
+)
+reason_option = click.option("--reason", default="", help="Why, for the record.")
+reason_required = click.option("--reason", required=True, help="Why, for the record.")
+model_option = click.option(
+    "--model",
+    default="testbed",
+    show_default=True,
+    help="'testbed', a folder with a diffusers pipeline, or a repository of the hub.",
+)
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True
+)
+steps_option = click.option("--steps", type=click.IntRange(1, 1000), help="Inference steps.")
+task_choice = click.Choice(TASKS)

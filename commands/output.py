@@ -1,0 +1,135 @@
+"""Print what several commands print."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands.app import App
+from commands.table import Table
+from commands.text import cell, plural, version_name
+from concepts.files import write_file
+
+if TYPE_CHECKING:
+    from concepts.bundle import Bundle
+    from registry.answers import VersionInfo
+    from registry.registry import Registry
+
+_DIGEST = re.compile("[0-9a-f]{64}")
+
+
+def show_version(app: App, version: VersionInfo) -> None:
+    """Show a version's state and digest."""
+    words = version.state.replace("_", " ")
+    count = f", {plural(version.approvals, 'approval')}" if version.state == "in_review" else ""
+    name = version_name(version.slug, version.number)
+    app.show(version_json(version), [f"{name} is {words}{count} ({version.content_digest})"])
+
+
+def version_json(version: VersionInfo) -> dict[str, Any]:
+    """A version as JSON has it."""
+    totals = {"anchors": version.anchors, "counter_anchors": version.counter_anchors}
+    return {**asdict(version), **totals}
+
+
+def version_lines(version: VersionInfo) -> list[str | Table]:
+    """A version in full, a row for each anchor space."""
+    rows = [{**asdict(item), **asdict(item.space)} for item in version.spaces]
+    columns = ("model", "task", "anchors", "counter_anchors", "rule", "seed_threshold")
+    return [
+        f"{version_name(version.slug, version.number)} is {version.state.replace('_', ' ')}, "
+        f"by {', '.join(version.authors)}",
+        f"content {version.content_digest}",
+        Table((*columns, "grow_threshold"), rows),
+    ]
+
+
+def show_fields(app: App, fields: Mapping[str, Any]) -> None:
+    """Show names with their values, a line each."""
+    app.show(fields, [f"{name.replace('_', '-')}: {cell(value)}" for name, value in fields.items()])
+
+
+def show_events(app: App, events: Sequence[Any]) -> None:
+    """Show events of the trail."""
+    rows = [asdict(event) for event in events]
+    told = [{**row, "details": _details(row["details"])} for row in rows]
+    columns = ("number", "at", "actor", "action", "subject", "details")
+    app.show(rows, [Table(columns, told, "No events.")])
+
+
+def _details(details: Mapping[str, Any]) -> str:
+    """What an event tells, the reasons first, digests shortened; JSON has all of it."""
+    first = ("reason", "note")
+    told = []
+    for name in sorted(details, key=lambda name: (name not in first, name)):
+        value = details[name]
+        if value in (None, "", [], False):
+            continue
+        text = json.dumps(value) if isinstance(value, dict) else cell(value)
+        told.append(f"{name}: {_DIGEST.sub(lambda found: found[0][:12], text)}")
+    return "; ".join(told)
+
+
+def show_ready(app: App, registry: Registry) -> None:
+    """Say where a registry is."""
+    home, where = registry.home, registry.engine.url.render_as_string(hide_password=True)
+    inside = registry.engine.dialect.name == "sqlite" and str(home) in where
+    line = f"Registry ready at {home}" + ("" if inside else f", database {where}")
+    app.show({"home": str(home), "database": where}, [line])
+
+
+def save_bundle(released: Bundle, out: Path) -> str:
+    """Write a bundle; return the line that says so."""
+    from concepts.bundle import write_bundle
+
+    data = write_bundle(released)
+    write_file(out, data)
+    return f"Wrote {out} ({len(data):,} bytes, digest {released.digest})"
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield what reports progress, as (done, total), in a bar on stderr."""
+    with ExitStack() as stack:
+        bars: list[Any] = []
+
+        def update(done: int, total: int) -> None:
+            if not bars:
+                bar = click.progressbar(length=total, label=label, file=sys.stderr)
+                bars.append(stack.enter_context(bar))
+            bars[0].update(done - bars[0].pos)
+
+        yield update
+
+
+def diff_lines(found: Mapping[str, Any]) -> list[str]:
+    """The definition's changes as a unified diff would show them, then a block for each space."""
+    lines = []
+    for change in found["definition"]:
+        lines.append(f"definition: {change['field']}")
+        lines += [f"  - {item}" for item in change["removed"]]
+        lines += [f"  + {item}" for item in change["added"]]
+        lines += [f"  {line}" for line in change["lines"]]
+        if not (change["removed"] or change["added"] or change["lines"]):
+            lines += [f"  - {json.dumps(change['before'])}", f"  + {json.dumps(change['after'])}"]
+    for space in found["spaces"]:
+        lines.append(f"{space['model']} {space['task']}")
+        for name in ("anchors", "counter_anchors"):
+            counts = ", ".join(f"{number} {verb}" for verb, number in space[name].items())
+            lines.append(f"  {name.replace('_', '-')}: {counts}")
+        for name in ("rule", "seed_threshold", "grow_threshold"):
+            before, after = ((space[side] or {}).get(name) for side in ("before", "after"))
+            if before != after:
+                lines.append(f"  {name.replace('_', ' ')}: {cell(before)} -> {cell(after)}")
+        if space["shift"]:
+            shift = ", ".join(f"{name} {cell(value)}" for name, value in space["shift"].items())
+            lines.append(f"  distance to the nearest anchor before: {shift}")
+    return lines or ["No difference."]

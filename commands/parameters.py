@@ -1,0 +1,130 @@
+"""Types of arguments and options: names, versions, instants, pairs, paths."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from commands.app import App
+from concepts.errors import UVRError
+from concepts.instant import parse_instant
+
+if TYPE_CHECKING:
+    from registry.registry import Registry
+
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType
+
+LARGEST = 2**31 - 1  # that both databases' integers hold
+
+
+class Named(ParamType):
+    """The name of something in the registry, which the shell completes."""
+
+    def __init__(self, name: str, names: Callable[[Registry], Iterable[str]]) -> None:
+        self.name = name
+        self._names = names
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the names that begin like this; none when the registry cannot be read."""
+        try:
+            found = self._names(App(ctx.find_root().params.get("home")).open())
+            return [CompletionItem(name) for name in found if name.startswith(incomplete)]
+        except UVRError:
+            return []
+
+
+def _slugs(registry: Registry) -> list[str]:
+    return [info.slug for info in registry.concepts()]
+
+
+class VersionName(Named):
+    """``SLUG`` or ``SLUG@NUMBER``; gives both, the number None where there is none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int | None]:
+        """Split the slug from the number."""
+        slug, at, number = str(value).partition("@")
+        if at and not re.fullmatch("[1-9][0-9]{0,8}", number):
+            self.fail(f"'{value}' is neither SLUG nor SLUG@NUMBER.", param, ctx)
+        return slug, int(number) if at else None
+
+
+class Instant(ParamType):
+    """An instant, a date, or a time from now; gives the instant."""
+
+    name = "instant"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Parse the text."""
+        try:
+            return parse_instant(str(value))
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+
+
+class Pair(ParamType):
+    """``NAME=VALUE``; gives both."""
+
+    def __init__(self, name: str, value: ParamType) -> None:
+        self.name = name
+        self._value = value
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Any]:
+        """Split the name from the value."""
+        name, equals, text = str(value).partition("=")
+        if not (name and equals):
+            self.fail(f"'{value}' is not {self.name}.", param, ctx)
+        return name, self._value.convert(text, param, ctx)
+
+
+class Threshold(ParamType):
+    """A number, or "none" for the scorer's own."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | None:
+        """Parse the text."""
+        if value == "none":
+            return None
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if not abs(number) < float("inf"):
+            self.fail(f"'{value}' is neither a number nor 'none'.", param, ctx)
+        return number
+
+
+class PathName(click.Path):
+    """A path; the empty one, such as an unset variable of a script, is a mistake."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check that it names something."""
+        if not os.fspath(value):
+            self.fail("the path is empty.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+SLUG = Named("slug", _slugs)
+VERSION = VersionName("slug", _slugs)
+BUNDLE = Named("bundle", lambda registry: {info.bundle for info in registry.releases()})
+CHANNEL = Named("channel", lambda registry: [info.name for info in registry.channels.list()])
+NUMBER = click.IntRange(1, LARGEST)
+SIDE = click.IntRange(16, 8192)
+PATH = PathName(path_type=Path)
+FILE = PathName(dir_okay=False, path_type=Path)

@@ -1,0 +1,180 @@
+"""Commands that draw pictures and explain what was found in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands.app import App, pass_app
+from commands.options import as_json, keys_option, model_option, seed_option, steps_option
+from commands.output import progress_bar
+from commands.parameters import FILE, NUMBER, PATH, SIDE
+from commands.reading import read_bundle_file, read_key_list
+from commands.table import Table
+from concepts.files import check_writable, write_file
+from concepts.instant import now
+from concepts.printable import printable
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from uvr.report import ConceptFinding
+
+
+def _picture_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that `generate` and `edit` share."""
+    options = (
+        model_option,
+        click.option("--bundle", "bundle_file", type=PATH, help="Regulate with this bundle."),
+        keys_option,
+        click.option("--out", type=PATH, default=Path("picture.png"), show_default=True),
+        click.option(
+            "--report", type=PATH, help="Where the report goes.  [default: OUT with .json]"
+        ),
+        click.option("--heat-map", type=PATH, help="Also draw what matched, as a picture."),
+        seed_option,
+        steps_option,
+        click.option("--height", type=SIDE, help="In pixels; a multiple of the model's patch."),
+        click.option("--width", type=SIDE, help="In pixels; a multiple of the model's patch."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("prompt")
+@_picture_options
+def generate(prompt: str, **options: Any) -> None:
+    """Generate a picture, with or without a bundle.
+
+    \b
+    Examples:
+      uvr-registry generate "a bomb in the middle on a pink background" --out stock.png
+      uvr-registry generate "a bomb in the middle on a pink background" \\
+        --bundle policy.uvr --out regulated.png --heat-map heat.png
+    """
+    _draw("t2i", {"prompt": prompt}, **options)
+
+
+@click.command()
+@click.argument("picture", type=PATH)
+@click.argument("instruction")
+@_picture_options
+def edit(picture: Path, instruction: str, **options: Any) -> None:
+    """Edit a picture by an instruction, with or without a bundle.
+
+    \b
+    Example:
+      uvr-registry edit stock.png "make the background gray" --bundle policy.uvr --out edited.png
+    """
+    from uvr.anchors.pictures import read_picture
+
+    _draw("edit", {"prompt": instruction, "image": read_picture(picture)}, **options)
+
+
+@click.command()
+@click.argument("report", type=FILE)
+@click.option("-k", "count", type=NUMBER, default=3, show_default=True)
+@as_json
+@pass_app
+def attribute(app: App, report: Path, count: int) -> None:
+    """Name the anchors that are nearest to what fired, from a report of `generate` or `edit`.
+
+    \b
+    Example:
+      uvr-registry attribute picture.json
+    """
+    from registry.index.ranking import FiredFeature
+    from uvr.report import RegulationReport
+
+    found = RegulationReport.load(report)
+    fired = [
+        FiredFeature(picture, item.mode, item.slug, item.version, item.feature)
+        for picture, item in found.fired_findings()
+        if item.feature is not None
+    ]
+    rows = list(map(asdict, app.open().attribute(found.space, fired, count)))
+    columns = ("picture", "slug", "version", "mode", "anchor", "score")
+    app.show(rows, [Table(columns, rows, "Nothing fired in this report.")])
+
+
+def _draw(
+    task: str,
+    request: dict[str, Any],
+    *,
+    model: str,
+    bundle_file: Path | None,
+    keys_file: Path | None,
+    out: Path,
+    report: Path | None,
+    heat_map: Path | None,
+    seed: int,
+    steps: int | None,
+    height: int | None,
+    width: int | None,
+) -> None:
+    """Call a pipeline, regulated if there is a bundle, and write picture and report."""
+    if bundle_file is None and (report or heat_map or keys_file):
+        raise click.UsageError("--report, --heat-map and --keys need --bundle.")
+    report = report or (out.with_suffix(".json") if bundle_file else None)
+    places = [path for path in (out, report, heat_map) if path is not None]
+    if len({path.absolute() for path in places}) < len(places):
+        raise click.UsageError("--out, --report and --heat-map name one file twice.")
+    for path in places:
+        check_writable(path)
+    released = None
+    if bundle_file is not None:  # before the slow imports
+        released = read_bundle_file(bundle_file, read_key_list(keys_file), now())
+    from uvr.drawing import draw
+    from uvr.pipelines import load_pipeline
+
+    pipe, profile = load_pipeline(model, task)
+    _check_sides(pipe, height, width)
+    given = {"num_inference_steps": steps, "height": height, "width": width}
+    request |= {name: value for name, value in given.items() if value is not None}
+    with progress_bar("Drawing") as progress:
+        image, found = draw(pipe, profile, request, seed=seed, bundle=released, progress=progress)
+    _save_picture(image, out)
+    click.echo(f"Wrote {out}")
+    if found is None:
+        return
+    if report is not None:
+        write_file(report, found.to_json().encode())
+        click.echo(f"Wrote {report}")
+    if heat_map is not None:
+        _save_picture(found.overlay(image, 0), heat_map)
+        click.echo(f"Wrote {heat_map}")
+    click.echo("\n".join(_outcome(found.images[0] if found.images else [])))
+    for note in found.notes:
+        click.echo(f"Warning: {printable(note)}", err=True)
+
+
+def _check_sides(pipe: Any, height: int | None, width: int | None) -> None:
+    """Refuse sizes that the model would quietly change."""
+    for name, side in (("--height", height), ("--width", width)):
+        if side is not None and side % (patch := 2 * int(pipe.vae_scale_factor)):
+            raise click.UsageError(f"{name} is {side}, a multiple of {patch} is expected.")
+
+
+def _outcome(findings: Sequence[ConceptFinding]) -> list[str]:
+    """What was found in a picture, in words; only what is enforced was regulated."""
+    kinds = (("Found and regulated", True), ("Found and only observed", False))
+    lines = []
+    for label, enforced in kinds:
+        slugs = [item.slug for item in findings if item.fired and item.enforced == enforced]
+        if slugs:
+            lines.append(f"{label}: {', '.join(slugs)}")
+    return lines or ["Nothing banned was found."]
+
+
+def _save_picture(image: Image.Image, path: Path) -> None:
+    import io
+
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    write_file(path, buffer.getvalue())

@@ -1,0 +1,89 @@
+"""Read the files that commands are given: definitions, bundles, keys."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from concepts.errors import NotFoundError, VerificationError
+
+if TYPE_CHECKING:
+    from concepts.bundle import Bundle
+    from concepts.definition import ConceptDefinition
+    from concepts.signing.keys import KeyList, PrivateKey
+
+
+def read_bundle_file(file: Path, keys: KeyList | None, at: str | None = None) -> Bundle:
+    """Read and check a bundle; what is wrong with it names the file."""
+    from concepts.bundle import read_bundle
+
+    if file.is_dir():
+        raise click.UsageError(f"'{file}' is a folder, a bundle file is expected.")
+    try:
+        return read_bundle(file, keys, at=at)
+    except VerificationError as error:
+        raise type(error)(f"'{file}': {error}") from error
+
+
+def read_file(path: Path, what: str) -> bytes:
+    """Read a whole file; ``what`` it should be is named where it is missing."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise NotFoundError(f"No {what} at '{path}'.") from error
+
+
+def read_definition(source: str) -> ConceptDefinition:
+    """Read a definition from a YAML file, or one that ships with the project."""
+    from concepts.definition import load_definition, load_shipped
+
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        return load_definition(path)
+    try:
+        return load_shipped(source)
+    except NotFoundError as error:
+        hint = "See `uvr-registry concepts --shipped`, or give a YAML file."
+        raise NotFoundError(f"{error} {hint}") from error
+
+
+def read_key_list(path: Path | None) -> KeyList | None:
+    """Read a key list, if one is given."""
+    if path is None:
+        return None
+    from concepts.signing.keys import KeyList
+
+    data = read_file(path, "key list")
+    if b"-----BEGIN" in data:
+        raise VerificationError(
+            f"'{path}' is a key; the key list of `uvr-registry key export` is expected."
+        )
+    try:
+        return KeyList.from_bytes(data)
+    except VerificationError as error:
+        raise VerificationError(f"'{path}': {error}") from error
+
+
+def read_private_keys(paths: Iterable[Path]) -> list[PrivateKey]:
+    """Read private keys, asking for the passphrase of an encrypted one."""
+    return [_private_key(path) for path in paths]
+
+
+def _private_key(path: Path) -> PrivateKey:
+    from concepts.signing.keys import PrivateKey
+
+    data, passphrase = read_file(path, "private key"), None
+    if b"ENCRYPTED" in data:
+        passphrase = os.environ.get("UVR_KEY_PASSPHRASE")
+        if not passphrase and not sys.stdin.isatty():
+            raise click.UsageError(f"The key '{path}' is encrypted: set UVR_KEY_PASSPHRASE.")
+        passphrase = passphrase or click.prompt(f"Passphrase of {path}", hide_input=True, err=True)
+    try:
+        return PrivateKey.from_pem(data, passphrase)
+    except VerificationError as error:
+        raise VerificationError(f"'{path}': {error}") from error

@@ -1,0 +1,114 @@
+"""Commands on actors and the policy."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands.app import App, pass_app
+from commands.options import as_json, dry_run
+from commands.output import show_fields
+from commands.parameters import LARGEST
+from commands.table import Table
+from concepts.words import ROLES
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.group()
+def actor() -> None:
+    """Say who may do what; while there is no actor, everyone may do everything."""
+
+
+@actor.command("set")
+@click.argument("name")
+@click.option(
+    "--role", "roles", multiple=True, type=click.Choice(ROLES), help="All of them; repeat it."
+)
+@click.option("--active/--inactive", default=None, help="Whether they may act.")
+@dry_run
+@as_json
+@pass_app
+def actor_set(app: App, name: str, roles: tuple[str, ...], active: bool | None) -> None:
+    """Add an actor, or change one's roles. The first one must be an admin.
+
+    \b
+    Examples:
+      uvr-registry actor set alice --role admin --role publisher
+      uvr-registry --actor alice actor set bob --role reviewer
+      uvr-registry --actor alice actor set bob --inactive
+    """
+    info = app.open().actors.set(name, actor=app.actor, roles=roles or None, active=active)
+    state = "" if info.active else " (inactive)"
+    app.show(asdict(info), [f"{info.name}: {', '.join(info.roles) or 'no roles'}{state}"])
+
+
+@actor.command("list")
+@as_json
+@pass_app
+def actor_list(app: App) -> None:
+    """List the actors and their roles.
+
+    \b
+    Example:
+      uvr-registry actor list
+    """
+    rows = [asdict(info) for info in app.open().actors.list()]
+    nobody = "No actors: everyone may do everything. See `uvr-registry actor set`."
+    app.show(rows, [Table(("name", "roles", "active", "created_at", "created_by"), rows, nobody)])
+
+
+@click.group()
+def policy() -> None:
+    """Show and set what is asked for before a version is approved and a channel moves."""
+
+
+@policy.command("show")
+@as_json
+@pass_app
+def policy_show(app: App) -> None:
+    """Show the policy.
+
+    \b
+    Example:
+      uvr-registry policy show
+    """
+    show_fields(app, asdict(app.open().actors.policy()))
+
+
+@policy.command("set")
+@click.option(
+    "--approvals",
+    type=click.IntRange(0, LARGEST),
+    help="How many a version needs; 0 lets one person decide.",
+)
+@click.option(
+    "--self-approval/--no-self-approval", default=None, help="Whether an author's own counts."
+)
+@click.option(
+    "--signatures",
+    type=click.IntRange(0, LARGEST),
+    help="How many a release needs before it goes live.",
+)
+@click.option(
+    "--max-shrink",
+    type=click.FloatRange(0, 1),
+    help="Share of enforced concepts that a release may lose without --allow-shrink.",
+)
+@dry_run
+@as_json
+@pass_app
+def policy_set(app: App, /, **fields: Any) -> None:
+    """Change the policy; what is not given stays.
+
+    \b
+    Example:
+      uvr-registry policy set --approvals 1 --no-self-approval --signatures 1
+    """
+    changes = {name: value for name, value in fields.items() if value is not None}
+    if not changes:
+        raise click.UsageError("Nothing to change: give --approvals, --signatures or another.")
+    show_fields(app, asdict(app.open().actors.set_policy(actor=app.actor, **changes)))

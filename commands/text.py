@@ -1,0 +1,30 @@
+"""Words: how commands write values, counts and names."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+
+def cell(value: Any) -> str:
+    """Write one value as a table shows it."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "-"
+    if isinstance(value, str) and re.fullmatch(r"[0-9-]{10}T[0-9:]{8}\.[0-9]{6}Z", value):
+        return f"{value[:19]}Z"
+    return f"{value:.4f}" if isinstance(value, float) and value % 1 else str(value)
+
+
+def plural(number: int, noun: str) -> str:
+    """Write a number with its noun."""
+    many = f"{noun[:-1]}ies" if noun.endswith("y") and noun != "key" else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else many}"
+
+
+def version_name(slug: str, number: int | None) -> str:
+    """Write a version as commands take it: SLUG or SLUG@NUMBER."""
+    return slug if number is None else f"{slug}@{number}"

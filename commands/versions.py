@@ -1,0 +1,283 @@
+"""Commands on versions: edit, compare, review and revoke them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from commands.app import App, pass_app
+from commands.options import (
+    as_json,
+    dry_run,
+    expect_digest,
+    reason_option,
+    reason_required,
+    version_argument,
+    yes,
+)
+from commands.output import diff_lines, show_events, show_version, version_json, version_lines
+from commands.parameters import NUMBER, SLUG
+from commands.reading import read_definition
+from commands.table import Table
+from commands.text import version_name
+from concepts.printable import printable
+
+if TYPE_CHECKING:
+    from registry.registry import Registry
+
+
+@click.command("edit-version")
+@version_argument
+@click.option("--definition", metavar="SOURCE", help="YAML file, or a shipped name.")
+@click.option(
+    "--threshold",
+    "thresholds",
+    type=(str, float, float),
+    multiple=True,
+    metavar="TASK SEED GROW",
+    help="Thresholds for t2i, edit or one anchor space's digest; repeat it.",
+)
+@expect_digest
+@dry_run
+@as_json
+@pass_app
+def edit_version(
+    app: App,
+    version: tuple[str, int | None],
+    definition: str | None,
+    thresholds: tuple[tuple[str, float, float], ...],
+    expect_digest: str | None,
+) -> None:
+    """Change a draft's definition or thresholds; one in review becomes a draft again.
+
+    A patch with score >= SEED starts a region, one with score >= GROW beside it joins. What was
+    approved before no longer counts.
+
+    \b
+    Example:
+      uvr-registry edit-version testbed-pistol --threshold t2i 3.5 2.0
+    """
+    if definition is None and not thresholds:
+        raise click.UsageError("Nothing to change: give --definition or --threshold.")
+    registry = app.open()
+    reviewed = {item.version for item in registry.review.requests() if item.slug == version[0]}
+    changed = registry.review.edit(
+        *version,
+        actor=app.actor,
+        definition=None if definition is None else read_definition(definition),
+        thresholds={task: (seed, grow) for task, seed, grow in thresholds},
+        expect_digest=expect_digest,
+    )
+    app.show(version_json(changed), version_lines(changed))
+    if changed.number in reviewed:
+        app.warn("It was in review, and its approvals no longer count. Submit it again.")
+
+
+@click.command()
+@click.argument("slug", type=SLUG)
+@click.argument("before", type=NUMBER)
+@click.argument("after", type=NUMBER)
+@as_json
+@pass_app
+def diff(app: App, slug: str, before: int, after: int) -> None:
+    """Show what changed between two versions: definition, thresholds, anchors.
+
+    \b
+    Example:
+      uvr-registry diff testbed-pistol 1 2
+    """
+    from registry.versions.diff import diff_versions
+
+    found = diff_versions(app.open(), slug, before, after).to_dict()
+    app.show(found, diff_lines(found))
+
+
+@click.command()
+@version_argument
+@click.option("--note", default="", help="What reviewers should know.")
+@expect_digest
+@dry_run
+@as_json
+@pass_app
+def submit(app: App, version: tuple[str, int | None], note: str, expect_digest: str | None) -> None:
+    """Submit a draft for review, the latest by default; from then on its content is fixed.
+
+    \b
+    Example:
+      uvr-registry submit testbed-pistol --note "more drawings from the side"
+    """
+    review = app.open().review
+    done = review.submit(*version, actor=app.actor, note=note, expect_digest=expect_digest)
+    show_version(app, done)
+    if done.state == "in_review":
+        name = version_name(done.slug, done.number)
+        digest = done.content_digest
+        app.hint(f"Next, a reviewer: uvr-registry approve {name} --expect-digest {digest}")
+
+
+@click.command()
+@version_argument
+@reason_option
+@click.option("--break-glass", is_flag=True, help="Approve alone, now; an admin, with --reason.")
+@yes
+@expect_digest
+@dry_run
+@as_json
+@pass_app
+def approve(
+    app: App,
+    version: tuple[str, int | None],
+    reason: str,
+    break_glass: bool,
+    expect_digest: str | None,
+) -> None:
+    """Approve a version in review: the content that you looked at, named by its digest.
+
+    `show SLUG@NUMBER` gives the digest. Without --expect-digest this shows what is in review now
+    and asks; --yes approves whatever that is.
+
+    \b
+    Examples:
+      uvr-registry --actor bob approve testbed-pistol@2 --expect-digest 3e9a...
+      uvr-registry approve testbed-pistol --break-glass --reason "incident 12" --yes
+    """
+    if break_glass and not reason:
+        raise click.UsageError("--break-glass needs --reason.")
+    registry = app.open()
+    if expect_digest is None:
+        version, expect_digest = _asked_for_review(app, registry, *version)
+    done = registry.review.approve(
+        *version,
+        actor=app.actor,
+        reason=reason,
+        break_glass=break_glass,
+        expect_digest=expect_digest,
+    )
+    show_version(app, done)
+
+
+@click.command()
+@version_argument
+@reason_required
+@expect_digest
+@dry_run
+@as_json
+@pass_app
+def reject(
+    app: App, version: tuple[str, int | None], reason: str, expect_digest: str | None
+) -> None:
+    """Send a version in review back to its author, as a draft.
+
+    \b
+    Example:
+      uvr-registry --actor bob reject testbed-pistol --reason "also fires on water pistols"
+    """
+    review = app.open().review
+    done = review.reject(*version, actor=app.actor, reason=reason, expect_digest=expect_digest)
+    show_version(app, done)
+
+
+@click.command()
+@version_argument
+@reason_option
+@expect_digest
+@dry_run
+@as_json
+@pass_app
+def deprecate(
+    app: App, version: tuple[str, int | None], reason: str, expect_digest: str | None
+) -> None:
+    """Take an approved version out of use: later releases leave it out unless it is named.
+
+    \b
+    Example:
+      uvr-registry deprecate testbed-pistol@1 --reason "version 2 is better"
+    """
+    review = app.open().review
+    done = review.deprecate(*version, actor=app.actor, reason=reason, expect_digest=expect_digest)
+    show_version(app, done)
+
+
+@click.command()
+@version_argument
+@reason_required
+@yes
+@expect_digest
+@dry_run
+@as_json
+@pass_app
+def revoke(
+    app: App, version: tuple[str, int | None], reason: str, expect_digest: str | None
+) -> None:
+    """Revoke a version for good: no release may hold it again.
+
+    \b
+    Example:
+      uvr-registry revoke testbed-pistol@1 --reason "fires on half of all hands" --yes
+    """
+    app.confirm(f"Revoke {version_name(*version)} for good?")
+    registry = app.open()
+    review = registry.review
+    done = review.revoke(*version, actor=app.actor, reason=reason, expect_digest=expect_digest)
+    show_version(app, done)
+    name = version_name(done.slug, done.number)
+    for channel in registry.channels.list():
+        held = registry.channels.live(channel.name).release.members
+        if (done.slug, done.number) in {(item.slug, item.version) for item in held}:
+            app.warn(
+                f"{name} is still live in channel '{channel.name}', in release "
+                f"{channel.sequence} of '{channel.bundle}'. Release again, then move the channel."
+            )
+
+
+@click.command()
+@click.option("--all", "every", is_flag=True, help="Also those that are closed.")
+@as_json
+@pass_app
+def reviews(app: App, every: bool) -> None:
+    """List what waits for review, with the approvals so far.
+
+    \b
+    Example:
+      uvr-registry reviews
+    """
+    found = [asdict(item) for item in app.open().review.requests(None if every else "open")]
+    rows = [
+        {**item, "approvals": f"{len(item['approvals'])} of {item['needed']}"} for item in found
+    ]
+    columns = ("slug", "version", "state", "approvals", "authors", "opened_by", "note")
+    app.show(found, [Table((*columns, "content_digest"), rows, "Nothing waits for review.")])
+
+
+@click.command()
+@click.argument("slug", type=SLUG)
+@as_json
+@pass_app
+def log(app: App, slug: str) -> None:
+    """Show a concept's history: its versions, reviews, releases and channels.
+
+    \b
+    Example:
+      uvr-registry log testbed-pistol
+    """
+    from registry.audit.history import log as history
+
+    show_events(app, history(app.open(), slug))
+
+
+def _asked_for_review(
+    app: App, registry: Registry, slug: str, number: int | None
+) -> tuple[tuple[str, int | None], str | None]:
+    """Show a request for review and ask; return the version and the digest that was shown."""
+    found = [item for item in registry.review.requests() if item.slug == slug]
+    found = [item for item in found if number in (None, item.version)]
+    if not found:
+        return (slug, number), None  # The library says what is wrong.
+    item = max(found, key=lambda request: request.version)
+    what = f"{version_name(slug, item.version)} by {', '.join(item.authors)}"
+    note = f', "{item.note}"' if item.note else ""
+    question = f"Approve {what}{note}, content {item.content_digest}?"
+    app.confirm(printable(question), "--expect-digest with the digest that you looked at, or --yes")
+    return (slug, item.version), item.content_digest

@@ -1,0 +1,46 @@
+"""The concepts of a registry: what is banned, and the definition that a next version takes."""
+
+from __future__ import annotations
+
+import builtins
+
+from concepts.definition import ConceptDefinition
+from registry.answers import ConceptDetail, ConceptInfo
+from registry.change.workspace import Workspace
+from registry.versions import adding, reading
+
+
+class Concepts:
+    """The concepts of a registry."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def add(
+        self, definition: ConceptDefinition, *, actor: str, expect_digest: str | None = None
+    ) -> ConceptInfo:
+        """Add a concept, or give an existing one the definition for its next version.
+
+        Args:
+            definition: The definition.
+            actor: Who does it.
+            expect_digest: Digest that the current definition must have.
+
+        Raises:
+            ConflictError: If it exists with another category or with this very definition, or
+                the current definition is not the one expected.
+        """
+        with self._workspace.work(actor, "curator") as unit:
+            adding.add_concept(unit, definition, expect_digest)
+            concepts = reading.list_concepts(unit.session)
+            return next(info for info in concepts if info.slug == definition.slug)
+
+    def list(self) -> builtins.list[ConceptInfo]:
+        """Return all concepts, sorted by slug."""
+        with self._workspace.read() as session:
+            return reading.list_concepts(session)
+
+    def get(self, slug: str) -> ConceptDetail:
+        """Return a concept and its versions; NotFoundError names the closest slug."""
+        with self._workspace.read() as session:
+            return reading.concept_detail(session, reading.find_concept(session, slug))

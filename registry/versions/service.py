@@ -1,0 +1,90 @@
+"""The versions of a registry's concepts: added, read, compared, and led through their life."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from concepts.anchors import AnchorSet, AnchorSpace
+from concepts.errors import NotFoundError
+from concepts.scorer import Scorer
+from registry.answers import VersionInfo
+from registry.versions import adding, reading
+from registry.versions.diff import VersionDiff, diff_versions
+from registry.versions.exemplars import Exemplar
+from registry.versions.review import Reviews
+
+
+class Versions(Reviews):
+    """The versions of a registry's concepts; ``Reviews`` leads them through their life."""
+
+    def add(
+        self,
+        slug: str,
+        collections: Sequence[tuple[AnchorSet, Scorer]],
+        *,
+        actor: str,
+        definition_digest: str | None = None,
+        exemplars: Sequence[Exemplar] = (),
+    ) -> VersionInfo:
+        """Add the next version of a concept, with its current definition, as a draft.
+
+        Anchors that the latest version, revoked ones aside, has of other models and tasks are
+        carried over.
+
+        Args:
+            slug: The concept.
+            collections: Anchors and scorer, one pair for each anchor space.
+            actor: Who does it.
+            definition_digest: Digest of the definition that the anchors were collected with;
+                None where they do not come from its texts.
+            exemplars: The pictures that the anchors came from, by hash.
+
+        Raises:
+            NotFoundError: If there is no such concept.
+            ConflictError: If a version with the same content exists, or the definition is not,
+                or no longer, the one collected with.
+            UVRError: If the disk is full.
+        """
+        adding.check_collections(collections)
+        with self._workspace.work(actor, "curator") as unit:
+            concept = reading.find_concept(unit.session, slug)
+            added = adding.add_version(
+                unit, concept, collections, definition_digest=definition_digest, exemplars=exemplars
+            )
+            return reading.version_info(unit.session, concept, added)
+
+    def get(self, slug: str, number: int | None = None) -> VersionInfo:
+        """Return a version, the newest by default; NotFoundError if there is none."""
+        with self._workspace.read() as session:
+            concept = reading.find_concept(session, slug)
+            row = reading.find_version(session, concept, number)
+            return reading.version_info(session, concept, row)
+
+    def diff(self, slug: str, before: int, after: int) -> VersionDiff:
+        """Compare two versions of a concept.
+
+        Raises:
+            NotFoundError: If the concept or a version does not exist.
+            VerificationError: If stored anchors are damaged.
+        """
+        return diff_versions(self._workspace, slug, before, after)
+
+    def anchor_set(
+        self, slug: str, space: str | AnchorSpace, number: int | None = None
+    ) -> AnchorSet:
+        """Return the anchors of a version, the latest by default, in one space.
+
+        Raises:
+            NotFoundError: If the concept, the version or its anchors there do not exist.
+            VerificationError: If the stored bytes are damaged.
+        """
+        digest = space.digest if isinstance(space, AnchorSpace) else space
+        with self._workspace.read() as session:
+            concept = reading.find_concept(session, slug)
+            row = reading.find_version(session, concept, number)
+            for entry in reading.stored_anchors(session, row):
+                if entry.space.digest == digest:
+                    return reading.read_anchor_set(self._workspace.store, entry.anchor_set)
+        raise NotFoundError(
+            f"Version {row.number} of '{slug}' has no anchors in space {digest[:12]}."
+        )

@@ -1,0 +1,127 @@
+"""Commands that draw; tiny random weights stand in for the testbed's."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from registry.registry import Registry
+from tests.commands.conftest import on_both
+from tests.conftest import Result, Run, toy_collection
+from uvr.anchors.pictures import read_picture
+from uvr.profiles import PROFILES
+from uvr.report import ConceptFinding, RegulationReport
+
+
+def finding(slug: str, *, enforced: bool, fired: bool = True) -> ConceptFinding:
+    return ConceptFinding(
+        slug=slug, name=slug.title(), version=1, mode="enforce" if enforced else "log",
+        fired=fired, step=1, sigma=0.9, score=3.0, threshold=2.0, area=1.0,
+        mask=np.full((1, 1), fired), scores=np.ones((1, 1)),
+    )  # fmt: skip
+
+
+def test_a_file_that_is_no_picture_is_refused(run: Run, tmp_path: Path):
+    (tmp_path / "text.png").write_text("not a picture")
+    result = run("edit", "text.png", "make it red")
+    assert (result.code, len(result.err.splitlines())) == (2, 1)
+    assert "text.png" in result.err
+
+
+@on_both
+def test_pictures_become_a_version_and_a_bundle_that_regulates(
+    run: Run, models: dict[str, Path], pictures: Path
+):
+    run("init")
+    run("add-concept", "pistol")
+    for task, count in (("t2i", 1), ("edit", 2)):
+        folders = ["--images", pictures / "with", "--benign", pictures / "without"]
+        collected = run("collect-anchors", "pistol", "--model", models[task], *folders, "--json")
+        version = collected.json()["pistol"]
+        assert (version["number"], version["anchors"] > 0) == (count, True)
+    run("release", "policy", "--out", "policy.uvr")
+
+    search = run(
+        "search", pictures / "with" / "0.png", "--model", models["t2i"], "-k", "3", "--json"
+    )
+    assert [item["slug"] for item in search.json()["concepts"]] == ["pistol"]
+    assert len(search.json()["anchors"]) == 3
+    wide = run("search", pictures / "with" / "0.png", "--model", models["t2i"], "-k", 50, "--json")
+    rows = wide.json()["anchors"]
+    assert len({(row["slug"], row["version"], row["anchor"]) for row in rows}) == len(rows) > 3
+
+    common = ["--steps", "2", "--bundle", "policy.uvr"]
+    drawn = run("generate", "a red ball", "--model", models["t2i"], *common, "--heat-map", "h.png")
+    assert (drawn.code, drawn.out.splitlines()[0]) == (0, "Wrote picture.png")
+    assert read_picture("h.png").size == read_picture("picture.png").size == (64, 64)
+    assert json.loads(Path("picture.json").read_text())["bundle"] == "policy"
+
+    edited = run("edit", "picture.png", "make it red", "--model", models["edit"], *common,
+                 "--out", "deep/edited.png", "--report", "r.json")  # fmt: skip
+    assert edited.code == 0
+    assert read_picture("deep/edited.png").size == (64, 64)
+    assert json.loads(Path("r.json").read_text())["bundle"] == "policy"
+
+
+def test_a_model_of_the_other_task_is_refused(run: Run, models: dict[str, Path]):
+    result = run("generate", "a red ball", "--model", models["edit"])
+    assert (result.code, len(result.err.splitlines())) == (6, 1)
+
+
+def test_a_bundle_for_another_model_is_refused_before_a_picture(
+    run: Run, filled: Registry, models: dict[str, Path]
+):
+    run("release", "policy", "--out", "policy.uvr")  # 4 dimensions, as no model has
+    result = run("generate", "a red ball", "--model", models["t2i"], "--bundle", "policy.uvr")
+    assert (result.code, len(result.err.splitlines())) == (6, 1)
+    assert not Path("picture.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("findings", "lines"),
+    [
+        ([finding("a", enforced=True)], ["Found and regulated: a"]),
+        ([finding("a", enforced=False)], ["Found and only observed: a"]),
+        (
+            [finding("a", enforced=False), finding("b", enforced=True)],
+            ["Found and regulated: b", "Found and only observed: a"],
+        ),
+        ([finding("a", enforced=True, fired=False)], ["Nothing banned was found."]),
+    ],
+)
+def test_only_what_is_enforced_is_called_regulated(
+    run: Run, filled: Registry, monkeypatch: pytest.MonkeyPatch,
+    findings: list[ConceptFinding], lines: list[str],
+):  # fmt: skip
+    run("release", "policy", "--out", "policy.uvr")
+    report = RegulationReport(
+        "policy", 1, "f" * 64, "testbed-t2i", looked=True, images=[findings],
+        notes=["no anchors for this model and task: knife"],
+    )  # fmt: skip
+    drawn = Image.new("RGB", (16, 16)), report
+    monkeypatch.setattr("uvr.pipelines.load_pipeline", lambda *_: (None, PROFILES["testbed-t2i"]))
+    monkeypatch.setattr("uvr.drawing.draw", lambda *_, **__: drawn)
+    result = run("generate", "a red ball", "--bundle", "policy.uvr")
+    written = ["Wrote picture.png", "Wrote picture.json"]
+    warned = "Warning: no anchors for this model and task: knife\n"
+    assert result == Result(0, "\n".join([*written, *lines, ""]), warned)
+
+
+def test_an_attributed_report_names_the_nearest_anchors(run: Run, filled: Registry):
+    anchors, _ = toy_collection()
+    fired = replace(finding("pistol", enforced=True), feature=anchors.anchors[3].astype(np.float16))
+    report = RegulationReport(
+        "policy", 1, "f" * 64, "testbed-t2i", anchors.space.digest, images=[[fired]]
+    )
+    report.save("report.json")
+    rows = run("attribute", "report.json", "-k", 2, "--json").json()
+    assert [(row["picture"], row["slug"]) for row in rows] == [(0, "pistol")] * 2
+    assert rows[0]["anchor"] == 3
+
+
+def test_a_file_that_is_no_report_is_refused(run: Run, filled: Registry):
+    Path("report.json").write_text('{"images": []}')
+    assert run("attribute", "report.json").code == 2

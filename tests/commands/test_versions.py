@@ -1,0 +1,73 @@
+"""Commands on versions, from a draft to what was live."""
+
+import pytest
+
+from registry.registry import Registry
+from tests.commands.conftest import on_both
+from tests.conftest import Run, toy_collection
+
+
+@on_both
+def test_a_revoked_version_that_is_live_is_told(run: Run, filled: Registry):
+    run("release", "policy")
+    run("channel", "move", "prod", "policy")
+    revoked = run("revoke", "pistol", "--reason", "fires on hands", "--yes")
+    assert "still live in channel 'prod', in release 1 of 'policy'" in revoked.err
+    refused = run("release", "policy")
+    assert (refused.code, "revoked" in refused.err) == (5, True)
+    assert "note  live" in run("doctor").out
+    assert "reason: fires on hands; content_digest: " in run("log", "pistol").out
+
+
+@on_both
+def test_an_approval_is_for_what_was_shown(
+    run: Run, filled: Registry, monkeypatch: pytest.MonkeyPatch
+):
+    run("policy", "set", "--approvals", 1)
+    run("submit", "pistol")
+
+    def change(question: str) -> str:
+        """Someone edits and submits again while the reviewer reads the question."""
+        assert filled.concept("pistol").versions[0].content_digest in question
+        run("edit-version", "pistol", "--threshold", "t2i", 3, 1)
+        run("submit", "pistol")
+        return "y"
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("click.termui.visible_prompt_func", change)
+    assert run("approve", "pistol").code == 4
+    assert filled.concept("pistol").versions[0].state == "in_review"
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "y")
+    assert run("approve", "pistol").code == 0
+
+
+@on_both
+def test_editing_a_version_in_review_makes_it_a_draft(run: Run, filled: Registry):
+    run("policy", "set", "--approvals", 1)
+    run("submit", "pistol")
+    edited = run("edit-version", "pistol", "--threshold", "t2i", 3.5, 1.5, "--json").json()
+    assert edited["state"] == "draft"
+    assert edited["spaces"][0]["seed_threshold"] == 3.5
+    assert run("reviews", "--all", "--json").json()[0]["state"] == "withdrawn"
+
+
+def test_diff_tells_what_changed(run: Run, filled: Registry):
+    filled.add_version("pistol", [toy_collection(seed=1)], actor="tester")
+    lines = run("diff", "pistol", 1, 2).out.splitlines()
+    assert lines[:3] == [
+        "testbed t2i",
+        "  anchors: 5 added, 0 kept, 5 removed",
+        "  counter-anchors: 6 added, 0 kept, 6 removed",
+    ]
+    assert run("diff", "pistol", 1, 1).out.startswith("testbed t2i\n  anchors: 0 added, 5 kept")
+    assert run("diff", "pistol", 1, 2, "--json").json()["spaces"][0]["anchors"]["added"] == 5
+
+
+@on_both
+def test_a_concepts_log_tells_its_versions_releases_and_channels(run: Run, filled: Registry):
+    run("release", "policy")
+    run("channel", "move", "prod", "policy")
+    told = [event["action"] for event in run("log", "pistol", "--json").json()]
+    assert told == ["concept.add", "version.add", "release.add", "channel.move"]
+    assert len(run("log", "pistol").out.splitlines()) == 5
+    assert run("log", "pistl").code == 3
