@@ -26,7 +26,7 @@ from concepts.bundle import (
 )
 from uvr import Regulator
 from uvr.evaluation.cases import Case, make_cases
-from uvr.profiles import profile_for
+from uvr.families.known import profile_for
 from uvr.testbed import load_testbed
 
 CONCEPTS = (5, 100, 1000)

@@ -143,9 +143,11 @@ def search(
       uvr-registry search picture.png -k 5
     """
     from registry.index.ranking import rank_hits
-    from uvr.anchors.extract import Sample, anchor_space, capture_from_images
+    from uvr.anchors.capture import capture_from_images
+    from uvr.anchors.extract import anchor_space
     from uvr.anchors.pictures import read_picture
     from uvr.pipelines import load_pipeline
+    from uvr.sample import Sample
 
     registry, sample = app.open(), Sample(read_picture(picture), prompt=prompt)
     pipe, profile = load_pipeline(model, task)

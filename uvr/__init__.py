@@ -1,4 +1,4 @@
-"""Visual safety regulation for stock FLUX pipelines: find banned concepts early, keep them out.
+"""Visual safety regulation for diffusers pipelines: find banned concepts early, keep them out.
 
 The public names load on first use, so that ``import uvr`` does not import torch.
 """
@@ -11,18 +11,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from uvr.engine.attachment import Attachment
     from uvr.engine.regulator import Regulator, fits
-    from uvr.profiles import ModelProfile, profile_for
+    from uvr.families.family import Family
+    from uvr.families.known import profile_for, register_family
+    from uvr.profiles import ModelProfile
     from uvr.report import RegulationReport
 
-__all__ = ["Attachment", "ModelProfile", "RegulationReport", "Regulator", "fits", "profile_for"]
+__all__ = [
+    "Attachment",
+    "Family",
+    "ModelProfile",
+    "RegulationReport",
+    "Regulator",
+    "fits",
+    "profile_for",
+    "register_family",
+]
 
 _HOMES = {
     "Attachment": "uvr.engine.attachment",
+    "Family": "uvr.families.family",
     "ModelProfile": "uvr.profiles",
     "RegulationReport": "uvr.report",
     "Regulator": "uvr.engine.regulator",
     "fits": "uvr.engine.regulator",
-    "profile_for": "uvr.profiles",
+    "profile_for": "uvr.families.known",
+    "register_family": "uvr.families.known",
 }
 
 

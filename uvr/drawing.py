@@ -13,6 +13,7 @@ from concepts.bundle import Bundle
 from uvr.anchors.capture import Progress
 from uvr.delivery.source import BundleSource
 from uvr.engine.regulator import Regulator
+from uvr.families.known import family_of
 from uvr.profiles import ModelProfile
 from uvr.report import RegulationReport
 
@@ -29,7 +30,7 @@ def draw(
     """Call a pipeline once.
 
     Args:
-        pipe: A FLUX pipeline.
+        pipe: A pipeline of a known family.
         profile: Its profile; gives the arguments that ``request`` does not.
         request: Arguments of the call: ``prompt``, and ``image`` for editing. ``height`` and
             ``width`` hold for edits too.
@@ -40,7 +41,7 @@ def draw(
     Raises:
         MismatchError: The bundle was made for another model or task.
     """
-    arguments = call_arguments(profile, request)
+    arguments = family_of(pipe).call_arguments(profile, request)
     generator = torch.Generator().manual_seed(seed)
 
     def after_step(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
@@ -54,22 +55,3 @@ def draw(
             attachment = stack.enter_context(Regulator(bundle, profile=profile).attach(pipe))
         images = pipe(**arguments, generator=generator, callback_on_step_end=after_step).images
     return images[0], attachment.last if attachment else None
-
-
-def call_arguments(profile: ModelProfile, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of a pipeline call: the request's, and the profile's for the rest.
-
-    ``FluxKontextPipeline`` takes only the aspect ratio from ``height`` and ``width`` and scales it
-    to ``max_area``, which therefore follows them. A model that does not choose the size of its
-    source picture itself (``_auto_resize``) gets it in the size of its output.
-    """
-    arguments = {**profile.call, **request}
-    if profile.task != "edit":
-        return arguments
-    height, width = arguments["height"], arguments["width"]
-    if "max_area" not in request:
-        arguments["max_area"] = height * width
-    picture = arguments.get("image")
-    if not arguments.get("_auto_resize", True) and isinstance(picture, Image.Image):
-        arguments["image"] = picture.resize((width, height))
-    return arguments

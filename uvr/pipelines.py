@@ -1,4 +1,4 @@
-"""Load a FLUX pipeline by name: the testbed, a folder, or a repository of the hub."""
+"""Load a pipeline by name: the testbed, a folder, or a repository of the hub."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from transformers.utils import logging as transformers_logging
 
 from concepts.errors import MismatchError, NotFoundError, UVRError, did_you_mean
 from uvr import testbed
-from uvr.profiles import ModelProfile, profile_for
+from uvr.families.known import profile_for
+from uvr.profiles import PROFILES, ModelProfile
 
 TESTBED = "testbed"
 
@@ -24,8 +25,8 @@ def load_pipeline(model: str, task: str | None = None) -> tuple[Any, ModelProfil
     """Load a pipeline and find its profile.
 
     Args:
-        model: "testbed", a folder with ``model_index.json``, or a repository such as
-            "black-forest-labs/FLUX.1-dev".
+        model: "testbed", a folder with ``model_index.json``, or a repository of the hub,
+            "OWNER/NAME".
         task: "t2i" or "edit"; None for the task that the model's own pipeline is made for.
 
     Returns:
@@ -34,7 +35,7 @@ def load_pipeline(model: str, task: str | None = None) -> tuple[Any, ModelProfil
 
     Raises:
         NotFoundError: There is no such model here, or it cannot be fetched.
-        MismatchError: It is not a FLUX pipeline, or not one for this task.
+        MismatchError: No family of models knows the pipeline, or it is not for this task.
     """
     with _quiet_loading():
         pipe = _load_testbed(task or "t2i") if model == TESTBED else _load_pretrained(model)
@@ -43,9 +44,13 @@ def load_pipeline(model: str, task: str | None = None) -> tuple[Any, ModelProfil
     if task not in (None, profile.task):
         raise MismatchError(
             f"Model {model!r} is for the task {profile.task!r}, not {task!r}. "
-            "FLUX.1-dev generates, FLUX.1-Kontext-dev edits."
+            f"Models for {task!r}: {', '.join(_models_for(task))}."
         )
     return pipe, profile
+
+
+def _models_for(task: str | None) -> list[str]:
+    return sorted({profile.model for profile in PROFILES.values() if profile.task == task})
 
 
 def _load_testbed(task: str) -> Any:

@@ -1,7 +1,8 @@
 """What is known about each model: taps, stage, presets and call defaults.
 
 Only the testbed's figures are measured here. Those of the FLUX.1 models follow the method's
-reference release and have not been run on the real weights.
+reference release and have not been run on the real weights. ``uvr.families`` finds the profile of a
+pipeline.
 """
 
 from __future__ import annotations
@@ -10,31 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from concepts.errors import MismatchError
-
-
-@dataclass(frozen=True)
-class RestrictPreset:
-    """Restrict information flow: masked outputs become ``(1 - strength) out + strength noise``."""
-
-    strength: float = 0.999
-
-
-@dataclass(frozen=True)
-class ModulatePreset:
-    """Modulate attention to reference pictures: factors on value rows of keys.
-
-    Attributes:
-        core: For reference patches under the mask.
-        ring: For the ring around it.
-        boost: For text and output keys, seen by output queries.
-        ring_width: Width of the ring in patches.
-    """
-
-    core: float = 0.2
-    ring: float = 0.4
-    boost: float = 1.05
-    ring_width: int = 1
+from uvr.method.presets import ModulatePreset, RestrictPreset
 
 
 @dataclass(frozen=True)
@@ -154,46 +131,3 @@ _ALL = (
     ),
 )
 PROFILES: dict[str, ModelProfile] = {profile.name: profile for profile in _ALL}
-
-_FULL_SIZE = (19, 38)  # double and single blocks of every FLUX.1 model
-
-
-def profile_for(pipe: Any) -> ModelProfile:
-    """Find the profile of a pipeline by its class, its name and its transformer's structure.
-
-    A model says its own name with the key ``_uvr_model`` in its transformer's config; otherwise the
-    path it was loaded from, then its number of blocks, decide.
-
-    Raises:
-        MismatchError: Not a FLUX pipeline, or no profile fits.
-    """
-    if not hasattr(getattr(pipe, "transformer", None), "single_transformer_blocks"):
-        raise MismatchError(
-            f"{type(pipe).__name__} is not a FLUX pipeline: expected a transformer with "
-            "single-stream blocks."
-        )
-    task = "edit" if "Kontext" in type(pipe).__name__ else "t2i"
-    model = _model_name(pipe, task)
-    for profile in _ALL:
-        if (profile.model, profile.task) == (model, task):
-            return profile
-    raise MismatchError(
-        f"No profile for model {model or 'of unknown name'!r} and task {task!r}. "
-        f"Known: {', '.join(PROFILES)}. Pass profile=... to use one of them."
-    )
-
-
-def _model_name(pipe: Any, task: str) -> str | None:
-    config = pipe.transformer.config
-    if "_uvr_model" in config:
-        return str(config["_uvr_model"])
-    paths = (getattr(pipe, "name_or_path", None), config.get("_name_or_path"))
-    for path in (str(path).lower() for path in paths if path):
-        for model in sorted({profile.model for profile in _ALL}):
-            if model in path:
-                return model
-    if (config.get("num_layers"), config.get("num_single_layers")) != _FULL_SIZE:
-        return None
-    if task == "edit":
-        return "flux.1-kontext-dev"
-    return "flux.1-dev" if config.get("guidance_embeds") else "flux.1-schnell"

@@ -38,8 +38,8 @@ def weights_revision(transformer: Any) -> str:
                 "name the revision: transformer.register_to_config(_uvr_revision=...)."
             )
         flat = tensor.detach().flatten()
-        picked = flat[:: max(1, flat.numel() // _SAMPLES)][:_SAMPLES]
-        samples[name], shapes[name] = picked.to(torch.bfloat16), tuple(tensor.shape)
+        sample = flat[:: max(1, flat.numel() // _SAMPLES)][:_SAMPLES]
+        samples[name], shapes[name] = sample.to(torch.bfloat16), tuple(tensor.shape)
     digest = hashlib.sha256()
     for (name, shape), values in zip(shapes.items(), _on_host(samples), strict=True):
         digest.update(f"{name}:{shape}:".encode())

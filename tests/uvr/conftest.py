@@ -27,7 +27,8 @@ from transformers import (
 from concepts.anchors import AnchorSpace
 from concepts.bundle import Bundle, BundleVariant, Member
 from concepts.scorer import Scorer
-from uvr.profiles import ModelProfile, ModulatePreset, RestrictPreset
+from uvr.method.presets import ModulatePreset, RestrictPreset
+from uvr.profiles import ModelProfile
 
 WORDS = ["a", "red", "blue", "cup", "star", "ball", "on", "the", "left", "right"]
 WORDS += ["make", "it", "keep", "remove"]

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from uvr.drawing import call_arguments, draw
-from uvr.profiles import PROFILES, ModelProfile
+from uvr.drawing import draw
+from uvr.profiles import ModelProfile
 
 SOURCE = Image.new("RGB", (40, 24), "red")
 
@@ -20,18 +20,6 @@ def test_an_edit_has_the_requested_size(
     image, report = draw(edit_pipe, edit_profile, {**request, "num_inference_steps": 2})
     assert image.size == size[::-1]
     assert report is None
-
-
-def test_the_source_of_an_edit_is_resized_where_the_model_does_not_do_it(
-    edit_profile: ModelProfile,
-) -> None:
-    request = {"image": SOURCE, "height": 48, "width": 32}
-    arguments = call_arguments(edit_profile, request)
-    assert (arguments["image"].size, arguments["max_area"]) == ((32, 48), 48 * 32)
-    kontext = call_arguments(PROFILES["flux.1-kontext-dev"], request)
-    assert kontext["image"] is SOURCE
-    assert kontext["max_area"] == 48 * 32
-    assert call_arguments(edit_profile, {**request, "max_area": 1024})["max_area"] == 1024
 
 
 def test_progress_counts_the_steps(t2i_pipe: Any, t2i_profile: ModelProfile) -> None:

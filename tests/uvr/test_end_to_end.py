@@ -20,10 +20,11 @@ from concepts.bundle import (
 )
 from tests.uvr.conftest import call_pipe
 from uvr.anchors.calibrate import fit_scorer
-from uvr.anchors.capture import noised_call
-from uvr.anchors.extract import Sample, collect_from_images
+from uvr.anchors.extract import collect_from_images
 from uvr.engine.regulator import Regulator
+from uvr.families.flux_pictures import noised_call
 from uvr.profiles import ModelProfile
+from uvr.sample import Sample
 
 
 def scenes(count: int, *, concept: bool, seed: int) -> list[Sample]:

@@ -12,7 +12,8 @@ from PIL import Image
 from concepts.errors import MismatchError
 from tests.uvr.conftest import bundle_of, call_pipe, make_pipe, make_scorer
 from uvr.engine.regulator import Regulator
-from uvr.profiles import PROFILES, profile_for
+from uvr.families.known import profile_for
+from uvr.profiles import PROFILES
 
 
 @pytest.mark.parametrize(

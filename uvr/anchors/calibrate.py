@@ -81,15 +81,15 @@ def fit_directions(
         groups = [anchors[rows] for rows in group_by_direction(anchors - mean_counter, prototypes)]
     means = np.stack([group.mean(axis=0, dtype=np.float64) for group in groups])
     if rule == "mean":
-        found = means
+        vectors = means
     elif rule == "whitened":
         covariance = _covariance(counters, mean_counter, weights)
         ridge = shrinkage * float(np.trace(covariance)) / len(covariance)
         covariance[np.diag_indices_from(covariance)] += max(ridge, 1e-12)
-        found = np.linalg.solve(covariance, (means - mean_counter).T).T
+        vectors = np.linalg.solve(covariance, (means - mean_counter).T).T
     else:
         raise ValueError(f"unknown rule {rule!r}; expected 'whitened' or 'mean'")
-    return [_standardised(np.ascontiguousarray(weight), counters, weights) for weight in found]
+    return [_standardised(np.ascontiguousarray(weight), counters, weights) for weight in vectors]
 
 
 def _standardised(
@@ -220,8 +220,8 @@ def _thresholds(
     """Seed and grow threshold from benign scores, their pictures, and ``fit_scorer``'s numbers."""
     grow = _upper_quantile(scores, rates[1])
     seed = max(_upper_quantile(_highest(scores, images), rates[0]), grow)
-    moved = [line + margin * max(0.0, usual - line) for line in (seed, grow)]
-    return moved[0], moved[1]
+    raised = [line + margin * max(0.0, usual - line) for line in (seed, grow)]
+    return raised[0], raised[1]
 
 
 @dataclass(frozen=True)

@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
-from torch.nn import functional as F
 
-from uvr.engine.processor import AttentionState, install_processors
-from uvr.method.stage import Stage, current_step, plan_stage, usual_sigmas
-from uvr.method.tokens import TokenLayout
+from uvr.engine.schedule import current_step, noise_levels
+from uvr.families.attention import AttentionState
+from uvr.families.family import Family, named_arguments, tap_width
+from uvr.families.known import family_of
+from uvr.method.rewind import Call
+from uvr.method.stage import Stage, plan_stage
 from uvr.profiles import ModelProfile
+from uvr.sample import Sample
 
 Progress = Callable[[int, int], None]
 Features = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A picture for collection.
-
-    Attributes:
-        image: The picture; resized to the model's usual size.
-        mask: Pixels that show the concept (non-zero), at any size; None when there are none.
-        prompt: Its caption or, for editing, an instruction for which it is the source.
-    """
-
-    image: Image.Image
-    mask: Image.Image | NDArray[Any] | None = None
-    prompt: str = ""
 
 
 def capture_from_images(
@@ -53,17 +38,17 @@ def capture_from_images(
     Returns:
         (noise_draws * samples, patches, dim), all samples of the first draw first.
     """
-    sigmas = usual_sigmas(pipe, profile)
-    stage = _stage(profile, sigmas, 0)
+    family = family_of(pipe)
+    sigmas = family.sigmas(pipe, profile)
+    sigma = sigmas[_stage(profile, sigmas, 0).look]
     generator = torch.Generator().manual_seed(seed)
-    state = AttentionState(taps=frozenset(profile.taps))
     work = list(samples) * noise_draws
     features = []
-    with torch.no_grad(), install_processors(pipe.transformer, state):
+    with torch.no_grad(), _capturing(family, pipe.transformer, profile) as state:
         for start in range(0, len(work), batch_size):
             batch = work[start : start + batch_size]
-            call = noised_call(pipe, profile, batch, sigmas[stage.look], generator)
-            state.layout = TokenLayout.from_call(call["encoder_hidden_states"], call["img_ids"])
+            call = family.noised_call(pipe, profile, batch, sigma, generator)
+            state.layout = family.layout(call)
             state.capture = True
             pipe.transformer(**call)
             features.append(state.take_features(profile.taps).cpu().numpy())
@@ -93,9 +78,10 @@ def capture_from_prompts(
     for start in range(0, len(prompts), batch_size):
         batch = list(prompts[start : start + batch_size])
         generators = [torch.Generator().manual_seed(seed + start + i) for i in range(len(batch))]
-        arguments = {**profile.call, "num_inference_steps": steps or profile.steps}
+        request = {"prompt": batch, "num_inference_steps": steps or profile.steps}
+        arguments = family_of(pipe).call_arguments(profile, request)
         with _quiet(pipe), recorded_features(pipe, profile) as recorded:
-            pipe(prompt=batch, generator=generators, output_type="latent", **arguments)
+            pipe(generator=generators, output_type="latent", **arguments)
         look.append(recorded["look"])
         late.append(recorded["late"])
         if progress is not None:
@@ -106,108 +92,68 @@ def capture_from_prompts(
 @contextmanager
 def recorded_features(pipe: Any, profile: ModelProfile) -> Iterator[dict[str, Features]]:
     """Record features of one pipeline call: ``look`` and ``late``, (batch, patches, dim)."""
-    state = AttentionState(taps=frozenset(profile.taps))
-    recorded: dict[str, Features] = {}
-    plan: list[tuple[Stage, int]] = []
+    family, transformer = family_of(pipe), pipe.transformer
+    with ExitStack() as stack:
+        state = stack.enter_context(_capturing(family, transformer, profile))
+        recorder = _Recorder(family, pipe, profile, state)
+        before = transformer.register_forward_pre_hook(recorder.before, with_kwargs=True)
+        stack.callback(before.remove)
+        after = transformer.register_forward_hook(recorder.after, with_kwargs=True)
+        stack.callback(after.remove)
+        yield recorder.features
 
-    def before(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        step = current_step(pipe.scheduler, kwargs["timestep"])
-        if not plan:
-            sigmas = [float(sigma) for sigma in pipe.scheduler.sigmas.tolist()[:-1]]
-            plan.append((_stage(profile, sigmas, step), len(sigmas) - 1))
-        wanted = {"look": plan[0][0].look, "late": plan[0][1]}
-        state.capture = any(step == at and name not in recorded for name, at in wanted.items())
-        if state.capture:
-            state.layout = TokenLayout.from_call(kwargs["encoder_hidden_states"], kwargs["img_ids"])
 
-    def after(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        if not state.capture:
+class _Recorder:
+    """What is captured along one call of a pipeline: at its look step and at its last step."""
+
+    def __init__(
+        self, family: Family, pipe: Any, profile: ModelProfile, state: AttentionState
+    ) -> None:
+        self.features: dict[str, Features] = {}
+        self._family = family
+        self._pipe = pipe
+        self._profile = profile
+        self._state = state
+        self._steps: dict[str, int] = {}
+
+    def before(self, transformer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        call = named_arguments(transformer, args, kwargs)
+        step = self._step(call)
+        if not self._steps:
+            sigmas = noise_levels(self._pipe.scheduler)[:-1]
+            look = _stage(self._profile, sigmas, step).look
+            self._steps = {"look": look, "late": len(sigmas) - 1}
+        self._state.capture = bool(self._wanted(step))
+        if self._state.capture:
+            self._state.layout = self._family.layout(call)
+
+    def after(
+        self, transformer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> None:
+        if not self._state.capture:
             return
-        step = current_step(pipe.scheduler, kwargs["timestep"])
-        features = state.take_features(profile.taps).cpu().numpy()
-        if step == plan[0][0].look:
-            recorded["look"] = features
-        if step == plan[0][1]:
-            recorded["late"] = features
+        call = named_arguments(transformer, args, kwargs)
+        features = self._state.take_features(self._profile.taps)
+        of_prompt = self._family.rows(self._pipe, call).of_prompt(features).cpu().numpy()
+        self.features |= dict.fromkeys(self._wanted(self._step(call)), of_prompt)
 
-    hooks = (
-        pipe.transformer.register_forward_pre_hook(before, with_kwargs=True),
-        pipe.transformer.register_forward_hook(after, with_kwargs=True),
-    )
-    try:
-        with install_processors(pipe.transformer, state):
-            yield recorded
-    finally:
-        for hook in hooks:
-            hook.remove()
+    def _step(self, call: Call) -> int:
+        return current_step(self._pipe.scheduler, self._family.sigma(call))
+
+    def _wanted(self, step: int) -> list[str]:
+        """What to record at a step; of several passes the first, which has the prompt."""
+        return [
+            name for name, at in self._steps.items() if at == step and name not in self.features
+        ]
 
 
-def noised_call(
-    pipe: Any,
-    profile: ModelProfile,
-    samples: Sequence[Sample],
-    sigma: float,
-    generator: torch.Generator,
-) -> dict[str, Any]:
-    """Arguments of a transformer pass over noised pictures, as the pipelines build them.
-
-    For editing, the picture is its own reference: the instruction leaves the concept in place.
-    """
-    device = getattr(pipe, "_execution_device", pipe.device)
-    prompt_embeds, pooled, text_ids = pipe.encode_prompt(
-        prompt=[sample.prompt for sample in samples],
-        prompt_2=None,
-        device=device,
-        max_sequence_length=profile.call.get("max_sequence_length", 512),
-    )
-    clean = encode_images(pipe, [sample.image for sample in samples], profile.size)
-    rows, columns = clean.shape[2] // 2, clean.shape[3] // 2
-    packed = pack_latents(clean)
-    noise = torch.randn(packed.shape, generator=generator).to(packed)
-    hidden_states = ((1 - sigma) * packed + sigma * noise).to(prompt_embeds.dtype)
-    img_ids = image_ids(rows, columns).to(device, prompt_embeds.dtype)
-    if profile.task == "edit":
-        hidden_states = torch.cat([hidden_states, packed.to(hidden_states.dtype)], dim=1)
-        img_ids = torch.cat([img_ids, image_ids(rows, columns, picture=1).to(img_ids)])
-    guidance = None
-    if pipe.transformer.config.guidance_embeds:
-        scale = float(profile.call.get("guidance_scale", 3.5))
-        guidance = torch.full((len(samples),), scale, device=device)
-    return {
-        "hidden_states": hidden_states,
-        "timestep": torch.full((len(samples),), sigma, device=device, dtype=hidden_states.dtype),
-        "guidance": guidance,
-        "pooled_projections": pooled,
-        "encoder_hidden_states": prompt_embeds,
-        "txt_ids": text_ids,
-        "img_ids": img_ids,
-        "return_dict": False,
-    }
-
-
-def encode_images(pipe: Any, images: Sequence[Image.Image], size: tuple[int, int]) -> Tensor:
-    """Latents of pictures as the pipelines scale them, (batch, channels, rows, columns)."""
-    height, width = size
-    resized = [picture.convert("RGB").resize((width, height)) for picture in images]
-    pixels = pipe.image_processor.preprocess(resized, height=height, width=width)
-    parameter = next(pipe.vae.parameters())
-    encoded = pipe.vae.encode(pixels.to(parameter.device, parameter.dtype))
-    # AutoencoderKL returns a distribution, AutoencoderTiny the latents themselves.
-    latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
-    config = pipe.vae.config
-    scaled: Tensor = (latents - (config.shift_factor or 0.0)) * config.scaling_factor
-    return scaled
-
-
-def pack_latents(latents: Tensor) -> Tensor:
-    """Fold 2x2 latent pixels into tokens, (batch, rows / 2 * columns / 2, channels * 4)."""
-    return F.pixel_unshuffle(latents, 2).flatten(2).transpose(1, 2)
-
-
-def image_ids(rows: int, columns: int, picture: int = 0) -> Tensor:
-    """Position of each image token: picture, row, column; (rows * columns, 3), float32."""
-    row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-    return torch.stack([torch.full_like(row, picture), row, column], dim=-1).reshape(-1, 3).float()
+@contextmanager
+def _capturing(family: Family, transformer: Any, profile: ModelProfile) -> Iterator[AttentionState]:
+    """Have the attention layers capture at the profile's taps, within the context."""
+    tap_width(family, transformer, profile.taps)
+    state = AttentionState(taps=frozenset(profile.taps))
+    with family.regulated_attention(transformer, state):
+        yield state
 
 
 def _stage(profile: ModelProfile, sigmas: Sequence[float], first: int) -> Stage:

@@ -18,11 +18,12 @@ from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
 from concepts.scorer import Scorer
 from uvr.anchors.calibrate import fit_scorer
-from uvr.anchors.capture import Progress, Sample
+from uvr.anchors.capture import Progress
 from uvr.anchors.extract import collect_from_images, collect_from_prompts
 from uvr.anchors.pictures import PictureError, read_samples
 from uvr.pipelines import TESTBED, load_pipeline
 from uvr.profiles import ModelProfile
+from uvr.sample import Sample
 from uvr.testbed.samples import CONCEPTS, labelled_samples
 
 TESTBED_SCENES = 200

@@ -10,7 +10,7 @@ from typing import ClassVar
 from PIL import Image, UnidentifiedImageError
 
 from concepts.errors import NotFoundError, UVRError
-from uvr.anchors.extract import Sample
+from uvr.sample import Sample
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 MASK = ".mask"
@@ -75,8 +75,15 @@ def _read_sample(path: Path, prompt: str, masked: bool) -> Sample:
     image = read_picture(path)
     mask = read_picture(mask_path, "L") if mask_path.is_file() else None
     if mask is not None and mask.size != image.size:
-        raise PictureError(f"'{mask_path}' is {mask.size}, its picture {image.size}.")
+        raise PictureError(
+            f"'{mask_path}' has {_pixels(mask)}, its picture {_pixels(image)}: a mask needs the "
+            "size of its picture."
+        )
     text = path.with_suffix(".txt")
     if text.is_file():
         prompt = text.read_text(encoding="utf-8").strip()
     return Sample(image, mask, prompt)
+
+
+def _pixels(image: Image.Image) -> str:
+    return f"{image.width} x {image.height} pixels"

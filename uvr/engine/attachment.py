@@ -1,87 +1,41 @@
-"""One regulator on one pipeline: what happens at each transformer pass of each generation."""
+"""One regulator on one pipeline: what happens at each transformer call of each generation."""
 
 from __future__ import annotations
 
-import inspect
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from concepts.bundle import BundleVariant, Member
+from concepts.bundle import BundleVariant
 from concepts.errors import NotFoundError, UVRError
+from uvr.engine.generation import Assignment, Detour, Generation, Regulation
 from uvr.engine.look import look_at
-from uvr.engine.processor import Action, AttentionState
+from uvr.engine.schedule import after_set_timesteps, current_step, is_plain_euler, noise_levels
+from uvr.families.attention import Action, AttentionState
+from uvr.families.family import Family, named_arguments
 from uvr.method.modulation import seeded_noise
-from uvr.method.rewind import StepRecord, output_latents, plan_replay, with_latents
-from uvr.method.scores import ScorerStack
-from uvr.method.stage import Stage, current_step, plan_stage
-from uvr.method.tokens import TokenLayout
+from uvr.method.rewind import (
+    Call,
+    StepRecord,
+    Trajectory,
+    carried_velocity,
+    plan_replay,
+    where_fired,
+)
+from uvr.method.stage import plan_stage
 from uvr.profiles import ModelProfile
 from uvr.report import RegulationReport
 
 KEPT_REPORTS = 16
 """Reports that an attachment keeps: each has score maps of every picture, (``uvr.engine.look``)."""
 
-_UNPLANNED = Stage(0, 0, 0)
 _OUTSIDE = (
     "The transformer of a regulated pipeline was called outside of that pipeline's call, or its "
     "scheduler was replaced. Leave the `with` block first."
 )
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """What one generation looks for; a later release does not reach it.
-
-    Attributes:
-        variant: The bundle's variant in use, None when the bundle is empty.
-        scorers: The scorers of the variant's members, in their order.
-        mode_of: What to do with a concept: "enforce", "log" or "shadow".
-        report: Receives what is found.
-    """
-
-    variant: BundleVariant | None
-    scorers: ScorerStack
-    mode_of: Callable[[Member], str]
-    report: RegulationReport
-
-
-@dataclass
-class _Generation:
-    """State of one pipeline call."""
-
-    assignment: Assignment
-    sigmas: list[float] = field(default_factory=list)
-    stage: Stage = _UNPLANNED
-    layout: TokenLayout | None = None
-    first_latents: Tensor | None = None
-    step: int = -1
-    passes: int = 0
-    records: list[StepRecord] = field(default_factory=list)
-    action: Action | None = None
-    rewound_latents: Tensor | None = None
-    correction: Tensor | None = None
-
-    @property
-    def report(self) -> RegulationReport:
-        return self.assignment.report
-
-    @property
-    def variant(self) -> BundleVariant | None:
-        return self.assignment.variant
-
-    @property
-    def started(self) -> bool:
-        return self.layout is not None
-
-    def count_pass(self, step: int) -> None:
-        self.passes = self.passes + 1 if step == self.step else 0
-        self.step = step
 
 
 class Attachment:
@@ -97,6 +51,7 @@ class Attachment:
     def __init__(
         self,
         pipe: Any,
+        family: Family,
         profile: ModelProfile,
         variant: BundleVariant | None,
         assign: Callable[[], Assignment],
@@ -104,11 +59,15 @@ class Attachment:
         self.profile = profile
         self.variant = variant
         self.reports: deque[RegulationReport] = deque(maxlen=KEPT_REPORTS)
-        self.state = AttentionState(taps=_taps(variant))
         self._assign = assign
         self._pipe = pipe
+        self._family = family
+        self._transformer = pipe.transformer
         self._scheduler = pipe.scheduler
-        self._generation: _Generation | None = None
+        self._state = AttentionState(taps=_taps(variant))
+        self._width = max(family.layers(pipe.transformer).values())
+        self._assignment: Assignment | None = None
+        self._generation: Generation | None = None
 
     @property
     def last(self) -> RegulationReport:
@@ -121,232 +80,188 @@ class Attachment:
             raise NotFoundError("The pipeline has not been called since it was attached.")
         return self.reports[-1]
 
-    def start_generation(self) -> None:
+    @contextmanager
+    def hooks(self) -> Iterator[None]:
+        """Regulate the pipeline within the context; leave it as it was found."""
+        before = self._transformer.register_forward_pre_hook
+        after = self._transformer.register_forward_hook
+        with ExitStack() as stack:
+            stack.enter_context(self._family.regulated_attention(self._transformer, self._state))
+            stack.callback(before(self._before_forward, with_kwargs=True).remove)
+            stack.callback(after(self._after_forward, with_kwargs=True).remove)
+            stack.enter_context(after_set_timesteps(self._scheduler, self._start_generation))
+            yield
+
+    def _start_generation(self) -> None:
         """Forget the previous call and take the present bundle; there is a new schedule.
 
         Raises:
             MismatchError: The bundle or the weights of now do not fit; nothing is drawn.
             UVRError: There is no bundle to use now; nothing is drawn.
         """
-        self._generation = None
-        assignment = self._assign()
+        self._assignment = self._generation = None
+        self._assignment = assignment = self._assign()
         self.variant = assignment.variant
-        self.state.taps = _taps(assignment.variant)
-        self._generation = _Generation(assignment)
+        self._state.taps = _taps(assignment.variant)
 
-    def before_forward(
+    def _before_forward(
         self, transformer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[()], dict[str, Any]]:
-        """Prepare the processors for one transformer pass."""
-        kwargs = _by_name(transformer, args, kwargs)
-        generation = self._current(transformer)
-        step = current_step(self._scheduler, kwargs["timestep"])
-        if not generation.started:
-            self._begin(generation, step, kwargs)
+    ) -> tuple[tuple[()], Call]:
+        """Prepare the attention layers for one transformer call."""
+        call = named_arguments(transformer, args, kwargs)
+        assignment = self._current_assignment(transformer)
+        step = current_step(self._scheduler, self._family.sigma(call))
+        if self._generation is None:
+            self._generation = self._begin(assignment, step, call)
+        generation = self._generation
         if not step < len(generation.sigmas) - 1:
             raise UVRError(_OUTSIDE)
-        generation.count_pass(step)
-        looks = step == generation.stage.look and generation.passes == 0
-        looks = looks and generation.variant is not None
-        self.state.layout = _layout_of(generation, kwargs)
-        self.state.features = {}
-        self.state.capture = looks
-        self.state.action = generation.action if generation.stage.regulates(step) else None
-        if step == generation.stage.look and generation.rewound_latents is not None:
-            kwargs = with_latents(kwargs, generation.rewound_latents)
-        return (), kwargs
+        generation.count_call(step)
+        self._state.layout = generation.layout_of(call)
+        self._state.features = {}
+        self._state.capture = generation.looks
+        self._state.action = generation.action
+        if generation.detour is not None:
+            call = generation.with_latents(call, generation.detour.latents)
+        return (), call
 
-    def after_forward(
+    def _after_forward(
         self, transformer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> Any:
-        """Record, look, or carry a later pass of the look step over to the regulated trajectory."""
-        generation = self._current(transformer)
-        self.state.action, self.state.capture = None, False
+        """Record, look, or carry a later call of the look step over to the regulated trajectory."""
+        self._state.action, self._state.capture = None, False
+        self._current_assignment(transformer)
+        generation = self._generation
+        if generation is None:
+            raise UVRError(_OUTSIDE)
         if generation.variant is None:
             generation.report.looked |= generation.step >= generation.stage.look
             return None
         if generation.step < generation.stage.look:
-            _record(generation, kwargs, output[0])
+            generation.record(kwargs, self._family.velocity(output, generation.layout))
             return None
-        if generation.step > generation.stage.look:
+        if generation.looks:
+            return self._look(generation, generation.variant, kwargs, output)
+        if generation.regulation is None or generation.detour is None:
             return None
-        if generation.passes == 0:
-            return self._look(transformer, generation, kwargs, output)
-        if generation.correction is None or generation.action is None:
-            return None
-        fired = generation.action.fired
-        return _with_velocity(
-            output, _corrected(output[0], output[0], fired, generation.correction)
-        )
+        velocity = self._family.velocity(output, generation.layout)
+        return _carried(generation, generation.regulation, velocity, output)
 
-    def _current(self, transformer: Any) -> _Generation:
-        if self._generation is None or self._pipe.scheduler is not self._scheduler:
+    def _current_assignment(self, transformer: Any) -> Assignment:
+        if self._assignment is None or self._pipe.scheduler is not self._scheduler:
             raise UVRError(_OUTSIDE)
         if getattr(transformer, "is_cache_enabled", False):
             raise UVRError(
                 "A diffusers cache skips layers that must be regulated; call "
                 "pipe.transformer.disable_cache() first."
             )
-        return self._generation
+        return self._assignment
 
-    def _begin(self, generation: _Generation, step: int, kwargs: Mapping[str, Any]) -> None:
-        generation.sigmas = [float(sigma) for sigma in self._scheduler.sigmas.tolist()]
-        generation.stage = plan_stage(
-            generation.sigmas[:-1],
+    def _begin(self, assignment: Assignment, step: int, call: Call) -> Generation:
+        variant, family = assignment.variant, self._family
+        sigmas, layout = noise_levels(self._scheduler), family.layout(call)
+        rows = family.rows(self._pipe, call)
+        stage = plan_stage(
+            sigmas[:-1],
             first=step,
-            look_sigma=generation.variant.space.sigma if generation.variant else self.profile.sigma,
+            look_sigma=variant.space.sigma if variant else self.profile.sigma,
             stage_end=self.profile.stage_end,
         )
-        layout = TokenLayout.from_call(kwargs["encoder_hidden_states"], kwargs["img_ids"])
-        generation.layout = layout
-        generation.first_latents = output_latents(kwargs, layout.num_output)
-        batch = len(generation.first_latents)
-        generation.report.images = [[] for _ in range(batch)]
-        generation.report.shadow = [[] for _ in range(batch)]
-        self.reports.append(generation.report)
+        first = rows.of_prompt(family.latents(call, layout))
+        report = assignment.report
+        report.images = [[] for _ in range(rows.pictures)]
+        report.shadow = [[] for _ in range(rows.pictures)]
+        self.reports.append(report)
+        return Generation(assignment, family, sigmas, stage, layout, rows, first, step)
 
-    def _look(
-        self, transformer: Any, generation: _Generation, kwargs: dict[str, Any], output: Any
-    ) -> Any:
-        records, generation.records = generation.records, []
-        variant, report = _variant(generation), generation.report
-        found = look_at(
-            self.state.take_features(variant.space.taps),
+    def _look(self, generation: Generation, variant: BundleVariant, call: Call, output: Any) -> Any:
+        """Score the features of the plain call; regulate what fired and is to be enforced."""
+        records, report = generation.take_records(), generation.report
+        look = look_at(
+            generation.rows.of_prompt(self._state.take_features(variant.space.taps)),
             variant.members,
             generation.assignment.scorers,
-            grid=_layout(generation).grid,
+            grid=generation.layout.grid,
             profile=self.profile,
             step=generation.step,
-            sigma=generation.sigmas[generation.step],
+            sigma=generation.sigma,
             mode_of=generation.assignment.mode_of,
         )
-        report.images, report.shadow, mask = found.images, found.shadow, found.mask
-        report.looked = True
-        if not bool(mask.any()):
+        report.images, report.shadow, report.looked = look.images, look.shadow, True
+        if not bool(look.mask.any()):
             return None
-        generation.action = self._action(transformer, generation, mask)
-        latents = output_latents(kwargs, mask.shape[1])
-        regulated = self._rewind(transformer, generation, records, latents)
-        velocity = self._forward(transformer, generation, with_latents(kwargs, regulated))
-        fired = generation.action.fired
-        return _with_velocity(output, _corrected(output[0], velocity, fired, generation.correction))
+        action, latents = self._action(generation, look.mask), generation.latents(call)
+        detour = self._detour(generation, action, records, latents)
+        velocity = self._forward(generation, action, call, detour.latents if detour else latents)
+        generation.regulation = Regulation(action, detour)
+        return _carried(generation, generation.regulation, velocity, output)
 
-    def _action(self, transformer: Any, generation: _Generation, mask: Tensor) -> Action:
-        noise = None
-        if self.profile.restrict is not None and generation.first_latents is not None:
-            noise = seeded_noise(generation.first_latents, transformer.inner_dim).to(mask.device)
-        return Action(mask, noise, self.profile.restrict, self.profile.modulate)
+    def _action(self, generation: Generation, mask: Tensor) -> Action:
+        spread, noise = generation.rows.spread, None
+        if self.profile.restrict is not None:
+            noise = spread(seeded_noise(generation.first_latents, self._width).to(mask.device))
+        return Action(spread(mask), noise, self.profile.restrict, self.profile.modulate)
 
-    def _rewind(
+    def _detour(
         self,
-        transformer: Any,
-        generation: _Generation,
+        generation: Generation,
+        action: Action,
         records: Sequence[StepRecord],
         latents: Tensor,
-    ) -> Tensor:
-        """Latents at the look step on the regulated trajectory, for the pictures that fired."""
-        if generation.step == generation.stage.first or generation.action is None:
-            return latents
-        plan = plan_replay(records, generation.sigmas, latents)
-        if not _is_plain_euler(self._scheduler):
-            plan = "the scheduler is not a deterministic flow-matching Euler scheduler"
+    ) -> Detour | None:
+        """Run the steps before the look again, regulated, for the pictures that fired."""
+        if generation.step == generation.stage.first:
+            return None
+        plan = self._replay_plan(generation, records, latents)
         if isinstance(plan, str):
             generation.report.notes.append(f"not rewound, regulated from the look on: {plan}")
-            return latents
-        replayed = plan.replay(lambda call: self._forward(transformer, generation, call))
-        fired = generation.action.fired[:, None, None]
-        regulated = torch.where(fired, replayed.to(latents.dtype), latents)
-        step = generation.step
-        dt = generation.sigmas[step + 1] - generation.sigmas[step]
-        generation.correction = (regulated.float() - latents.float()) / dt
-        generation.rewound_latents = regulated
+            return None
+        split = generation.rows.split
+        replayed = plan.replay(lambda call, at: split(self._forward(generation, action, call, at)))
+        fired = generation.rows.of_prompt(action.fired)
+        regulated = where_fired(fired, replayed.to(latents.dtype), latents)
         generation.report.rewound = True
-        return regulated
+        return Detour(regulated, (regulated.float() - latents.float()) / generation.dt)
+
+    def _replay_plan(
+        self, generation: Generation, records: Sequence[StepRecord], latents: Tensor
+    ) -> Trajectory | str:
+        if not is_plain_euler(self._scheduler):
+            return "the scheduler is not a deterministic flow-matching Euler scheduler"
+        for call in records[0].calls if records else ():
+            if reason := self._family.fixed_to_its_step(call):
+                return reason
+        return plan_replay(records, generation.sigmas, latents)
 
     def _forward(
-        self, transformer: Any, generation: _Generation, call: Mapping[str, Any]
+        self, generation: Generation, action: Action, call: Call, latents: Tensor
     ) -> Tensor:
-        """One regulated pass. ``forward`` is called directly, so that the hooks do not run."""
-        self.state.layout = _layout_of(generation, call)
-        self.state.action = generation.action
+        """Velocity of one regulated call with other latents, (rows, tokens, channels).
+
+        ``forward`` is called directly, so that the hooks do not run.
+        """
+        call = generation.with_latents(call, latents)
+        self._state.layout = generation.layout_of(call)
+        self._state.action = action
         try:
-            velocity: Tensor = transformer.forward(**{**call, "return_dict": False})[0]
+            output = self._transformer.forward(**call)
         finally:
-            self.state.action = None
-        return velocity
+            self._state.action = None
+        return self._family.velocity(output, generation.layout)
 
 
-def _by_name(transformer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    if not args:
-        return dict(kwargs)
-    names = list(inspect.signature(transformer.forward).parameters)
-    return {**dict(zip(names, args, strict=False)), **kwargs}
+def _carried(generation: Generation, regulation: Regulation, velocity: Tensor, output: Any) -> Any:
+    """The look step's output with the regulated velocity where something fired.
 
-
-def _is_plain_euler(scheduler: Any) -> bool:
-    return isinstance(scheduler, FlowMatchEulerDiscreteScheduler) and not (
-        scheduler.config.get("stochastic_sampling") or scheduler.config.get("invert_sigmas")
-    )
+    Pictures in which nothing fired keep their velocity to the bit.
+    """
+    if regulation.detour is not None:
+        correction = generation.rows.spread(regulation.detour.correction)
+        velocity = carried_velocity(velocity, correction)
+    plain = generation.family.velocity(output, generation.layout)
+    velocity = where_fired(regulation.action.fired, velocity, plain)
+    return generation.family.with_velocity(output, velocity)
 
 
 def _taps(variant: BundleVariant | None) -> frozenset[str]:
     return frozenset() if variant is None else frozenset(variant.space.taps)
-
-
-def _variant(generation: _Generation) -> BundleVariant:
-    if generation.variant is None:
-        raise ValueError("an empty bundle has nothing to look for")
-    return generation.variant
-
-
-def _layout(generation: _Generation) -> TokenLayout:
-    if generation.layout is None:
-        raise UVRError(_OUTSIDE)
-    return generation.layout
-
-
-def _layout_of(generation: _Generation, call: Mapping[str, Any]) -> TokenLayout:
-    """Layout of this pass: a negative prompt may have another length than the prompt."""
-    layout = _layout(generation)
-    shift = call["encoder_hidden_states"].shape[1] - layout.text
-    if shift == 0:
-        return layout
-    return replace(
-        layout,
-        text=layout.text + shift,
-        output=_shifted(layout.output, shift),
-        references=tuple(_shifted(span, shift) for span in layout.references),
-    )
-
-
-def _shifted(span: slice, shift: int) -> slice:
-    return slice(span.start + shift, span.stop + shift)
-
-
-def _record(generation: _Generation, kwargs: Mapping[str, Any], velocity: Tensor) -> None:
-    if generation.passes == 0:
-        generation.records.append(StepRecord(generation.step))
-    record = generation.records[-1]
-    record.calls.append(kwargs)
-    record.velocities.append(velocity[:, : _layout(generation).num_output])
-
-
-def _corrected(
-    plain: Tensor, regulated: Tensor, fired: Tensor, correction: Tensor | None
-) -> Tensor:
-    """Velocity that takes the plain latents to where the regulated trajectory goes.
-
-    The scheduler steps from the plain latents ``x``: ``x + dt (v + (x' - x) / dt) = x' + dt v``.
-    Pictures in which nothing fired keep their velocity to the bit.
-    """
-    if correction is not None:
-        output = regulated[:, : correction.shape[1]].float() + correction
-        rest = regulated[:, correction.shape[1] :]
-        regulated = torch.cat([output.to(regulated.dtype), rest], dim=1)
-    return torch.where(fired[:, None, None], regulated, plain)
-
-
-def _with_velocity(output: Any, velocity: Tensor) -> Any:
-    if isinstance(output, tuple):
-        return (velocity, *output[1:])
-    return type(output)(sample=velocity)

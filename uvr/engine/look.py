@@ -159,8 +159,8 @@ def _strongest(
 ) -> dict[Pair, NDArray[np.float16]]:
     """Features of the patches with the highest scores of what fired, (dim,) each, float16."""
     pictures = torch.tensor([picture for picture, _ in fired], device=features.device)
-    chosen = features[pictures, _rows(scores, fired).argmax(dim=-1)].float()
-    half = chosen.clamp(-LARGEST_HALF, LARGEST_HALF).half().cpu().numpy()
+    strongest = features[pictures, _rows(scores, fired).argmax(dim=-1)].float()
+    half = strongest.clamp(-LARGEST_HALF, LARGEST_HALF).half().cpu().numpy()
     return dict(zip(fired, half, strict=True))
 
 

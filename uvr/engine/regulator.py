@@ -15,26 +15,24 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from concepts.bundle import Bundle, BundleVariant, Member
-from concepts.errors import ExpiredError, MismatchError, NotFoundError, UVRError
+from concepts.errors import ExpiredError, NotFoundError, UVRError
 from concepts.instant import now
 from uvr.delivery.source import BundleSource
 from uvr.delivery.status import BundleInUse, SourceStatus
-from uvr.engine.attachment import Assignment, Attachment
-from uvr.engine.processor import install_processors, tap_width
+from uvr.engine.attachment import Attachment
+from uvr.engine.generation import Assignment
+from uvr.engine.variant import VariantChoice
+from uvr.families.known import family_of
 from uvr.method.scores import ScorerStack
-from uvr.profiles import ModelProfile, profile_for
+from uvr.profiles import ModelProfile
 from uvr.report import RegulationReport
-from uvr.revision import weights_revision
-
-__all__ = ["Attachment", "Regulator", "RegulatorStatus", "fits"]
 
 log = logging.getLogger("uvr.regulator")
 
@@ -118,11 +116,11 @@ class Regulator:
     def status(self) -> RegulatorStatus:
         """Say what is in use and what this host overrides."""
         source = self.source.status() if self.source else None
-        found = source or self.bundle
+        release = source or self.bundle
         return RegulatorStatus(
             bundle=source.bundle if source else self.bundle.name,
-            sequence=found.sequence,
-            digest=found.digest,
+            sequence=release.sequence,
+            digest=release.digest,
             deny=tuple(sorted(self.deny)),
             allow=tuple(sorted(self.allow)),
             source=source,
@@ -141,14 +139,11 @@ class Regulator:
             UVRError: The bundle names the weights it was made for, and the transformer's cannot be
                 read (sequential offload); or the source has no bundle to give.
         """
-        profile = self.profile or profile_for(pipe)
-        choice = _Choice(pipe, profile)
+        family = family_of(pipe)
+        choice = VariantChoice(pipe, family, self.profile or family.profile(pipe))
         variant = choice.variant(self.bundle)
-        attachment = Attachment(pipe, profile, variant, lambda: self._assign(choice))
-        with ExitStack() as stack:
-            stack.enter_context(install_processors(pipe.transformer, attachment.state))
-            stack.enter_context(_hooks(pipe.transformer, attachment))
-            stack.enter_context(_generation_starts(pipe.scheduler, attachment))
+        attachment = Attachment(pipe, family, choice.profile, variant, lambda: self._assign(choice))
+        with attachment.hooks():
             yield attachment
 
     def mode_of(self, member: Member, at: str) -> str:
@@ -159,7 +154,7 @@ class Regulator:
             return member.mode
         return "enforce" if member.slug not in self.allow and member.enforced_at(at) else "log"
 
-    def _assign(self, choice: _Choice) -> Assignment:
+    def _assign(self, choice: VariantChoice) -> Assignment:
         at = now()
         used = self._in_use(at)
         bundle, variant = used.bundle, choice.variant(used.bundle)
@@ -174,9 +169,9 @@ class Regulator:
         )
         if used.stale:
             report.notes.append(f"the bundle is {used.state}: {used.stale}")
-        lost = sorted((self.deny | self.allow) - set(bundle.slugs))
-        if lost:
-            report.notes.append(f"this release does not hold {', '.join(lost)}")
+        absent = sorted((self.deny | self.allow) - set(bundle.slugs))
+        if absent:
+            report.notes.append(f"this release does not hold {', '.join(absent)}")
         scorers = self._stack(bundle, variant)
         return Assignment(variant, scorers, lambda member: self.mode_of(member, at), report)
 
@@ -203,9 +198,9 @@ class Regulator:
         return stacks[space]
 
     def _overrides(self) -> list[str]:
-        found = (("not regulated", self.allow), ("enforced", self.deny))
+        overrides = (("not regulated", self.allow), ("enforced", self.deny))
         return [
-            f"{what} on this host: {', '.join(sorted(slugs))}" for what, slugs in found if slugs
+            f"{what} on this host: {', '.join(sorted(slugs))}" for what, slugs in overrides if slugs
         ]
 
     def _check_overrides(self, bundle: Bundle) -> None:
@@ -228,49 +223,12 @@ def fits(pipe: Any, profile: ModelProfile | None = None) -> Callable[[Bundle], o
     With it a release that was made for another model, task or weights is refused before it takes
     the place of the one in use. The check raises MismatchError.
     """
-    return lambda bundle: _Choice(pipe, profile or profile_for(pipe)).variant(bundle)
 
+    def check(bundle: Bundle) -> object:
+        family = family_of(pipe)
+        return VariantChoice(pipe, family, profile or family.profile(pipe)).variant(bundle)
 
-class _Choice:
-    """The variant for one pipeline, picked again whenever the bundle or the weights change."""
-
-    def __init__(self, pipe: Any, profile: ModelProfile) -> None:
-        self.profile = profile
-        self._pipe = pipe
-        self._transformer = pipe.transformer
-        self._picked: tuple[Bundle, str | None, BundleVariant | None] | None = None
-
-    def variant(self, bundle: Bundle) -> BundleVariant | None:
-        """Return the bundle's variant, None when the bundle is empty; see ``attach`` for errors."""
-        if self._pipe.transformer is not self._transformer:
-            raise MismatchError(
-                "The pipeline's transformer was replaced while a regulator was attached, and the "
-                "new one is not regulated. Leave the `with` block first, then attach again."
-            )
-        # At each generation: a LoRA may have been loaded, fused or unloaded since the last one.
-        revision = self._revision(bundle)
-        picked = self._picked
-        if picked is None or picked[0] is not bundle or picked[1] != revision:
-            variant = self._pick(bundle, revision) if bundle.variants else None
-            self._picked = picked = (bundle, revision, variant)
-        return picked[2]
-
-    def _revision(self, bundle: Bundle) -> str | None:
-        """Revision of the weights, None when the bundle fits any: those need not be readable."""
-        wanted = (self.profile.model, self.profile.task)
-        spaces = [variant.space for variant in bundle.variants]
-        named = any(space.revision for space in spaces if (space.model, space.task) == wanted)
-        return weights_revision(self._transformer) if named else None
-
-    def _pick(self, bundle: Bundle, revision: str | None) -> BundleVariant:
-        variant = bundle.variant_for(self.profile.model, self.profile.task, revision)
-        width = tap_width(self._transformer, variant.space.taps)
-        if width != variant.space.dim:
-            raise MismatchError(
-                f"Features at {', '.join(variant.space.taps)} have {width} dimensions, the "
-                f"bundle's anchors {variant.space.dim}: they were collected on another model."
-            )
-        return variant
+    return check
 
 
 def _expiry(bundle: Bundle, at: str) -> str | None:
@@ -283,45 +241,11 @@ def _notes(bundle: Bundle, variant: BundleVariant | None, at: str) -> list[str]:
     if variant is None:
         return ["the bundle holds no concepts: nothing was looked for"]
     notes = []
-    if lacking := sorted(set(bundle.slugs) - {member.slug for member in variant.members}):
-        notes.append(f"no anchors for this model and task: {', '.join(lacking)}")
+    if absent := sorted(set(bundle.slugs) - {member.slug for member in variant.members}):
+        notes.append(f"no anchors for this model and task: {', '.join(absent)}")
     notes += [
         f"disabled until {member.disabled_until}, only reported: {member.slug}"
         for member in variant.members
         if member.mode == "enforce" and not member.enforced_at(at)
     ]
     return notes
-
-
-@contextmanager
-def _hooks(transformer: Any, attachment: Attachment) -> Iterator[None]:
-    before = transformer.register_forward_pre_hook(attachment.before_forward, with_kwargs=True)
-    after = transformer.register_forward_hook(attachment.after_forward, with_kwargs=True)
-    try:
-        yield
-    finally:
-        before.remove()
-        after.remove()
-
-
-@contextmanager
-def _generation_starts(scheduler: Any, attachment: Attachment) -> Iterator[None]:
-    original = scheduler.set_timesteps
-    shadowed = scheduler.__dict__.get("set_timesteps")
-
-    # Pipelines inspect the signature of set_timesteps, which ``wraps`` keeps.
-    @functools.wraps(original)
-    def set_timesteps(*args: Any, **kwargs: Any) -> Any:
-        result = original(*args, **kwargs)
-        attachment.start_generation()
-        return result
-
-    scheduler.set_timesteps = set_timesteps
-    try:
-        yield
-    finally:
-        # Whoever wrapped it after us, on a shared scheduler, has yet to leave.
-        if scheduler.__dict__.get("set_timesteps") is set_timesteps:
-            del scheduler.set_timesteps
-            if shadowed is not None:
-                scheduler.set_timesteps = shadowed

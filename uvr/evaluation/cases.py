@@ -17,7 +17,7 @@ from PIL import Image
 from concepts.bundle import Bundle
 from uvr.anchors.capture import Progress
 from uvr.engine.regulator import Regulator
-from uvr.profiles import profile_for
+from uvr.families.known import profile_for
 from uvr.report import RegulationReport
 from uvr.testbed import scenes
 from uvr.testbed.samples import keeping_edit

@@ -1,4 +1,13 @@
-"""From scores to masks: seeds, growth and clean-up on the patch grid. Pure functions."""
+"""From scores to masks: seeds, growth and clean-up on the patch grid. Pure functions.
+
+UVR (arXiv 2606.06875), localisation: patches whose score reaches a threshold, closed and with their
+holes filled. The reference release keeps the heaviest connected components, which drops the second
+person of a picture, and fills holes up to the border, which turns a blob in a corner into a full
+mask. Here a component stays when it holds a sure patch, and only what is enclosed is a hole.
+
+Identities: keeping such components is morphological reconstruction, a dilation repeated under an
+upper bound until nothing moves; a dilation is a 3 x 3 maximum, an erosion that of the complement.
+"""
 
 from __future__ import annotations
 

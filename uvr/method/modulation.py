@@ -1,8 +1,14 @@
 """From masks to changed attention: scaled values and restricted outputs. Pure functions.
 
-Multiplying attention columns after the softmax by ``c`` equals scaling the value rows of those keys
-by ``c``: ``sum_k p_k c_k v_k``. So modulation is a fused attention call with scaled values, one for
-each group of queries that sees the same scales, and no attention matrix is ever built.
+UVR (arXiv 2606.06875), regulation, in every attention layer of the start-up stage:
+
+- *Modulate attention* (editing): text and output queries attend less to the reference patches under
+  the mask, output queries a little more to text and output. The reference release multiplies
+  columns of the attention matrix after the softmax and does not normalise again. Scaling the value
+  rows of those keys is the same, ``sum_k (p_k c_k) v_k = sum_k p_k (c_k v_k)``: a fused attention
+  call for each group of queries that sees the same scales, and no attention matrix is ever built.
+- *Restrict information flow* (text-to-image): the attention output of masked patches becomes noise.
+  The reference release adds unit noise; ours has the activations' own scale.
 """
 
 from __future__ import annotations
@@ -15,8 +21,8 @@ import torch
 from torch import Tensor
 
 from uvr.method.masks import dilate, resize_mask
+from uvr.method.presets import ModulatePreset
 from uvr.method.tokens import TokenLayout
-from uvr.profiles import ModulatePreset
 
 Attend = Callable[[Tensor, Tensor, Tensor, slice], Tensor]
 
@@ -55,14 +61,22 @@ def query_groups(layout: TokenLayout, mask: Tensor, preset: ModulatePreset) -> l
         ring = dilate(core, grid, preset.ring_width) & ~core
         text_scales[:, span] = 1 + (preset.ring - 1) * ring + (preset.core - 1) * core
     output_scales = text_scales.clone()
-    output_scales[:, : layout.output.stop] = preset.boost
-    groups = [
-        QueryGroup(slice(0, layout.text), text_scales),
-        QueryGroup(layout.output, output_scales),
-    ]
-    if layout.references:
-        groups.append(QueryGroup(slice(layout.output.stop, layout.total), None))
-    return groups
+    for span in (layout.text, layout.output):
+        output_scales[:, span] = preset.boost
+    groups = [QueryGroup(layout.text, text_scales), QueryGroup(layout.output, output_scales)]
+    groups += [QueryGroup(span, None) for span in _joined(layout.references)]
+    return sorted(groups, key=lambda group: int(group.queries.start))
+
+
+def _joined(spans: Sequence[slice]) -> list[slice]:
+    """Join spans that lie next to each other, so that they take one attention call."""
+    joined: list[slice] = []
+    for span in sorted(spans, key=lambda span: int(span.start)):
+        if joined and joined[-1].stop == span.start:
+            joined[-1] = slice(joined[-1].start, span.stop)
+        else:
+            joined.append(span)
+    return joined
 
 
 def attention_with_scaled_values(
@@ -83,10 +97,10 @@ def attention_with_scaled_values(
     """
     outputs = []
     for group in groups:
-        seen = value
+        scaled = value
         if group.scales is not None:
-            seen = value * group.scales[:, :, None, None].to(value.dtype)
-        outputs.append(attend(query[:, group.queries], key, seen, group.queries))
+            scaled = value * group.scales[:, :, None, None].to(value.dtype)
+        outputs.append(attend(query[:, group.queries], key, scaled, group.queries))
     return torch.cat(outputs, dim=1)
 
 

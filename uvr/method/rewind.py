@@ -1,9 +1,13 @@
 """Run the first steps of a generation again, regulated, from a record of how they ran.
 
-Text-to-image decides *where* things are only after a few steps, yet regulation works best from the
-first one. So the first steps run as they would anyway, are recorded, and only when something is
-found are they run again with the mask. The scheduler never notices: the velocity handed to it at
-the look step carries the plain trajectory over to the regulated one.
+UVR (arXiv 2606.06875) regulates from the first step of the start-up stage. Text-to-image decides
+*where* things are only some steps later, and a look taken from regulated features would match its
+own noise. So the first steps run as they would anyway, are recorded, and only when something is
+found do they run again with the mask. The reference release has nothing like it.
+
+Identity: the scheduler steps from the plain latents ``x`` and never notices. The velocity that it
+gets, plus ``(x' - x) / dt``, takes it to where the regulated latents ``x'`` go:
+``x + dt (v + (x' - x) / dt) = x' + dt v`` (``carried_velocity``).
 """
 
 from __future__ import annotations
@@ -15,18 +19,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Forward = Callable[[Mapping[str, Any]], Tensor]
+Call = Mapping[str, Any]
+"""Arguments of one transformer call, by name."""
+
+Forward = Callable[[Call, Tensor], Sequence[Tensor]]
+"""One call with other latents: the velocity of each of its passes, conditional first."""
 
 
 @dataclass
 class StepRecord:
-    """One step as it ran: the keyword arguments and the velocity of each pass.
+    """One step as it ran.
 
-    True CFG makes two passes a step, conditional first.
+    True CFG makes two passes a step: in two calls, conditional first, or in one call that holds
+    both.
+
+    Attributes:
+        step: Its number in the schedule.
+        latents: What it began with, (pictures, tokens, channels).
+        calls: Its transformer calls.
+        velocities: What each pass predicted, conditional first, shaped like ``latents``.
     """
 
     step: int
-    calls: list[Mapping[str, Any]] = field(default_factory=list)
+    latents: Tensor
+    calls: list[Call] = field(default_factory=list)
     velocities: list[Tensor] = field(default_factory=list)
 
 
@@ -38,29 +54,24 @@ class Trajectory:
         records: Consecutive steps, at least one.
         dts: ``sigma[i + 1] - sigma[i]`` of each.
         guidance: True-CFG scale, or None with one pass a step.
-        num_output: Number of output tokens.
     """
 
     records: Sequence[StepRecord]
     dts: Sequence[float]
     guidance: float | None
-    num_output: int
 
     def replay(self, forward: Forward) -> Tensor:
-        """Run the steps again from the first input.
+        """Run the steps again from the first latents.
 
         Args:
-            forward: One transformer pass ``(keyword arguments) -> velocity``; the caller has it
-                regulated.
+            forward: One transformer call; the caller has it regulated.
 
         Returns:
-            Latents at the step after the last record, (batch, output tokens, channels).
+            Latents at the step after the last record, (pictures, tokens, channels).
         """
-        latents = output_latents(self.records[0].calls[0], self.num_output)
+        latents = self.records[0].latents
         for record, dt in zip(self.records, self.dts, strict=True):
-            velocities = [
-                forward(with_latents(call, latents))[:, : self.num_output] for call in record.calls
-            ]
+            velocities = [v for call in record.calls for v in forward(call, latents)]
             latents = euler_step(latents, guided(velocities, self.guidance), dt)
         return latents
 
@@ -82,16 +93,13 @@ def plan_replay(
     Returns:
         A trajectory, or the reason why there is none.
     """
-    num_output = latents.shape[1]
     if not records:
         return "no step was recorded before the look"
-    passes = {len(record.calls) for record in records}
+    passes = {len(record.velocities) for record in records}
     if passes not in ({1}, {2}):
         return f"steps made {sorted(passes)} transformer passes, expected 1 or 2 throughout"
-    if any(call.get("controlnet_block_samples") is not None for call in records[0].calls):
-        return "ControlNet residuals belong to the steps as they ran"
-    points = [output_latents(record.calls[0], num_output) for record in records] + [latents]
-    if records[0].velocities[0].shape[-1] != latents.shape[-1]:
+    points = [record.latents for record in records] + [latents]
+    if records[0].velocities[0].shape != latents.shape:
         return "the transformer sees more channels than it predicts"
     dts = [sigmas[record.step + 1] - sigmas[record.step] for record in records]
     moves = [(points[i + 1].double() - points[i].double()) / dt for i, dt in enumerate(dts)]
@@ -105,11 +113,11 @@ def plan_replay(
         stored = rounding * points[i + 1].double().norm() / abs(dts[i])
         if (predicted - move).norm() > share * move.norm() + stored:
             return "latents did not follow plain Euler steps"
-    return Trajectory(tuple(records), dts, guidance, num_output)
+    return Trajectory(tuple(records), dts, guidance)
 
 
 def guided(velocities: Sequence[Tensor], guidance: float | None) -> Tensor:
-    """Combine the passes of a step as FLUX pipelines do."""
+    """Combine the passes of a step by true CFG, conditional first."""
     if guidance is None or len(velocities) == 1:
         return velocities[0]
     conditional, unconditional = velocities
@@ -121,18 +129,25 @@ def euler_step(latents: Tensor, velocity: Tensor, dt: float) -> Tensor:
     return (latents.float() + dt * velocity).to(velocity.dtype)
 
 
-def output_latents(call: Mapping[str, Any], num_output: int) -> Tensor:
-    """Latents of the output tokens in a transformer call; references come after them."""
-    hidden_states: Tensor = call["hidden_states"]
-    return hidden_states[:, :num_output]
+def where_fired(fired: Tensor, changed: Tensor, plain: Tensor) -> Tensor:
+    """Take ``changed`` where something fired, and the bits of ``plain`` elsewhere.
+
+    Args:
+        fired: (rows,), bool.
+        changed: (rows, ...).
+        plain: Like ``changed``.
+    """
+    return torch.where(fired.view(-1, *[1] * (plain.ndim - 1)), changed, plain)
 
 
-def with_latents(call: Mapping[str, Any], latents: Tensor) -> dict[str, Any]:
-    """Return the same call with other output latents and the same references."""
-    hidden_states: Tensor = call["hidden_states"]
-    references = hidden_states[:, latents.shape[1] :]
-    joined = torch.cat([latents.to(hidden_states.dtype), references], dim=1)
-    return {**call, "hidden_states": joined}
+def carried_velocity(velocity: Tensor, correction: Tensor) -> Tensor:
+    """Velocity that takes the plain latents to where the regulated trajectory goes.
+
+    Args:
+        velocity: At the regulated latents.
+        correction: ``(regulated - plain) / dt`` of the latents, float32, shaped like ``velocity``.
+    """
+    return (velocity.float() + correction).to(velocity.dtype)
 
 
 def _guidance(records: Sequence[StepRecord], moves: Sequence[Tensor]) -> float:

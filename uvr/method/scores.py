@@ -1,4 +1,10 @@
-"""Scores: how much each patch looks like each concept."""
+"""Scores: how much each patch looks like each concept.
+
+UVR (arXiv 2606.06875), localisation: output patches at the tap are scored against the anchors. The
+reference release takes the mean over heads and anchors of their scaled dot product. A mean of dot
+products is one dot product with the mean, so a concept costs one weight vector, or a few where it
+looks like several things (prototypes), and all concepts together one matrix product.
+"""
 
 from __future__ import annotations
 

@@ -1,14 +1,15 @@
-"""Which steps of a schedule are looked at and regulated, from the scheduler's own sigmas."""
+"""Which steps of a schedule are looked at and regulated, from the scheduler's own sigmas.
+
+UVR (arXiv 2606.06875), start-up stage: unsafe semantics appear in the first steps and are regulated
+there; the later stages are left alone. The reference release regulates while timestep >= 850 of
+1000. Here that number belongs to the model's profile, since small models decide later, and it is a
+share of the noise level at which the generation starts, since not every one starts from pure noise.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-
-from uvr.profiles import ModelProfile
 
 
 @dataclass(frozen=True)
@@ -52,36 +53,3 @@ def plan_stage(
     floor = stage_end * sigmas[first] - 1e-6
     last = max(step for step in steps if step == first or sigmas[step] >= floor)
     return Stage(first, look, max(look, last))
-
-
-def current_step(scheduler: Any, timestep: Any) -> int:
-    """Number of the step that a transformer pass belongs to.
-
-    Schedulers know it once they have stepped, or were told where to begin; ``timestep``, which
-    FLUX pipelines pass as a sigma (t / 1000), decides only as a last resort: it may be rounded.
-    """
-    for name in ("step_index", "begin_index"):
-        step = getattr(scheduler, name, None)
-        if step is not None:
-            return int(step)
-    sigma = float(timestep.flatten()[0])
-    distances = [abs(float(known) - sigma) for known in scheduler.sigmas.tolist()[:-1]]
-    return int(np.argmin(distances))
-
-
-def usual_sigmas(pipe: Any, profile: ModelProfile) -> list[float]:
-    """Noise levels of the profile's usual call, without the final zero."""
-    scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
-    height, width = profile.size
-    patch = pipe.vae_scale_factor * 2
-    mu = _shift((height // patch) * (width // patch), scheduler.config)
-    sigmas = np.linspace(1.0, 1 / profile.steps, profile.steps)
-    scheduler.set_timesteps(sigmas=sigmas.tolist(), mu=mu)
-    return [float(sigma) for sigma in scheduler.sigmas.tolist()[:-1]]
-
-
-def _shift(num_tokens: int, config: Any) -> float:
-    """Resolution-dependent shift of the schedule, as FLUX pipelines compute it."""
-    low, high = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
-    base, top = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
-    return float(base + (num_tokens - low) * (top - base) / (high - low))

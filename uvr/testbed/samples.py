@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from uvr.anchors.capture import Sample
+from uvr.sample import Sample
 from uvr.testbed import scenes
 
 CONCEPTS = {

@@ -23,7 +23,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from uvr.anchors.capture import image_ids
+from uvr.families.flux_pictures import image_ids
 from uvr.testbed import MAX_SEQUENCE_LENGTH, STEPS, scenes
 from uvr.testbed.model import (
     TRANSFORMER,

@@ -6,16 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import FluxKontextPipeline, FluxPipeline
 from PIL import Image
 
 from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
-from tests.uvr.conftest import HEAD_DIM, HEADS, call_pipe, make_pipe, make_transformer
+from tests.uvr.conftest import HEAD_DIM, HEADS, call_pipe, make_transformer
 from uvr.anchors.calibrate import fit_scorer
-from uvr.anchors.capture import image_ids, noised_call, pack_latents, recorded_features
+from uvr.anchors.capture import recorded_features
 from uvr.anchors.extract import (
-    Sample,
     collect_from_images,
     collect_from_prompts,
     label_patches,
@@ -23,6 +21,7 @@ from uvr.anchors.extract import (
 )
 from uvr.profiles import ModelProfile
 from uvr.revision import weights_revision
+from uvr.sample import Sample
 
 DIM = 2 * HEADS * HEAD_DIM
 
@@ -111,38 +110,6 @@ def test_recording_does_not_change_a_generation(t2i_pipe: Any, t2i_profile: Mode
         "look": (1, 64, DIM),
         "late": (1, 64, DIM),
     }
-
-
-@pytest.mark.parametrize("cls", [FluxPipeline, FluxKontextPipeline])
-def test_noised_call_passes_what_the_pipeline_passes(
-    cls: type, t2i_profile: ModelProfile, edit_profile: ModelProfile
-) -> None:
-    pipe = make_pipe(cls, guidance=True)
-    profile = t2i_profile if cls is FluxPipeline else edit_profile
-    seen: list[dict[str, Any]] = []
-    hook = pipe.transformer.register_forward_pre_hook(
-        lambda module, args, kwargs: seen.append(kwargs), with_kwargs=True
-    )
-    sample = samples(1, masked=False)[0]
-    more = {**profile.call, "output_type": "latent", "guidance_scale": 3.5}
-    if cls is FluxKontextPipeline:
-        more["image"] = sample.image
-    pipe(prompt=sample.prompt, **more)
-    hook.remove()
-    mine = noised_call(pipe, profile, [sample], 0.5, torch.Generator().manual_seed(0))
-    theirs = seen[0]
-    assert mine["hidden_states"].shape == theirs["hidden_states"].shape
-    if cls is FluxKontextPipeline:
-        torch.testing.assert_close(mine["hidden_states"][:, 64:], theirs["hidden_states"][:, 64:])
-    for name in ("guidance", "pooled_projections", "encoder_hidden_states", "txt_ids", "img_ids"):
-        torch.testing.assert_close(mine[name], theirs[name])
-
-
-def test_packing_is_that_of_the_pipelines() -> None:
-    latents = torch.arange(2 * 4 * 6 * 8.0).reshape(2, 4, 6, 8)
-    assert torch.equal(pack_latents(latents), FluxPipeline._pack_latents(latents, 2, 4, 6, 8))
-    theirs = FluxPipeline._prepare_latent_image_ids(1, 3, 4, torch.device("cpu"), torch.float32)
-    assert torch.equal(image_ids(3, 4), theirs)
 
 
 @pytest.mark.parametrize("leak", [0.0, 4.0])

@@ -25,9 +25,10 @@ from concepts.scorer import Scorer
 from tests.uvr.conftest import bundle_of, call_pipe, make_pipe, make_scorer, random_weights
 from uvr.delivery.source import BundleSource
 from uvr.engine.attachment import KEPT_REPORTS
-from uvr.engine.processor import UVRAttnProcessor
 from uvr.engine.regulator import Regulator, fits
-from uvr.profiles import ModelProfile, ModulatePreset
+from uvr.families.attention import RegulatedAttention
+from uvr.method.presets import ModulatePreset
+from uvr.profiles import ModelProfile
 from uvr.revision import weights_revision
 
 PAST = "2020-01-01T00:00:00.000000Z"
@@ -274,7 +275,7 @@ def test_a_transformer_cannot_be_attached_twice(
     ):
         pass
     processors = t2i_pipe.transformer.attn_processors.values()
-    assert not any(isinstance(processor, UVRAttnProcessor) for processor in processors)
+    assert not any(isinstance(processor, RegulatedAttention) for processor in processors)
 
 
 def test_a_call_of_another_pipeline_on_the_same_transformer_is_refused(

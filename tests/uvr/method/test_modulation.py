@@ -10,10 +10,10 @@ from uvr.method.modulation import (
     restrict_output,
     seeded_noise,
 )
+from uvr.method.presets import ModulatePreset
 from uvr.method.tokens import TokenLayout
-from uvr.profiles import ModulatePreset
 
-LAYOUT = TokenLayout(3, slice(3, 12), (slice(12, 28),), (3, 3), ((4, 4),))
+LAYOUT = TokenLayout(slice(0, 3), slice(3, 12), (slice(12, 28),), (3, 3), ((4, 4),))
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, queries: slice) -> torch.Tensor:
@@ -38,7 +38,7 @@ def test_scaled_values_equal_scaled_columns_after_the_softmax() -> None:
 
 
 def test_query_groups_cover_the_sequence_and_scale_core_ring_and_boost() -> None:
-    layout = TokenLayout(2, slice(2, 11), (slice(11, 20),), (3, 3), ((3, 3),))
+    layout = TokenLayout(slice(0, 2), slice(2, 11), (slice(11, 20),), (3, 3), ((3, 3),))
     mask = torch.zeros(1, 9, dtype=torch.bool)
     mask[0, 0] = True
     text, output, reference = query_groups(layout, mask, ModulatePreset())

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from diffusers import FlowMatchEulerDiscreteScheduler
 
-from uvr.method.stage import Stage, current_step, plan_stage, usual_sigmas
-from uvr.profiles import PROFILES, ModelProfile
+from uvr.method.stage import Stage, plan_stage
+from uvr.profiles import PROFILES
 
 SIGMAS = [1.0, 0.9, 0.8, 0.6, 0.3]
 
@@ -32,20 +29,6 @@ def test_stage_is_the_first_steps_that_run(
 def test_stage_refuses_a_step_outside_of_the_schedule() -> None:
     with pytest.raises(ValueError, match="outside"):
         plan_stage(SIGMAS, first=5, look_sigma=1, stage_end=0)
-
-
-def test_current_step_comes_from_the_scheduler_then_from_the_sigma() -> None:
-    scheduler = FlowMatchEulerDiscreteScheduler()
-    scheduler.set_timesteps(5)
-    assert current_step(scheduler, scheduler.timesteps[2:3] / 1000) == 2
-    scheduler.set_begin_index(3)
-    assert current_step(scheduler, scheduler.timesteps[2:3] / 1000) == 3
-
-
-def test_usual_sigmas_are_those_of_a_call(t2i_pipe: Any, t2i_profile: ModelProfile) -> None:
-    t2i_pipe.scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
-    t2i_pipe("a cup", output_type="latent", **t2i_profile.call)
-    assert usual_sigmas(t2i_pipe, t2i_profile) == t2i_pipe.scheduler.sigmas.tolist()[:-1]
 
 
 def test_every_profile_regulates_at_least_two_steps_of_its_usual_schedule() -> None:

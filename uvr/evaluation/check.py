@@ -1,4 +1,4 @@
-"""Does the testbed draw what it is asked? `python -m uvr.testbed.check` prints its bars.
+"""Does the testbed draw what it is asked? `python -m uvr.evaluation.check` prints its bars.
 
 1. Text-to-image: each thing asked for is drawn, and in its own place; banned things likewise.
 2. Edits do what they say; a banned thing in the source survives an edit that leaves it alone.

@@ -4,30 +4,29 @@ import pytest
 import torch
 
 from concepts.errors import UVRError
-from uvr.anchors.capture import image_ids
+from uvr.families.flux import read_layout
+from uvr.families.flux_pictures import image_ids
 from uvr.method.tokens import TokenLayout
-
-PROMPT = torch.zeros(2, 7, 24)
 
 
 def test_layout_of_a_text_to_image_call_is_text_then_output() -> None:
-    layout = TokenLayout.from_call(PROMPT, image_ids(3, 5))
-    assert layout == TokenLayout(7, slice(7, 22), (), (3, 5), ())
+    layout = read_layout(7, image_ids(3, 5))
+    assert layout == TokenLayout(slice(0, 7), slice(7, 22), (), (3, 5), ())
     assert (layout.total, layout.num_output) == (22, 15)
 
 
 def test_layout_finds_several_references_of_other_sizes() -> None:
     second = image_ids(2, 2, picture=1) + torch.tensor([0, 0, 3])
     ids = torch.cat([image_ids(2, 4), image_ids(3, 3, picture=1), second])
-    layout = TokenLayout.from_call(PROMPT, ids)
+    layout = read_layout(7, ids)
     assert layout == TokenLayout(
-        7, slice(7, 15), (slice(15, 24), slice(24, 28)), (2, 4), ((3, 3), (2, 2))
+        slice(0, 7), slice(7, 15), (slice(15, 24), slice(24, 28)), (2, 4), ((3, 3), (2, 2))
     )
 
 
 def test_layout_reads_ids_with_a_batch_axis() -> None:
     plain, batched = image_ids(2, 3), image_ids(2, 3).expand(2, -1, -1)
-    assert TokenLayout.from_call(PROMPT, plain) == TokenLayout.from_call(PROMPT, batched)
+    assert read_layout(7, plain) == read_layout(7, batched)
 
 
 @pytest.mark.parametrize(
@@ -40,4 +39,4 @@ def test_layout_reads_ids_with_a_batch_axis() -> None:
 )
 def test_a_token_order_that_is_not_understood_is_refused(ids: torch.Tensor, message: str) -> None:
     with pytest.raises(UVRError, match=message):
-        TokenLayout.from_call(PROMPT, ids)
+        read_layout(7, ids)
