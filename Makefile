@@ -8,12 +8,12 @@ PRESET ?= cpu
 export HF_HUB_OFFLINE := 1
 export TRANSFORMERS_OFFLINE := 1
 
-.PHONY: demo test lint format bench bench-engine bench-registry train-testbed clean
+.PHONY: demo test docs lint format bench bench-engine bench-registry train-testbed clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,testbed,postgres]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,testbed,postgres,docs]'
 	touch $@
 
 demo: $(STAMP) ## show it: a banned concept vanishes, the rest stays; writes demo/sheet.png
@@ -21,6 +21,10 @@ demo: $(STAMP) ## show it: a banned concept vanishes, the rest stays; writes dem
 
 test: $(STAMP) ## prove it
 	$(BIN)/python -m pytest $(ARGS)
+
+docs: $(STAMP) ## build the manual as a site, in build/docs
+	$(BIN)/python docs/command_reference.py
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
 lint: $(STAMP) ## style, types, layers
 	$(BIN)/ruff check .
