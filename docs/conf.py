@@ -3,7 +3,7 @@
 from importlib.metadata import version as installed
 
 project = "uvr-registry"
-copyright = "the uvr-registry contributors"  # noqa: A001 (Sphinx names it)
+copyright = "the uvr-registry contributors"
 version = release = installed("uvr-registry")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
@@ -16,7 +16,7 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 autodoc_class_signature = "mixed"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
@@ -24,6 +24,8 @@ napoleon_use_ivar = True
 
 html_theme = "furo"
 html_title = "uvr-registry"
+html_static_path = ["_static"]
+html_css_files = ["manual.css"]
 html_copy_source = False
 html_show_sphinx = False
 pygments_style = "friendly"
