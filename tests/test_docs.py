@@ -12,6 +12,7 @@ import click
 import pytest
 
 from cli import cli
+from concepts.errors import UVRError
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -65,6 +66,14 @@ def test_every_command_is_documented_with_its_options_and_an_example(name: str):
     for option in options:
         assert f"- `{option.opts[0]}" in part, option.opts
     assert any(" ".join(words).startswith(name) for words in map(named, examples(part)))
+
+
+def test_every_exit_code_of_an_error_is_in_the_table():
+    listed = set(
+        map(int, re.findall(r"^\| (\d+) \|", TEXTS["docs/commands_head.md"], re.MULTILINE))
+    )
+    raised = {UVRError, *UVRError.__subclasses__()}
+    assert {error.exit_code for error in raised} <= listed
 
 
 def named(words: list[str]) -> list[str]:
