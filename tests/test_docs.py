@@ -4,7 +4,7 @@ import importlib
 import re
 import shlex
 from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
@@ -160,6 +160,14 @@ def test_each_invariant_has_a_test_of_its_number():
     for number, same, name in rows:
         assert number == same
         assert f"def test_{number}_{name}(" in tests, name
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_programs_that_the_manual_names_exist(page: str):
+    for name in re.findall(rf"python -m ({PACKAGES}[\w.]+)", TEXTS[page]):
+        assert find_spec(name), name
+    for path in re.findall(r"python ([\w/]+\.py)", TEXTS[page]):
+        assert (ROOT / path).is_file(), path
 
 
 @pytest.mark.parametrize("page", TEXTS)
