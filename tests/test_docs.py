@@ -162,6 +162,12 @@ def test_each_invariant_has_a_test_of_its_number():
         assert f"def test_{number}_{name}(" in tests, name
 
 
+def test_each_method_of_a_family_is_explained():
+    family = importlib.import_module("uvr.families.family").Family
+    methods = {name for name, item in vars(family).items() if callable(item) and name[0] != "_"}
+    assert methods == set(re.findall(r"`(\w+)\([a-z, ]*\)`", TEXTS["docs/add-a-family.md"]))
+
+
 @pytest.mark.parametrize("page", TEXTS)
 def test_programs_that_the_manual_names_exist(page: str):
     for name in re.findall(rf"python -m ({PACKAGES}[\w.]+)", TEXTS[page]):
