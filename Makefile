@@ -11,12 +11,12 @@ SCRATCH := $(shell df --output=avail /dev/shm 2>/dev/null | awk 'NR == 2 && $$1 
 export HF_HUB_OFFLINE := 1
 export TRANSFORMERS_OFFLINE := 1
 
-.PHONY: demo test lint format bench bench-engine bench-registry train-testbed clean
+.PHONY: demo test docs lint format bench bench-engine bench-registry train-testbed clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,testbed,postgres]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,testbed,postgres,docs]'
 	touch $@
 
 demo: $(STAMP) ## show it: a banned concept vanishes, the rest stays; writes demo/sheet.png
@@ -28,6 +28,10 @@ demo: $(STAMP) ## show it: a banned concept vanishes, the rest stays; writes dem
 test: $(STAMP) ## prove it in two minutes
 	$(if $(SCRATCH),TMPDIR=$(SCRATCH)) OMP_NUM_THREADS=1 \
 	  $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+docs: $(STAMP) ## build the manual as a site, in build/docs
+	$(BIN)/python docs/command_reference.py
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
 lint: $(STAMP) ## style, types, layers
 	$(BIN)/ruff check .

@@ -9,11 +9,9 @@ from importlib.resources import files
 from itertools import chain
 from pathlib import Path
 
-import click
 import pytest
 from setuptools import find_packages
 
-from cli import cli
 from concepts.definition import load_shipped, shipped_definitions
 from uvr.testbed.samples import CONCEPTS
 from uvr.testbed.scenes import BACKGROUNDS, SYNONYMS, THINGS, WHERE
@@ -42,16 +40,6 @@ def modules_after(code: str) -> set[str]:
     return {name.partition(".")[0] for name in json.loads(found.stdout.splitlines()[-1])}
 
 
-def commands(group: click.Group, prefix: str = "") -> dict[str, click.Command]:
-    found: dict[str, click.Command] = {}
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            found |= commands(command, f"{prefix}{name} ")
-        else:
-            found[prefix + name] = command
-    return found
-
-
 def test_help_imports_nothing_heavy():
     code = "import cli\ntry: cli.main(['--help'])\nexcept SystemExit: pass"
     assert modules_after(code) & HEAVY == set()
@@ -74,23 +62,6 @@ def test_engine_does_not_import_sql():
         modules_after("import uvr.anchors.collection, uvr.drawing") & {"sqlalchemy", "alembic"}
         == set()
     )
-
-
-@pytest.mark.parametrize("name", sorted(commands(cli)))
-def test_every_command_is_in_the_readme(name: str):
-    assert f"| `{name}` |" in (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def test_the_readme_names_no_command_that_does_not_exist():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = readme.partition("## Commands")[2].partition("Errors are")[0]
-    assert set(re.findall(r"^\| `([a-z -]+)` \|", table, re.MULTILINE)) == set(commands(cli))
-
-
-@pytest.mark.parametrize("name", sorted(commands(cli)))
-def test_every_command_has_an_example(name: str):
-    example = rf"uvr-registry (--(home|actor) \S+ )?{name}\b"
-    assert re.search(example, commands(cli)[name].help or "")
 
 
 def test_every_shipped_file_is_named_after_its_slug():

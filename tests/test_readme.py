@@ -1,40 +1,55 @@
-"""The README's commands, run in its order by someone who reads it."""
+"""The code of the README and the manual, run as someone who reads it would."""
 
+import ast
+import importlib
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from concepts.anchors import AnchorSpace
+from concepts.bundle import Bundle, BundleVariant, Member, write_bundle
+from concepts.bundle.member import lock_digest, locked_members
+from concepts.definition import parse_definition
+from concepts.scorer import Scorer
+from concepts.signing.keys import KeyList, PrivateKey
 from registry.registry import Registry
 from tests.conftest import Run, toy_collection
+from uvr.pipelines import load_pipeline
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+FOR_TEAMS = "docs/policy-team.md"
 
 
-def commands(section: str) -> list[list[str]]:
+def section(page: str, title: str) -> str:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.split(r"\n##+ ", text.split(f"\n## {title}\n")[1])[0]
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def commands(page: str, title: str) -> list[list[str]]:
     """The commands of a section's first shell block, without comments."""
-    text = README.read_text(encoding="utf-8").split(f"\n## {section}\n")[1].split("\n## ")[0]
-    block = re.search(r"```sh\n(.*?)```", text, re.DOTALL)
-    assert block is not None
-    lines = block[1].replace("\\\n", " ").splitlines()
+    lines = blocks(section(page, title), "sh")[0].replace("\\\n", " ").splitlines()
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
 def test_the_walk_of_a_team_works_as_written(
-    run: Run,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr("uvr.anchors.collection.load_pipeline", lambda *_: (None, _Profile))
     seeds = iter(range(9))
     monkeypatch.setattr("uvr.anchors.collection.collect", lambda *_: toy_collection(next(seeds)))
-    quick = [
-        words for words in commands("Quick start for a policy team") if "generate" not in words
-    ]
+    quick = [words for words in commands(FOR_TEAMS, "Quick start") if "generate" not in words]
+    team = [commands(FOR_TEAMS, title) for title in ("A team's registry", "Signed bundles")]
     done = []
-    for words in [*quick, *commands("A team's registry"), *commands("Signed bundles")]:
+    for words in [*quick, *team[0], *team[1], *commands("docs/operations.md", "Audit")]:
         if words[0] == "export":
             monkeypatch.setenv(*words[1].split("=", 1))
             continue
@@ -44,9 +59,94 @@ def test_the_walk_of_a_team_works_as_written(
         result = run(*words[1:], *more)
         assert (result.code, result.err) == (0, ""), (words, result)
         done.append(words)
-    assert len(done) > 25
+    assert len(done) > 27
     live = Registry.open(Path("home")).channels.live("prod")
     assert [member.approved_by for member in live.release.members] == [("bob",)]
+
+
+def test_the_readme_begins_as_the_page_for_policy_teams():
+    title = "Quick start for a policy team"
+    assert commands("README.md", title) == commands(FOR_TEAMS, "Quick start")
+
+
+def test_the_definition_that_is_shown_is_one():
+    (shown,) = blocks(section(FOR_TEAMS, "A definition of your own"), "yaml")
+    assert parse_definition(shown).slug == "red-kite"
+
+
+PYTHON = {  # Each block once, by where it was seen last.
+    code: f"{path.stem}-{number}"
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for number, code in enumerate(blocks(path.read_text(encoding="utf-8"), "python"))
+}
+RUNS = [code for code in PYTHON if "# needs:" not in code]
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=PYTHON.values())
+def test_python_uses_names_that_exist(code: str):
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(str(node.module))
+            assert all(hasattr(module, item.name) for item in node.names), node.module
+
+
+@pytest.mark.parametrize("code", RUNS, ids=map(PYTHON.get, RUNS))
+def test_python_that_needs_only_the_testbed_runs(
+    code: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    Path("demo").mkdir()
+    Path("demo/demo.uvr").write_bytes(write_bundle(any_bundle()))
+    monkeypatch.delenv("UVR_DATABASE_URL", raising=False)
+    exec(code, {})
+    assert Path("regulated.png").is_file() == ("regulated.png" in code)
+    assert capsys.readouterr().out.strip() == "['testbed-pistol']"
+
+
+def test_a_source_is_followed_as_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    key = PrivateKey.generate()
+    (tmp_path / "prod.uvr").write_bytes(write_bundle(any_bundle().sign(key)))
+    (tmp_path / "keys.json").write_bytes(KeyList(1, 1, (key.public,)).to_bytes())
+    monkeypatch.chdir(tmp_path)
+    pipe, profile = load_pipeline("testbed", "t2i")
+    (code,) = blocks(section("docs/serving.md", "Follow a channel"), "python")
+    for shown, here in (
+        ("https://policy.example/prod.uvr", "prod.uvr"),
+        ("/var/lib/uvr", "state"),
+        ('pipe("a street at night")', 'pipe("a cat in the middle", **usual)'),
+    ):
+        assert shown in code
+        code = code.replace(shown, here)
+    found: dict[str, Any] = {"pipe": pipe, "usual": {**profile.call, "output_type": "latent"}}
+    exec(code, found)
+    assert found["attached"].last.sequence == 1
+
+
+def any_bundle() -> Bundle:
+    """A bundle for the testbed, whatever its weights, whose concept is found in every picture."""
+    pipe, profile = load_pipeline("testbed", "t2i")
+    config = pipe.transformer.config
+    dim = len(profile.taps) * config["num_attention_heads"] * config["attention_head_dim"]
+    space = AnchorSpace(profile.model, "", profile.task, profile.taps, dim, profile.sigma)
+    weights = np.ones((1, dim), np.float32)
+    scorer = Scorer(
+        rule="mean",
+        weights=weights,
+        offset=np.full(1, 1e6, np.float32),
+        seed_threshold=1.0,
+        grow_threshold=1.0,
+        metadata={},
+    )
+    member = Member(
+        slug="testbed-pistol",
+        name="Pistol",
+        category="object",
+        version=1,
+        content_digest="0" * 64,
+        scorer=scorer,
+    )
+    variants = (BundleVariant(space, (member,)),)
+    return Bundle("policy", 1, lock_digest(locked_members(variants)), variants)
 
 
 class _Profile:

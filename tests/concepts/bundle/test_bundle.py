@@ -382,7 +382,7 @@ def test_old_and_foreign_bundles_are_refused():
         read_bundle(data, TRUSTED, registry="1f" * 16)
 
 
-# As the README shows it: FILE is a bundle, KEY.pem a public key of its registry.
+# As docs/security.md shows it: FILE is a bundle, KEY.pem a public key of its registry.
 VERIFY = r"""
 set -e; python3 -m zipfile -e "$FILE" unpacked; cd unpacked
 field() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" manifest.dsse.json; }
@@ -401,7 +401,7 @@ for file in $(find anchors keys -type f 2> /dev/null); do  # each is in the mani
 @pytest.mark.parametrize("change", ["nothing", "another key", "another manifest", "a file"])
 def test_openssl_alone_verifies_a_bundle(tmp_path, change):
     if not shutil.which("openssl"):
-        pytest.fail("openssl is not installed: the README promises that it is enough")
+        pytest.fail("openssl is not installed: the manual promises that it is enough")
     made = make_bundle(created=CREATED).sign(OLD, NEW)
     if change == "another manifest":
         made = make_bundle(created=CREATED, sequence=4).with_signatures(made.signatures)
