@@ -60,22 +60,22 @@ def show_fields(app: App, fields: Mapping[str, Any]) -> None:
 def show_events(app: App, events: Sequence[Any]) -> None:
     """Show events of the trail."""
     rows = [asdict(event) for event in events]
-    told = [{**row, "details": _details(row["details"])} for row in rows]
+    texts = [{**row, "details": _details(row["details"])} for row in rows]
     columns = ("number", "at", "actor", "action", "subject", "details")
-    app.show(rows, [Table(columns, told, "No events.")])
+    app.show(rows, [Table(columns, texts, "No events.")])
 
 
 def _details(details: Mapping[str, Any]) -> str:
-    """What an event tells, the reasons first, digests shortened; JSON has all of it."""
+    """What an event says, the reasons first, digests shortened; JSON has all of it."""
     first = ("reason", "note")
-    told = []
+    parts = []
     for name in sorted(details, key=lambda name: (name not in first, name)):
         value = details[name]
         if value in (None, "", [], False):
             continue
         text = json.dumps(value) if isinstance(value, dict) else cell(value)
-        told.append(f"{name}: {_DIGEST.sub(lambda found: found[0][:12], text)}")
-    return "; ".join(told)
+        parts.append(f"{name}: {_DIGEST.sub(lambda match: match[0][:12], text)}")
+    return "; ".join(parts)
 
 
 def show_ready(app: App, workspace: Workspace) -> None:

@@ -230,8 +230,8 @@ def _show_release(
         f"{verb} {info.bundle} {target}{again} with {plural(len(info.members), 'concept')}",
         *([f"Signed by {', '.join(info.signatures)}"] if info.signatures else []),
     ]
-    told = {} if left_out is None else {"left_out": list(map(asdict, left_out))}
-    app.show({**asdict(info), **told}, [*lines, *written])
+    gaps = {} if left_out is None else {"left_out": list(map(asdict, left_out))}
+    app.show({**asdict(info), **gaps}, [*lines, *written])
 
 
 def _show_new_release(
