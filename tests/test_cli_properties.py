@@ -141,7 +141,7 @@ def test_random_commands_end_with_a_known_code_and_one_line(place: Registry, exa
             assert changed == 0
 
     check()
-    assert diagnose(place).ok
+    assert diagnose(place.workspace).ok
 
 
 @pytest.mark.slow

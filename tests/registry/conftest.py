@@ -227,7 +227,7 @@ def workers(registry, define, collect, tmp_path):
     registry.versions.approve("bomb", actor="ann")
     registry.releases.add("policy", actor="ann", keys=[key])
     registry.channels.move("prod", "policy", actor="ann")
-    url = registry.engine.url.render_as_string(hide_password=False)
+    url = registry.workspace.engine.url.render_as_string(hide_password=False)
     program = Path(__file__).with_name("workers.py")
     command = [sys.executable, program, registry.home, tmp_path / "key.pem", url]
     pipe = subprocess.PIPE

@@ -411,7 +411,7 @@ def test_11_garbage_waits_for_its_grace_period_and_is_never_what_sql_names(fille
     past = time.time() - 48 * 3600
     for digest in (old, *named):
         os.utime(filled.workspace.store.path(digest), (past, past))
-    assert gc.collect(filled.workspace, actor="ann", grace="24h").blobs == (old,)
+    assert gc.collect_garbage(filled.workspace, actor="ann", grace="24h").blobs == (old,)
     assert young in filled.workspace.store
     assert old not in filled.workspace.store
     assert named

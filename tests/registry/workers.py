@@ -86,7 +86,7 @@ class Worker:
         return {"action": "channel.move", "subject": "prod", "number": info.moves}
 
     def collect_garbage(self) -> dict[str, object]:
-        collect_garbage(self.registry, actor=self.name, grace="0h")
+        collect_garbage(self.registry.workspace, actor=self.name, grace="0h")
         return {}
 
     def _collection(self) -> tuple[AnchorSet, Scorer]:

@@ -122,7 +122,7 @@ def test_a_draft_that_another_program_emptied_is_never_approved(registry, define
         registry.workspace.engine, write=True
     ) as connection:  # The triggers let drafts change.
         connection.execute(text("DELETE FROM version_anchors WHERE space_id = 2"))
-    for change in (registry.versions.submit, registry.release):
+    for change in (registry.versions.submit, registry.releases.add):
         with pytest.raises(VerificationError, match="another program changed its rows"):
             change("pistol", actor="ann")
     assert version(registry).state == "draft"
