@@ -1,7 +1,7 @@
 """Train the miniature FLUX: `python -m uvr.testbed.train --preset cpu --out FOLDER`.
 
-1. Render pools of scenes and edit triples and encode them once.
-2. Flow matching on both tasks in turn: velocity of `noise - latents` at logit-normal sigmas.
+1. Render pools of scenes and edit triples (`variety`) and encode them once.
+2. Flow matching on both tasks in turn: velocity of `noise - latents` at random sigmas.
    Muon on the block matrices, AdamW on the rest, an exponential average of the weights.
 3. A checkpoint every so often (a later run with the same --out resumes from it), with a sample
    sheet; `--export` writes the averaged weights as the package's own.
@@ -12,7 +12,8 @@ import copy
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ import torch
 from diffusers import AutoencoderTiny, FluxPipeline, FluxTransformer2DModel
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from uvr.capture import image_ids
-from uvr.testbed import MAX_SEQUENCE_LENGTH, STEPS, scenes
+from uvr.testbed import MAX_SEQUENCE_LENGTH, STEPS, scenes, variety
 from uvr.testbed.model import (
     TRANSFORMER,
     VAE,
@@ -33,6 +35,7 @@ from uvr.testbed.model import (
     build_tokenizer,
     load_weights,
 )
+from uvr.testbed.muon import Muon
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,31 @@ class Preset:
     ema: float = 0.998
     warmup: int = 50
     decay: float = 0.4  # the share of the steps over which the learning rate falls to zero
+    t2i_share: float = 0.8  # text-to-image is the harder half
 
 
 PRESETS = {
     "smoke": Preset(steps=4, batch=4, pool=16),
     "cpu": Preset(steps=5000, batch=48, pool=16000),
+    "further": Preset(  # on from trained weights (--init), for as many steps as there is time for
+        steps=420,
+        batch=48,
+        pool=4000,
+        muon_lr=0.006,
+        adam_lr=1e-3,
+        ema=0.995,
+        decay=0.8,
+        t2i_share=0.72,
+    ),
     "gpu": Preset(steps=40000, batch=256, pool=120000, ema=0.9995),
 }
-T2I_SHARE = 0.9  # text-to-image is the harder half
+
+
+# The parts of both text encoders that have a row a word.
+EMBEDDINGS = (
+    "embeddings.token_embedding.weight", "text_model.embeddings.token_embedding.weight",
+    "shared.weight", "encoder.embed_tokens.weight",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,7 +90,7 @@ def vocabulary() -> list[str]:
     """Every word that a caption or an instruction can hold."""
     rng = np.random.default_rng(0)
     texts = [f"{scenes.noun(t)} {' '.join(scenes.SYNONYMS.get(t, ()))}" for t in scenes.THINGS]
-    texts += [*scenes.BACKGROUNDS, *scenes.WHERE.values(), ",", "with", "keep", "the picture as is"]
+    texts += [*scenes.BACKGROUNDS, *scenes.WHERE.values(), ",", *variety.vocabulary()]
     texts += [scenes.caption(scenes.random_scene(rng)) for _ in range(50)]
     texts += [scenes.random_edit(rng).instruction for _ in range(200)]
     return " ".join(texts).replace(",", " , ").split()
@@ -133,11 +153,11 @@ def tokenize(tokenizer: Any, texts: list[str]) -> Tensor:
 def make_pools(preset: Preset, vae: AutoencoderTiny, tokenizer: Any, device: str) -> list[Pool]:
     """The text-to-image pool and the edit pool."""
     rng = np.random.default_rng(1)
-    drawn = [scenes.random_scene(rng) for _ in range(preset.pool)]
-    edits = [scenes.random_edit(rng) for _ in range(preset.pool)]
-    captions = tokenize(tokenizer, [scenes.caption(scene, rng) for scene in drawn])
+    examples = [variety.draw_example(rng) for _ in range(preset.pool)]
+    edits = [variety.draw_edit(rng) for _ in range(preset.pool)]
+    captions = tokenize(tokenizer, [caption for _, caption in examples])
     instructions = tokenize(tokenizer, [edit.instruction for edit in edits])
-    targets = encode(vae, [scenes.render(scene)[0] for scene in drawn], device)
+    targets = encode(vae, [scenes.render(scene)[0] for scene, _ in examples], device)
     after = encode(vae, [scenes.render(edit.target)[0] for edit in edits], device)
     before = encode(vae, [scenes.render(edit.source)[0] for edit in edits], device)
     return [
@@ -146,15 +166,24 @@ def make_pools(preset: Preset, vae: AutoencoderTiny, tokenizer: Any, device: str
     ]
 
 
+def random_sigmas(count: int) -> Tensor:
+    """Noise levels to train at, (count,): half uniform, a quarter each logit-normal and low.
+
+    The first steps decide what is where, and a purely logit-normal draw visits them too seldom at
+    this size; the last ones decide how sharp it is.
+    """
+    sigma = torch.rand(count)
+    quarter = count // 4
+    sigma[:quarter] = torch.sigmoid(torch.randn(quarter) + 0.3)
+    sigma[quarter : 2 * quarter] = torch.sigmoid(torch.randn(quarter) - 0.8)
+    return sigma
+
+
 def flow_loss(model: Testbed, pool: Pool, index: Tensor) -> Tensor:
     """Flow-matching loss on the examples `index`."""
     x0 = pool.latents[index]
     noise = torch.randn_like(x0)
-    # Half logit-normal, half uniform: the first steps decide what is where, and a purely
-    # logit-normal draw visits them too seldom at this size.
-    count = len(index)
-    sigma = torch.rand(count, device=x0.device)
-    sigma[: count // 2] = torch.sigmoid(torch.randn(count // 2, device=x0.device) + 0.3)
+    sigma = random_sigmas(len(index)).to(x0.device)
     level = sigma[:, None, None]
     hidden_states = (1 - level) * x0 + level * noise
     references = 0
@@ -174,7 +203,7 @@ def build_optimizers(model: nn.Module, preset: Preset) -> list[torch.optim.Optim
         blocks = "transformer_blocks" in name and "norm" not in name
         (matrices if blocks and parameter.ndim == 2 else rest).append(parameter)
     return [
-        torch.optim.Muon(matrices, lr=preset.muon_lr, weight_decay=0.01),
+        Muon(matrices, lr=preset.muon_lr, weight_decay=0.01),
         torch.optim.AdamW(rest, lr=preset.adam_lr, betas=(0.9, 0.98), weight_decay=0.01),
     ]
 
@@ -183,6 +212,17 @@ def learning_rate(step: int, preset: Preset) -> float:
     """Warm up, hold, then fall linearly: a factor in [0, 1]."""
     remaining = (preset.steps - step) / (preset.steps * preset.decay)
     return min(1.0, (step + 1) / preset.warmup, remaining)
+
+
+def by_word(
+    old: Tensor, old_words: Mapping[str, int], new: Tensor, new_words: Mapping[str, int]
+) -> Tensor:
+    """An embedding, (words, dim), with the old rows of the words that it had and new ones else."""
+    rows = new.clone()
+    for word, place in new_words.items():
+        if word in old_words:
+            rows[place] = old[old_words[word]]
+    return rows
 
 
 class Trainer:
@@ -218,11 +258,17 @@ class Trainer:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
 
-    def start_from(self, folder: Path) -> None:
-        """Take exported weights as the start of a new run."""
+    def start_from(self, folder: Path, tokenizer: Any) -> None:
+        """Take exported weights as the start of a new run; embeddings go by word."""
+        words = Tokenizer.from_str((folder / "tokenizer.json").read_text()).get_vocab()
         for name in ("transformer", "text_encoder", "text_encoder_2"):
+            module = getattr(self.model, name)
+            own = module.state_dict()
             tensors = load_weights((folder / f"{name}.safetensors").read_bytes())
-            getattr(self.model, name).load_state_dict(tensors)
+            for key, tensor in tensors.items():
+                if tensor.shape != own[key].shape or key in EMBEDDINGS:
+                    tensors[key] = by_word(tensor, words, own[key], tokenizer.get_vocab())
+            module.load_state_dict(tensors)
         self.average.load_state_dict(self.model.state_dict())
         self.init = json.loads((folder / "config.json").read_text())["revision"]
 
@@ -230,7 +276,7 @@ class Trainer:
         """One optimizer step; returns which pool it was and the loss."""
         # A step's draws depend on the seed and the step alone, so a resumed run is the same run.
         torch.manual_seed(self.seed * 1_000_003 + self.step)
-        which = int(torch.rand(()).item() > T2I_SHARE)
+        which = int(torch.rand(()).item() > self.preset.t2i_share)
         pool = pools[which]
         index = torch.randint(len(pool.latents), (self.preset.batch,), device=self.device)
         factor = learning_rate(self.step, self.preset)
@@ -240,7 +286,8 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = lr * factor
             optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device, dtype=torch.bfloat16):
+        # Only where it pays: without bfloat16 units a CPU is four times slower in it.
+        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.device != "cpu"):
             loss = flow_loss(self.model, pool, index)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -307,6 +354,8 @@ def train(options: argparse.Namespace) -> None:
     """Train as the options say, resuming from the checkpoint in `options.out` if there is one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     preset = PRESETS[options.preset]
+    if options.steps:
+        preset = replace(preset, steps=options.steps)
     options.out.mkdir(parents=True, exist_ok=True)
     vae = AutoencoderTiny(**VAE)
     vae.load_state_dict({k: v.float() for k, v in load_file(options.vae).items()})
@@ -317,7 +366,7 @@ def train(options: argparse.Namespace) -> None:
     if checkpoint.exists():
         trainer.load(checkpoint)
     elif options.init:
-        trainer.start_from(options.init)
+        trainer.start_from(options.init, tokenizer)
     print(  # noqa: T201 (progress)
         f"{sum(p.numel() for p in trainer.model.parameters()) / 1e6:.2f} M parameters, "
         f"step {trainer.step} of {preset.steps} on {device}",
@@ -351,6 +400,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("checkpoints"))
     parser.add_argument("--vae", type=Path, default=package / "vae.safetensors")
     parser.add_argument("--init", type=Path, help="start from the exported weights in this folder")
+    parser.add_argument(
+        "--steps", type=int, help="instead of the preset's; a resumed run may change it"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=300, help="steps between checkpoints")
     parser.add_argument("--export", type=Path, help="write the weights here when done")

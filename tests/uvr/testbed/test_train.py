@@ -136,6 +136,40 @@ def test_export_writes_what_load_state_dict_accepts(
     assert len(card["revision"]) == 16
 
 
+def test_training_further_takes_old_weights_and_each_old_word_s_embedding(
+    trained: train.Trainer, vae: AutoencoderTiny, tmp_path: Path
+):
+    old = build_tokenizer(["star", "cup", "on"])
+    before = train.Trainer(PRESET, len(old), 1, "cpu")
+    train.export(before, vae, old, tmp_path)
+    new = build_tokenizer(["a", "cup", "on", "star", "zebra"])
+    after = train.Trainer(PRESET, len(new), 2, "cpu")
+    fresh = {k: v.clone() for k, v in after.model.state_dict().items()}
+    after.start_from(tmp_path, new)
+    assert after.init == json.loads((tmp_path / "config.json").read_text())["revision"]
+    states = before.average.state_dict()
+    tables = [name for name in states if "embed_tokens" in name or "token_embedding" in name]
+    assert len(tables) >= 2
+    for name, tensor in after.model.state_dict().items():
+        if name not in tables:
+            assert torch.equal(tensor, states[name].half().float()) or "shared" in name, name
+    for name in tables:
+        table = after.model.state_dict()[name]
+        for word in ("star", "cup", "on", "<pad>"):
+            row = states[name][old.get_vocab()[word]].half().float()
+            assert torch.equal(table[new.get_vocab()[word]], row)
+        place = new.get_vocab()["zebra"]
+        assert torch.equal(table[place], fresh[name][place])
+    assert_equal_states(after.average, after.model)
+
+
+def test_random_sigmas_are_levels_of_which_a_quarter_is_low():
+    torch.manual_seed(0)
+    sigma = train.random_sigmas(4000)
+    assert 0 < sigma.min() < sigma.max() < 1
+    assert sigma[1000:2000].mean() < 0.4 < sigma.mean() < sigma[:1000].mean()
+
+
 def test_smoke_preset_trains_samples_and_exports(
     vae_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ):
@@ -146,6 +180,7 @@ def test_smoke_preset_trains_samples_and_exports(
         vae=vae_file,
         seed=0,
         every=300,
+        steps=None,
         init=None,
         export=tmp_path / "weights",
     )
