@@ -6,8 +6,8 @@ import pytest
 
 from uvr.testbed import scenes, variety
 from uvr.testbed.model import UNKNOWN, build_tokenizer
+from uvr.testbed.pools import tokenize, vocabulary
 from uvr.testbed.scenes import Edit, Placed, Scene
-from uvr.testbed.train import tokenize, vocabulary
 
 NAMES = {
     name: thing for thing in scenes.THINGS for name in (thing, *scenes.SYNONYMS.get(thing, ()))
