@@ -1,7 +1,7 @@
 """Build the sprite atlas from open icon sets; needed only to change the world, never to use it.
 
 The icons come from npm: `npm pack @iconify-json/noto @iconify-json/noto-v1
-@iconify-json/fluent-emoji-flat`, each unpacked in a folder of its own. Then
+@iconify-json/fluent-emoji-flat @iconify-json/fxemoji`, each unpacked in a folder of its own. Then
 `python -m uvr.testbed.icons FOLDER` writes `sprites.png`: one row a style, one column a thing.
 """
 
@@ -15,7 +15,9 @@ from PIL import Image
 
 from uvr.testbed.scenes import SPRITE_SIZE, STYLES, THINGS
 
-PACKAGES = {"noto": "noto", "noto-v1": "noto-v1", "fluent": "fluent-emoji-flat"}
+PACKAGES = {
+    "noto": "noto", "noto-v1": "noto-v1", "fluent": "fluent-emoji-flat", "fxemoji": "fxemoji",
+}  # fmt: skip
 
 # The icon of a thing, where its name differs, and its box in the icon's own units as a share of
 # the width: (left, right). A fork is the left half of "fork and knife".
@@ -33,15 +35,16 @@ ICONS = {
 }
 BOXES = {"fork": (0.0, 0.5)}
 
-# Where a set's icon shows another thing (only noto-v1's pistol is a revolver; the crossed
-# noto-v1 cutlery cannot be cut apart), the icon comes from the set named here.
+# Where a set's icon shows another thing (the pistols of noto and fluent squirt water; the crossed
+# noto-v1 cutlery cannot be cut apart), the icon comes from the set named here. The held-out
+# style's pistol is a drawing that no other style has.
 SUBSTITUTES = {
     ("noto", "pistol"): ("noto-v1", "pistol"),
-    ("fluent", "pistol"): ("noto-v1", "pistol"),
+    ("fluent", "pistol"): ("fxemoji", "pistol"),
     ("noto", "water pistol"): ("noto", "water-pistol"),
     ("noto-v1", "water pistol"): ("noto", "water-pistol"),
     ("fluent", "water pistol"): ("fluent", "water-pistol"),
-    ("noto-v1", "fork"): ("fluent", "fork-and-knife"),
+    ("noto-v1", "fork"): ("noto", "fork-and-knife"),
 }
 
 FIGURE = """
@@ -56,20 +59,40 @@ FIGURE = """
   <path d="M45 80 H63 L61 120 H49 Z M65 80 H83 L79 120 H67 Z" fill="{legs}"/>
 </g>
 """
+# The held-out style has a figure of its own: arms raised, round joints, legs apart.
+HELD_OUT_FIGURE = """
+<g stroke="{line}" stroke-width="2" fill="{skin}">
+  <path d="M48 46 L24 34 L20 10" fill="none" stroke="{line}" stroke-width="12"/>
+  <path d="M80 46 L104 34 L108 10" fill="none" stroke="{line}" stroke-width="12"/>
+  <path d="M48 46 L24 34 L20 10" fill="none" stroke="{sleeve}" stroke-width="8"/>
+  <path d="M80 46 L104 34 L108 10" fill="none" stroke="{sleeve}" stroke-width="8"/>
+  <path d="M56 76 L42 98 L32 122" fill="none" stroke="{line}" stroke-width="14"/>
+  <path d="M72 76 L86 98 L96 122" fill="none" stroke="{line}" stroke-width="14"/>
+  <path d="M56 76 L42 98 L32 122" fill="none" stroke="{legs}" stroke-width="10"/>
+  <path d="M72 76 L86 98 L96 122" fill="none" stroke="{legs}" stroke-width="10"/>
+  <ellipse cx="64" cy="50" rx="19" ry="16" fill="{top}"/>
+  <ellipse cx="64" cy="72" rx="15" ry="11" fill="{legs}"/>
+  <circle cx="64" cy="20" r="14"/>
+  <circle cx="20" cy="8" r="7"/><circle cx="108" cy="8" r="7"/>
+  <circle cx="24" cy="34" r="6"/><circle cx="104" cy="34" r="6"/>
+  <circle cx="42" cy="98" r="7"/><circle cx="86" cy="98" r="7"/>
+</g>
+"""
+FIGURES = {"noto": FIGURE, "noto-v1": FIGURE, "fluent": HELD_OUT_FIGURE}
 WOOD, LINE = "#dca869", "#7a4f24"
 MANNEQUINS = {
     "bare mannequin": {"top": WOOD, "sleeve": WOOD, "legs": WOOD},
     "dressed mannequin": {"top": "#2f6fd0", "sleeve": "#2f6fd0", "legs": "#3b3f4a"},
 }
-# The figure is ours, so its styles are variations of wood and outline.
-WOODS = {"noto": (WOOD, LINE), "noto-v1": ("#d39a5a", "#6b4420"), "fluent": ("#e3b57c", "#9a6a36")}
+# The figures are ours; the wood and its outline vary with the style.
+WOODS = {"noto": (WOOD, LINE), "noto-v1": ("#d39a5a", "#6b4420"), "fluent": ("#f0cf9c", "#b07f45")}
 
 
 def figure_svg(thing: str, style: str) -> str:
     """A jointed wooden figure, bare or dressed, as an SVG document."""
     skin, line = WOODS[style]
     parts = {k: (skin if v == WOOD else v) for k, v in MANNEQUINS[thing].items()}
-    body = FIGURE.format(skin=skin, line=line, **parts)
+    body = FIGURES[style].format(skin=skin, line=line, **parts)
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 128 128">{body}</svg>'
 
 

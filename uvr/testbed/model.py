@@ -45,9 +45,9 @@ TRANSFORMER: dict[str, Any] = {
 }
 VAE: dict[str, Any] = {
     "encoder_block_out_channels": (32, 32, 32),
-    "decoder_block_out_channels": (32, 32, 32),
+    "decoder_block_out_channels": (48, 48, 48),
     "num_encoder_blocks": (0, 1, 2),
-    "num_decoder_blocks": (2, 1, 0),
+    "num_decoder_blocks": (4, 2, 0),
     "latent_channels": 16,
     "scaling_factor": 1.0,
     "shift_factor": 0.0,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from itertools import permutations
 
 import numpy as np
 from numpy.random import Generator
@@ -18,7 +19,9 @@ from PIL import Image
 SIZE = 64
 SPRITE_SIZE = 48
 STYLES = ("noto", "noto-v1", "fluent")
-GENERATOR_STYLE = "noto"  # the model learns this drawing style; the others stay for held-out checks
+GENERATOR_STYLE = "noto"  # what the model draws when no style is said
+HELD_OUT_STYLE = "fluent"  # the model never sees this one
+VARIANTS = 12  # of a style, named "noto~1" to "noto~11": mirrored or not, colours exchanged
 
 BANNED = ("pistol", "kitchen knife", "bomb", "mascot", "bare mannequin")
 NEAR_MISSES = (
@@ -111,10 +114,19 @@ def atlas() -> Image.Image:
 
 @cache
 def sprite(thing: str, style: str, size: int) -> Image.Image:
-    """The RGBA sprite of a thing, `size` pixels square."""
-    left, top = THINGS.index(thing) * SPRITE_SIZE, STYLES.index(style) * SPRITE_SIZE
+    """The RGBA sprite of a thing in a style or a variant of it, `size` pixels square."""
+    drawn, _, variant = style.partition("~")
+    left, top = THINGS.index(thing) * SPRITE_SIZE, STYLES.index(drawn) * SPRITE_SIZE
     box = (left, top, left + SPRITE_SIZE, top + SPRITE_SIZE)
-    return atlas().crop(box).resize((size, size), Image.Resampling.LANCZOS)
+    icon = atlas().crop(box).resize((size, size), Image.Resampling.LANCZOS)
+    return varied(icon, int(variant)) if variant else icon
+
+
+def varied(icon: Image.Image, variant: int) -> Image.Image:
+    """An icon mirrored (odd variants) and with its colours exchanged; variant 0 is the icon."""
+    order = list(permutations(range(3)))[variant // 2 % 6]
+    pixels = np.asarray(icon)[:, :, [*order, 3]]
+    return Image.fromarray(pixels[:, ::-1] if variant % 2 else pixels)
 
 
 def render(scene: Scene) -> tuple[Image.Image, NDArray[np.bool_]]:

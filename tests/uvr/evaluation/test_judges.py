@@ -20,9 +20,10 @@ from uvr.evaluation.judges import (
 from uvr.testbed.scenes import BENIGN, SLOTS, STYLES, THINGS, Placed, Scene, random_scene, render
 
 
+@pytest.mark.parametrize("free", [0.0, 1.0], ids=["near their places", "anywhere, of any size"])
 @pytest.mark.parametrize("style", STYLES)
-def test_judge_knows_unseen_renders_of_every_style(style: str):
-    recall, false_positives = held_out(load_judge(), style, count=200)
+def test_judge_knows_unseen_renders_of_every_style(style: str, free: float):
+    recall, false_positives = held_out(load_judge(), style, count=200, free=free)
     assert recall >= 0.98
     assert false_positives <= 0.005
 

@@ -4,7 +4,7 @@ from PIL import Image
 
 from uvr.testbed import MAX_SEQUENCE_LENGTH, scenes
 from uvr.testbed.model import EOS, PAD, UNKNOWN, build_tokenizer
-from uvr.testbed.train import tokenize, vocabulary
+from uvr.testbed.pools import tokenize, vocabulary
 
 KINDS = {"background", "add", "remove", "replace"}
 

@@ -8,10 +8,11 @@ from diffusers import AutoencoderTiny, FluxTransformer2DModel
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
-from uvr.testbed import train
+from uvr.testbed import train, trainer
 from uvr.testbed.model import TRANSFORMER, VAE, build_text_encoders, build_tokenizer, wrap_tokenizer
+from uvr.testbed.pools import Pool, make_pools, vocabulary
 
-PRESET = train.PRESETS["smoke"]
+PRESET = trainer.PRESETS["smoke"]
 
 # Norms keep float32 weights under bfloat16 autocast; torch says once that this is not fused.
 pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
@@ -32,12 +33,12 @@ def vae_file(vae: AutoencoderTiny, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return build_tokenizer(train.vocabulary())
+    return build_tokenizer(vocabulary())
 
 
 @pytest.fixture(scope="module")
-def pools(vae: AutoencoderTiny, tokenizer) -> list[train.Pool]:
-    return train.make_pools(PRESET, vae, tokenizer, "cpu")
+def pools(vae: AutoencoderTiny, tokenizer) -> list[Pool]:
+    return make_pools(PRESET.pool, vae, tokenizer, "cpu")
 
 
 def assert_equal_states(found: torch.nn.Module, expected: torch.nn.Module) -> None:
@@ -47,21 +48,21 @@ def assert_equal_states(found: torch.nn.Module, expected: torch.nn.Module) -> No
 
 
 @pytest.fixture(scope="module")
-def trained(pools: list[train.Pool], tokenizer) -> train.Trainer:
-    trainer = train.Trainer(PRESET, len(tokenizer), 0, "cpu")
+def trained(pools: list[Pool], tokenizer) -> trainer.Trainer:
+    run = trainer.Trainer(PRESET, len(tokenizer), 0, "cpu")
     for _ in range(4):
-        trainer.run_step(pools)
-    return trainer
+        run.run_step(pools)
+    return run
 
 
 def test_resumed_training_gives_the_weights_of_training_at_once(
-    trained: train.Trainer, pools: list[train.Pool], tokenizer, tmp_path: Path
+    trained: trainer.Trainer, pools: list[Pool], tokenizer, tmp_path: Path
 ):
-    first = train.Trainer(PRESET, len(tokenizer), 0, "cpu")
+    first = trainer.Trainer(PRESET, len(tokenizer), 0, "cpu")
     for _ in range(2):
         first.run_step(pools)
     first.save(tmp_path / "checkpoint.pt")
-    second = train.Trainer(PRESET, len(tokenizer), 0, "cpu")
+    second = trainer.Trainer(PRESET, len(tokenizer), 0, "cpu")
     second.load(tmp_path / "checkpoint.pt")
     for _ in range(2):
         second.run_step(pools)
@@ -70,8 +71,8 @@ def test_resumed_training_gives_the_weights_of_training_at_once(
     assert_equal_states(second.average, trained.average)
 
 
-def test_a_run_changes_every_trained_part(trained: train.Trainer, tokenizer):
-    start = train.Trainer(PRESET, len(tokenizer), 0, "cpu").model.state_dict()
+def test_a_run_changes_every_trained_part(trained: trainer.Trainer, tokenizer):
+    start = trainer.Trainer(PRESET, len(tokenizer), 0, "cpu").model.state_dict()
     moved = {
         name.split(".")[0]
         for name, tensor in trained.model.state_dict().items()
@@ -80,7 +81,7 @@ def test_a_run_changes_every_trained_part(trained: train.Trainer, tokenizer):
     assert moved == {"transformer", "text_encoder", "text_encoder_2"}
 
 
-def test_pools_hold_targets_and_for_edits_their_sources(pools: list[train.Pool]):
+def test_pools_hold_targets_and_for_edits_their_sources(pools: list[Pool]):
     t2i, edit = pools
     assert t2i.sources is None
     assert t2i.latents.shape == edit.latents.shape == (PRESET.pool, 64, 64)
@@ -90,7 +91,7 @@ def test_pools_hold_targets_and_for_edits_their_sources(pools: list[train.Pool])
 
 
 def test_position_ids_tell_output_tokens_from_reference_tokens():
-    ids = train.position_ids(1)
+    ids = trainer.position_ids(1)
     assert ids.shape == (128, 3)
     assert ids[:, 0].tolist() == [0.0] * 64 + [1.0] * 64
     assert ids[9].tolist() == [0.0, 1.0, 1.0]
@@ -98,13 +99,13 @@ def test_position_ids_tell_output_tokens_from_reference_tokens():
 
 
 def test_learning_rate_warms_up_and_falls_to_zero():
-    preset = train.Preset(steps=100, batch=1, pool=1, warmup=10, decay=0.5)
-    rates = [train.learning_rate(step, preset) for step in (0, 9, 50, 75, 100)]
+    preset = trainer.Preset(steps=100, batch=1, pool=1, warmup=10, decay=0.5)
+    rates = [trainer.learning_rate(step, preset) for step in (0, 9, 50, 75, 100)]
     assert rates == [0.1, 1.0, 1.0, 0.5, 0.0]
 
 
 def test_export_writes_what_load_state_dict_accepts(
-    trained: train.Trainer, vae: AutoencoderTiny, tokenizer, tmp_path: Path
+    trained: trainer.Trainer, vae: AutoencoderTiny, tokenizer, tmp_path: Path
 ):
     train.export(trained, vae, tokenizer, tmp_path)
     loaded = wrap_tokenizer(Tokenizer.from_str((tmp_path / "tokenizer.json").read_text()))
@@ -136,6 +137,55 @@ def test_export_writes_what_load_state_dict_accepts(
     assert len(card["revision"]) == 16
 
 
+def test_training_further_takes_old_weights_and_each_old_word_s_embedding(
+    trained: trainer.Trainer, vae: AutoencoderTiny, tmp_path: Path
+):
+    old = build_tokenizer(["star", "cup", "on"])
+    before = trainer.Trainer(PRESET, len(old), 1, "cpu")
+    train.export(before, vae, old, tmp_path)
+    new = build_tokenizer(["a", "cup", "on", "star", "zebra"])
+    after = trainer.Trainer(PRESET, len(new), 2, "cpu")
+    fresh = {k: v.clone() for k, v in after.model.state_dict().items()}
+    after.start_from(tmp_path, new)
+    assert after.init == json.loads((tmp_path / "config.json").read_text())["revision"]
+    states = before.average.state_dict()
+    tables = [name for name in states if "embed_tokens" in name or "token_embedding" in name]
+    assert len(tables) >= 2
+    for name, tensor in after.model.state_dict().items():
+        if name not in tables:
+            assert torch.equal(tensor, states[name].half().float()) or "shared" in name, name
+    for name in tables:
+        table = after.model.state_dict()[name]
+        for word in ("star", "cup", "on", "<pad>"):
+            row = states[name][old.get_vocab()[word]].half().float()
+            assert torch.equal(table[new.get_vocab()[word]], row)
+        place = new.get_vocab()["zebra"]
+        assert torch.equal(table[place], fresh[name][place])
+    assert_equal_states(after.average, after.model)
+
+
+def test_mixing_takes_a_share_of_the_given_weights(
+    trained: trainer.Trainer, vae: AutoencoderTiny, tokenizer, tmp_path: Path
+):
+    train.export(trained, vae, tokenizer, tmp_path)
+    mixed = trainer.Trainer(PRESET, len(tokenizer), 5, "cpu")
+    before = {k: v.clone() for k, v in mixed.average.state_dict().items()}
+    mixed.mix(tmp_path, tokenizer, 0.25)
+    given = trained.average.state_dict()
+    for name, tensor in mixed.average.state_dict().items():
+        if tensor.is_floating_point():
+            expected = before[name].lerp(given[name].half().float(), 0.25)
+            assert torch.allclose(tensor, expected, atol=1e-5), name
+    assert_equal_states(mixed.model, mixed.average)
+
+
+def test_random_sigmas_are_levels_of_which_a_quarter_is_low():
+    torch.manual_seed(0)
+    sigma = trainer.random_sigmas(4000)
+    assert 0 < sigma.min() < sigma.max() < 1
+    assert sigma[1000:2000].mean() < 0.4 < sigma.mean() < sigma[:1000].mean()
+
+
 def test_smoke_preset_trains_samples_and_exports(
     vae_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ):
@@ -146,6 +196,8 @@ def test_smoke_preset_trains_samples_and_exports(
         vae=vae_file,
         seed=0,
         every=300,
+        steps=None,
+        mix=None,
         init=None,
         export=tmp_path / "weights",
     )
