@@ -4,9 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from uvr.evaluation import check, recall
 from uvr.evaluation.check import Figure
 from uvr.evaluation.judges import Sighting
-from uvr.testbed import check, recall, scenes
+from uvr.testbed import scenes
 
 
 def seen_of(scene: scenes.Scene) -> dict[str, Sighting]:
