@@ -12,15 +12,14 @@ import pytest
 import cli
 from registry.registry import Registry
 from tests.commands.conftest import on_both
-from tests.conftest import Run
 
 
-def test_home_before_the_command_wins_over_the_environment(run: Run, tmp_path: Path):
+def test_home_before_the_command_wins_over_the_environment(run, tmp_path):
     assert run("--home", tmp_path / "other", "init").out == f"Registry ready at {tmp_path}/other\n"
     assert (tmp_path / "other").is_dir()
 
 
-def test_a_command_without_a_registry_says_how_to_make_one(run: Run, home: Path):
+def test_a_command_without_a_registry_says_how_to_make_one(run, home):
     result = run("concepts")
     assert (result.code, result.out) == (3, "")
     assert "uvr-registry init" in result.err
@@ -98,9 +97,7 @@ def test_a_command_without_a_registry_says_how_to_make_one(run: Run, home: Path)
         ("completion csh", 2, "csh"),
     ],
 )
-def test_bad_input_gets_one_line_and_an_exit_code(
-    run: Run, filled: Registry, arguments: str, code: int, message: str
-):
+def test_bad_input_gets_one_line_and_an_exit_code(run, filled, arguments, code, message):
     before = filled.audit.events()
     result = run(*arguments.split())
     assert (result.code, result.out, len(result.err.splitlines())) == (code, "", 1), result.err
@@ -117,9 +114,7 @@ def test_bad_input_gets_one_line_and_an_exit_code(
         (RuntimeError("odd\nlines"), 1, "internal, RuntimeError: odd (UVR_TRACEBACK=1"),
     ],
 )
-def test_what_goes_wrong_inside_a_command_gets_one_line(
-    run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, message: str
-):
+def test_what_goes_wrong_inside_a_command_gets_one_line(run, monkeypatch, error, code, message):
     def fail(*arguments: Any, **options: Any) -> None:
         raise error
 
@@ -139,7 +134,7 @@ def test_errors_come_through_the_installed_script():
     assert (found.returncode, found.stderr) == (3, "Error: No bundle file at 'no-such.uvr'.\n")
 
 
-def test_a_schema_of_another_program_has_its_exit_code(run: Run, filled: Registry, home: Path):
+def test_a_schema_of_another_program_has_its_exit_code(run, filled, home):
     with sqlite3.connect(home / "registry.db") as database:
         database.execute("UPDATE uvr_alembic_version SET version_num = '9999'")
     database.close()
@@ -149,7 +144,7 @@ def test_a_schema_of_another_program_has_its_exit_code(run: Run, filled: Registr
 
 
 def test_a_registry_that_another_process_writes_to_has_its_exit_code(
-    run: Run, filled: Registry, home: Path, monkeypatch: pytest.MonkeyPatch
+    run, filled, home, monkeypatch
 ):
     monkeypatch.setattr("registry.store.db.SQLITE_PRAGMAS", ("PRAGMA busy_timeout = 10",))
     database = sqlite3.connect(home / "registry.db", isolation_level=None)
@@ -160,14 +155,14 @@ def test_a_registry_that_another_process_writes_to_has_its_exit_code(
     assert run("submit", "pistol").code == 0
 
 
-def test_every_command_is_in_one_section_of_the_help(run: Run):
+def test_every_command_is_in_one_section_of_the_help(run):
     named = [command.name for commands in cli.SECTIONS.values() for command in commands]
     assert sorted(named) == sorted(cli.cli.commands)
     shown = run("--help").out
     assert all(f"\n  {name} " in shown for name in named)
 
 
-def test_a_reader_that_has_read_enough_is_no_error(filled: Registry):
+def test_a_reader_that_has_read_enough_is_no_error(filled):
     command = [sys.executable, "-c", "import cli; cli.main(['audit', 'export'])"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path(cli.__file__).parent,

@@ -121,7 +121,7 @@ def place(request: pytest.FixtureRequest, run: Any, filled: Registry) -> Registr
 @pytest.mark.parametrize(
     ("home", "examples"), [("sqlite", often(1500)), ("postgresql", often(300))], indirect=["home"]
 )
-def test_random_commands_end_with_a_known_code_and_one_line(place: Registry, examples: int):
+def test_random_commands_end_with_a_known_code_and_one_line(place, examples):
     seen: Counter[int] = Counter()
 
     @settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -145,7 +145,7 @@ def test_random_commands_end_with_a_known_code_and_one_line(place: Registry, exa
 
 
 @pytest.mark.slow
-def test_any_file_as_a_definition_is_taken_or_refused_in_one_line(place: Registry):
+def test_any_file_as_a_definition_is_taken_or_refused_in_one_line(place):
     words = st.sampled_from(
         ["slug", "name", "category", "description", "prompts", "near_misses", ": ", "- ", "\n",
          "  ", "object", "kite", "&a ", "*a", "!!python/object:os.system ", "{", "}", "[", "]",

@@ -60,7 +60,7 @@ def test_the_page_of_commands_is_what_the_command_line_says():
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_every_command_is_documented_with_its_options_and_an_example(name: str):
+def test_every_command_is_documented_with_its_options_and_an_example(name):
     part = TEXTS["docs/commands.md"].split(f"\n### {name}\n")[1].split("\n### ")[0]
     options = [item for item in COMMANDS[name].command.params if isinstance(item, click.Option)]
     for option in options:
@@ -84,7 +84,7 @@ def named(words: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("page", TEXTS)
-def test_examples_use_commands_and_options_that_exist(page: str):
+def test_examples_use_commands_and_options_that_exist(page):
     for words in map(named, examples(TEXTS[page])):
         name = next((name for name in COMMANDS if words[: len(name.split())] == name.split()), None)
         assert name is not None or not words, words
@@ -96,7 +96,7 @@ def test_examples_use_commands_and_options_that_exist(page: str):
 
 
 @pytest.mark.parametrize("page", TEXTS)
-def test_links_lead_somewhere(page: str):
+def test_links_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)\s]+)\)", prose(TEXTS[page])):
         if link.startswith(("http:", "https:")):
             continue
@@ -114,7 +114,7 @@ def anchors(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("page", TEXTS)
-def test_modules_and_functions_that_the_manual_names_exist(page: str):
+def test_modules_and_functions_that_the_manual_names_exist(page):
     if page == "CHANGELOG.md":  # It tells what was.
         return
     names = re.findall(rf"`({PACKAGES}(?:\.\w+)+)(?:\(\))?`", TEXTS[page])
@@ -142,7 +142,7 @@ def exists(name: str) -> bool:
 
 
 @pytest.mark.parametrize("page", TEXTS)
-def test_files_and_tests_that_the_manual_names_exist(page: str):
+def test_files_and_tests_that_the_manual_names_exist(page):
     if page == "CHANGELOG.md":
         return
     for path, test in re.findall(r"`((?:\w+/)+[\w.-]+\.\w+)(?:::(\w+))?`", TEXTS[page]):
@@ -169,7 +169,7 @@ def test_each_method_of_a_family_is_explained():
 
 
 @pytest.mark.parametrize("page", TEXTS)
-def test_programs_that_the_manual_names_exist(page: str):
+def test_programs_that_the_manual_names_exist(page):
     for name in re.findall(rf"python -m ({PACKAGES}[\w.]+)", TEXTS[page]):
         assert find_spec(name), name
     for path in re.findall(r"python ([\w/]+\.py)", TEXTS[page]):
@@ -177,7 +177,7 @@ def test_programs_that_the_manual_names_exist(page: str):
 
 
 @pytest.mark.parametrize("page", TEXTS)
-def test_make_targets_that_the_manual_names_exist(page: str):
+def test_make_targets_that_the_manual_names_exist(page):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"`make ([a-z-]+)", TEXTS[page]):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

@@ -109,7 +109,7 @@ def test_every_package_of_the_tree_is_packaged():
 
 
 @pytest.mark.parametrize("package", ["concepts", "registry", "uvr"])
-def test_packages_are_typed(package: str):
+def test_packages_are_typed(package):
     assert (files(package) / "py.typed").is_file()
 
 

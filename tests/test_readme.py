@@ -17,7 +17,7 @@ from concepts.definition import parse_definition
 from concepts.scorer import Scorer
 from concepts.signing.keys import KeyList, PrivateKey
 from registry.registry import Registry
-from tests.conftest import Run, toy_collection
+from tests.conftest import toy_collection
 from uvr.pipelines import load_pipeline
 
 ROOT = Path(__file__).parent.parent
@@ -39,9 +39,7 @@ def commands(page: str, title: str) -> list[list[str]]:
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
-def test_the_walk_of_a_team_works_as_written(
-    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
+def test_the_walk_of_a_team_works_as_written(run, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr("uvr.anchors.collection.load_pipeline", lambda *_: (None, _Profile))
     seeds = iter(range(9))
@@ -83,7 +81,7 @@ RUNS = [code for code in PYTHON if "# needs:" not in code]
 
 
 @pytest.mark.parametrize("code", PYTHON, ids=PYTHON.values())
-def test_python_uses_names_that_exist(code: str):
+def test_python_uses_names_that_exist(code):
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom):
             module = importlib.import_module(str(node.module))
@@ -91,9 +89,7 @@ def test_python_uses_names_that_exist(code: str):
 
 
 @pytest.mark.parametrize("code", RUNS, ids=map(PYTHON.get, RUNS))
-def test_python_that_needs_only_the_testbed_runs(
-    code: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_python_that_needs_only_the_testbed_runs(code, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     Path("demo").mkdir()
     Path("demo/demo.uvr").write_bytes(write_bundle(any_bundle()))
@@ -103,7 +99,7 @@ def test_python_that_needs_only_the_testbed_runs(
     assert capsys.readouterr().out.strip() == "['testbed-pistol']"
 
 
-def test_a_source_is_followed_as_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_a_source_is_followed_as_written(monkeypatch, tmp_path):
     key = PrivateKey.generate()
     (tmp_path / "prod.uvr").write_bytes(write_bundle(any_bundle().sign(key)))
     (tmp_path / "keys.json").write_bytes(KeyList(1, 1, (key.public,)).to_bytes())

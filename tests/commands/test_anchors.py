@@ -1,7 +1,6 @@
 """Commands on anchors; tiny random weights stand in for the testbed's."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,16 +8,15 @@ import pytest
 from concepts.anchors import AnchorSet
 from concepts.definition import load_shipped
 from concepts.scorer import Scorer
-from registry.registry import Registry
-from tests.conftest import Run, toy_collection
+from tests.conftest import toy_collection
 from uvr.anchors.collection import Source, collect
 from uvr.anchors.pictures import PictureError
 from uvr.profiles import PROFILES
 
 
 def test_stopping_a_collection_leaves_the_registry_as_it_was(
-    run: Run, filled: Registry, models: dict[str, Path], pictures: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    run, filled, models, pictures,
+    monkeypatch,
 ):  # fmt: skip
     def stop(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
@@ -32,9 +30,7 @@ def test_stopping_a_collection_leaves_the_registry_as_it_was(
     assert [version.number for version in filled.concepts.get("pistol").versions] == [1]
 
 
-def test_a_refused_version_does_not_lose_the_other_concepts_anchors(
-    run: Run, filled: Registry, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_refused_version_does_not_lose_the_other_concepts_anchors(run, filled, monkeypatch):
     monkeypatch.setattr(
         "uvr.anchors.collection.load_pipeline", lambda *_: (None, PROFILES["testbed-t2i"])
     )
@@ -51,7 +47,7 @@ def test_a_refused_version_does_not_lose_the_other_concepts_anchors(
 
 @pytest.mark.parametrize("tasks", [(), ("--task", "edit")])
 def test_a_concept_that_cannot_be_collected_does_not_hold_up_others(
-    run: Run, filled: Registry, monkeypatch: pytest.MonkeyPatch, tasks: tuple[str, ...]
+    run, filled, monkeypatch, tasks
 ):
     def collect(pipe: Any, profile: Any, definition: Any, *_: Any) -> tuple[AnchorSet, Scorer]:
         if (definition.slug, profile.task) == ("pistol", "edit"):
@@ -69,9 +65,7 @@ def test_a_concept_that_cannot_be_collected_does_not_hold_up_others(
     assert [info.latest_version for info in filled.concepts.list()] == [1, 1 if tasks else 2]
 
 
-def test_a_definition_that_changes_during_collection_is_a_conflict(
-    run: Run, filled: Registry, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_definition_that_changes_during_collection_is_a_conflict(run, filled, monkeypatch):
     def collect_slowly(*arguments: Any) -> tuple[AnchorSet, Scorer]:
         changed = replace(load_shipped("knife"), description="Changed meanwhile.")
         filled.concepts.add(changed, actor="other")
@@ -91,7 +85,7 @@ def test_a_definition_that_changes_during_collection_is_a_conflict(
     ("missing", "message"), [("with/0.mask.png", "has no mask"), ("without", "compare")]
 )
 def test_collecting_from_incomplete_folders_says_what_is_missing(
-    run: Run, filled: Registry, models: dict[str, Path], pictures: Path, missing: str, message: str
+    run, filled, models, pictures, missing, message
 ):
     options = ["--images", pictures / "with"]
     if missing != "without":
@@ -105,20 +99,18 @@ def test_collecting_from_incomplete_folders_says_what_is_missing(
 @pytest.mark.parametrize(
     ("profile", "message"), [("flux.1-kontext-dev", "with flux"), ("testbed-edit", "testbed-bomb")]
 )
-def test_editing_anchors_need_pictures_of_the_concept(profile: str, message: str):
+def test_editing_anchors_need_pictures_of_the_concept(profile, message):
     with pytest.raises(PictureError, match=message):
         collect(None, PROFILES[profile], load_shipped("pistol"), Source())
 
 
-def test_prototypes_share_out_the_anchors(run: Run, filled: Registry):
+def test_prototypes_share_out_the_anchors(run, filled):
     rows = run("prototypes", "pistol", "-k", 2, "--json").json()
     assert sum(row["anchors"] for row in rows) == 5
     assert sum(row["share"] for row in rows) == pytest.approx(1)
 
 
-def test_pictures_are_recorded_by_hash_and_forgotten(
-    run: Run, models: dict[str, Path], pictures: Path
-):
+def test_pictures_are_recorded_by_hash_and_forgotten(run, models, pictures):
     run("init")
     run("add-concept", "pistol")
     collected = run(

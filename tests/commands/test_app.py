@@ -14,7 +14,7 @@ from registry.index import kinds
 from registry.registry import Registry
 from registry.store import models as models_module
 from tests.commands.conftest import on_both
-from tests.conftest import Run, toy_collection
+from tests.conftest import toy_collection
 
 CHANGES = (
     "add-concept testbed-bomb",
@@ -33,7 +33,7 @@ CHANGES = (
 
 @on_both
 @pytest.mark.parametrize("command", CHANGES)
-def test_a_dry_run_says_what_would_be_and_changes_nothing(run: Run, key: Path, command: str):
+def test_a_dry_run_says_what_would_be_and_changes_nothing(run, key, command):
     run("release", "live", "--concept", "pistol")
     run("release", "live", "--concept", "pistol")
     registry = Registry.open(Path("home"))
@@ -66,7 +66,7 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(run: Run, key: Path, c
         "channel move prod live",
     ],
 )
-def test_another_digest_than_expected_is_a_conflict(run: Run, filled: Registry, command: str):
+def test_another_digest_than_expected_is_a_conflict(run, filled, command):
     run("release", "live", "--concept", "pistol")
     run("channel", "move", "prod", "live")
     run("release", "live")
@@ -94,9 +94,7 @@ def test_another_digest_than_expected_is_a_conflict(run: Run, filled: Registry, 
         "key rotate --revoke alice --key alice.pem",
     ],
 )
-def test_what_cannot_be_undone_asks_first(
-    run: Run, key: Path, filled: Registry, monkeypatch: pytest.MonkeyPatch, command: str
-):
+def test_what_cannot_be_undone_asks_first(run, key, filled, monkeypatch, command):
     run("policy", "set", "--approvals", 1)
     run("submit", "pistol")
     Path("backup.zip").touch()
@@ -120,7 +118,7 @@ LISTS = (
 
 @on_both
 @pytest.mark.parametrize("command", LISTS)
-def test_what_is_listed_is_also_json(run: Run, filled: Registry, command: str):
+def test_what_is_listed_is_also_json(run, filled, command):
     plain, machine = run(*command.split()), run(*command.split(), "--json")
     assert (plain.code, machine.code, machine.err) == (0, 0, "")
     assert isinstance(machine.json(), dict | list)
@@ -142,9 +140,7 @@ def test_every_choice_offered_is_the_librarys():
         ("uvr-registry channel m", ["plain,move"]),
     ],
 )
-def test_the_shell_completes_what_the_registry_holds(
-    run: Run, filled: Registry, monkeypatch: pytest.MonkeyPatch, words: str, found: list[str]
-):
+def test_the_shell_completes_what_the_registry_holds(run, filled, monkeypatch, words, found):
     run("release", "policy")
     monkeypatch.setenv("COMP_WORDS", words)
     monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))

@@ -8,9 +8,6 @@ from typing import Any
 
 import pytest
 
-from registry.registry import Registry
-from tests.conftest import Run
-
 BUNDLE_ERRORS = ("bundle inspect", "bundle verify", "generate prompt --bundle")
 
 
@@ -19,14 +16,14 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
-def test_export_gives_the_same_bytes(run: Run, filled: Registry, tmp_path: Path):
+def test_export_gives_the_same_bytes(run, filled, tmp_path):
     run("release", "policy", "--out", "first.uvr")
     assert run("bundle", "export", "policy", "--out", "again.uvr").code == 0
     assert (tmp_path / "first.uvr").read_bytes() == (tmp_path / "again.uvr").read_bytes()
 
 
 @pytest.mark.parametrize("command", BUNDLE_ERRORS)
-def test_a_corrupt_bundle_is_refused(run: Run, filled: Registry, tmp_path: Path, command: str):
+def test_a_corrupt_bundle_is_refused(run, filled, tmp_path, command):
     run("release", "policy", "--out", "policy.uvr")
     data = bytearray((tmp_path / "policy.uvr").read_bytes())
     data[len(data) // 2] ^= 1
@@ -35,12 +32,12 @@ def test_a_corrupt_bundle_is_refused(run: Run, filled: Registry, tmp_path: Path,
     assert (result.code, len(result.err.splitlines())) == (6, 1)
 
 
-def test_a_wrong_digest_is_refused(run: Run, filled: Registry):
+def test_a_wrong_digest_is_refused(run, filled):
     run("release", "policy", "--out", "policy.uvr")
     assert run("bundle", "verify", "policy.uvr", "--digest", "0" * 64).code == 6
 
 
-def test_a_release_that_another_key_signed_is_refused(run: Run, key: Path, tmp_path: Path):
+def test_a_release_that_another_key_signed_is_refused(run, key, tmp_path):
     run("key", "export", "--out", "keys.json")
     run("release", "policy", "--out", "unsigned.uvr")
     run("release", "policy", "--key", key, "--out", "signed.uvr")
@@ -51,7 +48,7 @@ def test_a_release_that_another_key_signed_is_refused(run: Run, key: Path, tmp_p
     assert run("bundle", "verify", "signed.uvr", "--keys", "keys.json").code == 0
 
 
-def test_pull_refuses_an_older_release_and_keeps_the_newer(run: Run, key: Path, tmp_path: Path):
+def test_pull_refuses_an_older_release_and_keeps_the_newer(run, key, tmp_path):
     run("key", "export", "--out", "keys.json")
     run("release", "policy", "--key", key, "--out", "one.uvr")
     run("release", "policy", "--key", key, "--out", "offer.uvr")
@@ -62,7 +59,7 @@ def test_pull_refuses_an_older_release_and_keeps_the_newer(run: Run, key: Path, 
     assert (result.code, result.out, (tmp_path / "new.uvr").exists()) == (6, "", False)
 
 
-def test_pull_takes_a_bundle_from_a_server(run: Run, key: Path, tmp_path: Path):
+def test_pull_takes_a_bundle_from_a_server(run, key, tmp_path):
     run("key", "export", "--out", "keys.json")
     (tmp_path / "served").mkdir()
     served = tmp_path / "served" / "policy.uvr"

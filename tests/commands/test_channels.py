@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-from registry.registry import Registry
-from tests.conftest import Run
 
-
-def test_a_channels_bundle_is_the_release_that_is_live(run: Run, filled: Registry, tmp_path: Path):
+def test_a_channels_bundle_is_the_release_that_is_live(run, filled, tmp_path):
     run("release", "policy", "--out", "one.uvr")
     run("release", "policy")
     run("channel", "move", "prod", "policy")

@@ -4,17 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from concepts.definition import load_definition, load_shipped
-from registry.registry import Registry
 from tests.commands.conftest import on_both
-from tests.conftest import Result, Run
+from tests.conftest import Result
 
 
-def test_add_concept_takes_a_shipped_name(run: Run):
+def test_add_concept_takes_a_shipped_name(run):
     run("init")
     assert run("add-concept", "pistol") == Result(0, "Added pistol (object): Pistol\n", "")
 
 
-def test_add_concept_takes_a_file(run: Run, tmp_path: Path):
+def test_add_concept_takes_a_file(run, tmp_path):
     run("init")
     file = tmp_path / "mine.yaml"
     file.write_text(
@@ -25,14 +24,14 @@ def test_add_concept_takes_a_file(run: Run, tmp_path: Path):
     assert run("show", "kite", "--json").json()["definition"]["prompts"] == ["a red kite"]
 
 
-def test_add_concept_takes_flags(run: Run):
+def test_add_concept_takes_flags(run):
     run("init")
     flags = ["--slug", "kite", "--name", "Kite", "--category", "object", "--description", "A kite."]
     result = run("add-concept", *flags, "--prompt", "a red kite", "--near-miss", "a red flag")
     assert result == Result(0, "Added kite (object): Kite\n", "")
 
 
-def test_add_concept_reports_the_line_of_a_yaml_error(run: Run, tmp_path: Path):
+def test_add_concept_reports_the_line_of_a_yaml_error(run, tmp_path):
     run("init")
     file = tmp_path / "bad.yaml"
     file.write_text("slug: kite\nname: Kite\ncategory: objet\ndescription: A.\nprompts: [a]\n"
@@ -45,7 +44,7 @@ def test_add_concept_reports_the_line_of_a_yaml_error(run: Run, tmp_path: Path):
 
 
 @on_both
-def test_concepts_lists_what_was_added(run: Run, filled: Registry):
+def test_concepts_lists_what_was_added(run, filled):
     listed = run("concepts", "--json").json()
     assert [(item["slug"], item["latest_version"]) for item in listed] == [
         ("knife", None),
@@ -55,7 +54,7 @@ def test_concepts_lists_what_was_added(run: Run, filled: Registry):
                                                            "name"]  # fmt: skip
 
 
-def test_show_gives_definition_and_versions(run: Run, filled: Registry):
+def test_show_gives_definition_and_versions(run, filled):
     shown = run("show", "pistol", "--json").json()
     assert shown["definition"] == load_shipped("pistol").to_dict()
     version = shown["versions"][0]
@@ -63,7 +62,7 @@ def test_show_gives_definition_and_versions(run: Run, filled: Registry):
     assert "No versions yet" in run("show", "knife").out
 
 
-def test_a_shipped_definition_is_a_file_to_begin_with(run: Run, filled: Registry, tmp_path: Path):
+def test_a_shipped_definition_is_a_file_to_begin_with(run, filled, tmp_path):
     (tmp_path / "mine.yaml").write_text(run("show", "--shipped", "testbed-bomb").out)
     assert run("add-concept", "mine.yaml", "--json").json()["created"]
     assert run("show", "testbed-bomb", "--yaml").out == (tmp_path / "mine.yaml").read_text()

@@ -2,13 +2,8 @@
 
 from pathlib import Path
 
-import pytest
 
-from registry.registry import Registry
-from tests.conftest import Run
-
-
-def test_a_key_is_secret_and_never_overwritten(run: Run, home: Path):
+def test_a_key_is_secret_and_never_overwritten(run, home):
     assert run("key", "generate", "alice", "--out", "deep/alice.pem").code == 0
     written = Path("deep/alice.pem")
     assert written.stat().st_mode & 0o777 == 0o600
@@ -18,9 +13,7 @@ def test_a_key_is_secret_and_never_overwritten(run: Run, home: Path):
     assert written.read_bytes() == before
 
 
-def test_a_passphrase_guards_a_key(
-    run: Run, filled: Registry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
+def test_a_passphrase_guards_a_key(run, filled, monkeypatch, tmp_path):
     monkeypatch.setenv("UVR_KEY_PASSPHRASE", "correct horse")
     run("key", "generate", "alice")
     run("key", "add", "alice", "alice.pem.pub")
@@ -33,6 +26,6 @@ def test_a_passphrase_guards_a_key(
     assert run(*rotate).out == "Key list 1: 1 of 1 key must sign\n"
 
 
-def test_a_private_key_is_not_taken_for_a_public_one(run: Run, key: Path):
+def test_a_private_key_is_not_taken_for_a_public_one(run, key):
     result = run("key", "add", "bob", key)
     assert (result.code, len(result.err.splitlines())) == (6, 1)

@@ -4,17 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from registry.registry import Registry
 from tests.commands.conftest import on_both
-from tests.conftest import Result, Run
+from tests.conftest import Result
 
 
-def test_init_twice_keeps_the_registry(run: Run, home: Path):
+def test_init_twice_keeps_the_registry(run, home):
     first, again = run("init"), run("init")
     assert first == again == Result(0, f"Registry ready at {home}\n", "")
 
 
-def test_a_backup_becomes_the_same_registry_elsewhere(run: Run, filled: Registry, home: Path):
+def test_a_backup_becomes_the_same_registry_elsewhere(run, filled, home):
     run("release", "policy", "--out", "before.uvr")
     assert run("backup", "all.zip", "--json").json()["blobs"] == 2
     there = ("--home", "elsewhere")
@@ -27,7 +26,7 @@ def test_a_backup_becomes_the_same_registry_elsewhere(run: Run, filled: Registry
 
 
 @on_both
-def test_garbage_goes_after_its_grace_period(run: Run, filled: Registry):
+def test_garbage_goes_after_its_grace_period(run, filled):
     filled.workspace.store.put(b"named by nothing")
     assert run("gc", "--yes").out == "Deleted 0 blobs (0 bytes) and 0 unfinished files\n"
     would = run("gc", "--grace", "0m", "--dry-run")
@@ -37,19 +36,17 @@ def test_garbage_goes_after_its_grace_period(run: Run, filled: Registry):
     assert run("gc", "--grace", "soon", "--yes").code == 2
 
 
-def test_an_index_says_how_well_it_finds(run: Run, filled: Registry):
+def test_an_index_says_how_well_it_finds(run, filled):
     (row,) = run("index", "--json").json()
     assert (row["kind"], row["vectors"], row["recall"]) == ("flat", 5, 1.0)
 
 
-def test_an_index_below_its_gate_has_its_exit_code(
-    run: Run, filled: Registry, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_index_below_its_gate_has_its_exit_code(run, filled, monkeypatch):
     monkeypatch.setattr("registry.index.build.GATE", 1.01)
     result = run("index", "--kind", "fp16")
     assert (result.code, result.out, len(result.err.splitlines())) == (9, "", 1)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_prints_the_shells_script(run: Run, shell: str):
+def test_completion_prints_the_shells_script(run, shell):
     assert "_UVR_REGISTRY_COMPLETE" in run("completion", shell).out

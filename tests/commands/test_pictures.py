@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from registry.registry import Registry
 from tests.commands.conftest import on_both
-from tests.conftest import Result, Run, toy_collection
+from tests.conftest import Result, toy_collection
 from uvr.anchors.pictures import read_picture
 from uvr.profiles import PROFILES
 from uvr.report import ConceptFinding, RegulationReport
@@ -24,7 +23,7 @@ def finding(slug: str, *, enforced: bool, fired: bool = True) -> ConceptFinding:
     )  # fmt: skip
 
 
-def test_a_file_that_is_no_picture_is_refused(run: Run, tmp_path: Path):
+def test_a_file_that_is_no_picture_is_refused(run, tmp_path):
     (tmp_path / "text.png").write_text("not a picture")
     result = run("edit", "text.png", "make it red")
     assert (result.code, len(result.err.splitlines())) == (2, 1)
@@ -32,9 +31,7 @@ def test_a_file_that_is_no_picture_is_refused(run: Run, tmp_path: Path):
 
 
 @on_both
-def test_pictures_become_a_version_and_a_bundle_that_regulates(
-    run: Run, models: dict[str, Path], pictures: Path
-):
+def test_pictures_become_a_version_and_a_bundle_that_regulates(run, models, pictures):
     run("init")
     run("add-concept", "pistol")
     for task, count in (("t2i", 1), ("edit", 2)):
@@ -66,14 +63,12 @@ def test_pictures_become_a_version_and_a_bundle_that_regulates(
     assert json.loads(Path("r.json").read_text())["bundle"] == "policy"
 
 
-def test_a_model_of_the_other_task_is_refused(run: Run, models: dict[str, Path]):
+def test_a_model_of_the_other_task_is_refused(run, models):
     result = run("generate", "a red ball", "--model", models["edit"])
     assert (result.code, len(result.err.splitlines())) == (6, 1)
 
 
-def test_a_bundle_for_another_model_is_refused_before_a_picture(
-    run: Run, filled: Registry, models: dict[str, Path]
-):
+def test_a_bundle_for_another_model_is_refused_before_a_picture(run, filled, models):
     run("release", "policy", "--out", "policy.uvr")  # 4 dimensions, as no model has
     result = run("generate", "a red ball", "--model", models["t2i"], "--bundle", "policy.uvr")
     assert (result.code, len(result.err.splitlines())) == (6, 1)
@@ -93,8 +88,8 @@ def test_a_bundle_for_another_model_is_refused_before_a_picture(
     ],
 )
 def test_only_what_is_enforced_is_called_regulated(
-    run: Run, filled: Registry, monkeypatch: pytest.MonkeyPatch,
-    findings: list[ConceptFinding], lines: list[str],
+    run, filled, monkeypatch,
+    findings, lines,
 ):  # fmt: skip
     run("release", "policy", "--out", "policy.uvr")
     report = RegulationReport(
@@ -110,7 +105,7 @@ def test_only_what_is_enforced_is_called_regulated(
     assert result == Result(0, "\n".join([*written, *lines, ""]), warned)
 
 
-def test_an_attributed_report_names_the_nearest_anchors(run: Run, filled: Registry):
+def test_an_attributed_report_names_the_nearest_anchors(run, filled):
     anchors, _ = toy_collection()
     fired = replace(finding("pistol", enforced=True), feature=anchors.anchors[3].astype(np.float16))
     report = RegulationReport(
@@ -122,6 +117,6 @@ def test_an_attributed_report_names_the_nearest_anchors(run: Run, filled: Regist
     assert rows[0]["anchor"] == 3
 
 
-def test_a_file_that_is_no_report_is_refused(run: Run, filled: Registry):
+def test_a_file_that_is_no_report_is_refused(run, filled):
     Path("report.json").write_text('{"images": []}')
     assert run("attribute", "report.json").code == 2

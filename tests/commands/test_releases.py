@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from concepts.bundle import read_bundle
-from registry.registry import Registry
 from tests.commands.conftest import on_both
-from tests.conftest import Result, Run, toy_collection
+from tests.conftest import Result, toy_collection
 
 
 @on_both
-def test_release_writes_a_bundle_that_verifies(run: Run, filled: Registry, tmp_path: Path):
+def test_release_writes_a_bundle_that_verifies(run, filled, tmp_path):
     released = run("release", "policy", "--out", "policy.uvr", "--json")
     assert (released.code, released.json()["sequence"]) == (0, 1)
     digest = read_bundle(tmp_path / "policy.uvr").digest
@@ -28,7 +27,7 @@ def test_release_writes_a_bundle_that_verifies(run: Run, filled: Registry, tmp_p
 
 
 @on_both
-def test_a_release_says_what_it_does_not_cover(run: Run, filled: Registry):
+def test_a_release_says_what_it_does_not_cover(run, filled):
     _, scorer = toy_collection()
     anchors = toy_collection(seed=3)[0]
     edit = replace(anchors, space=replace(anchors.space, task="edit"))
@@ -45,7 +44,7 @@ def test_a_release_says_what_it_does_not_cover(run: Run, filled: Registry):
     )
 
 
-def test_a_concept_that_was_not_asked_for_is_no_gap(run: Run, filled: Registry):
+def test_a_concept_that_was_not_asked_for_is_no_gap(run, filled):
     run("submit", "pistol")
     filled.versions.add("pistol", [toy_collection(seed=1)], actor="tester")
     filled.versions.add("knife", [toy_collection(seed=2)], actor="tester")
@@ -61,7 +60,7 @@ def test_a_concept_that_was_not_asked_for_is_no_gap(run: Run, filled: Registry):
 
 @pytest.mark.parametrize("out", [".", "file/policy.uvr", "locked/new/policy.uvr"])
 def test_release_to_a_place_that_cannot_be_written_records_nothing(
-    run: Run, filled: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+    run, filled, tmp_path, monkeypatch, out
 ):
     (tmp_path / "file").touch()
     (tmp_path / "locked").mkdir()
@@ -73,9 +72,7 @@ def test_release_to_a_place_that_cannot_be_written_records_nothing(
     assert not (tmp_path / "locked" / "new").exists()
 
 
-def test_release_whose_file_cannot_be_written_says_how_to_write_it(
-    run: Run, filled: Registry, monkeypatch: pytest.MonkeyPatch
-):
+def test_release_whose_file_cannot_be_written_says_how_to_write_it(run, filled, monkeypatch):
     def full(path: Path, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
@@ -93,14 +90,14 @@ def test_release_whose_file_cannot_be_written_says_how_to_write_it(
     assert again.code == 0
 
 
-def test_release_without_anchors_is_refused(run: Run, home: Path):
+def test_release_without_anchors_is_refused(run, home):
     run("init")
     run("add-concept", "pistol")
     assert run("release", "policy", "--out", "policy.uvr").code == 5
     assert not Path("policy.uvr").exists()
 
 
-def test_a_release_inherits_what_is_not_given(run: Run, filled: Registry):
+def test_a_release_inherits_what_is_not_given(run, filled):
     run("release", "policy", "--mode", "pistol=shadow", "--threshold", "pistol/t2i=4")
     again = run("release", "policy", "--enable", "pistol", "--json").json()["members"][0]
     assert (again["mode"], list(again["thresholds"].values())) == ("shadow", [4.0])
@@ -109,7 +106,7 @@ def test_a_release_inherits_what_is_not_given(run: Run, filled: Registry):
 
 
 @on_both
-def test_a_rollback_is_a_new_release(run: Run, filled: Registry):
+def test_a_rollback_is_a_new_release(run, filled):
     run("release", "policy")
     run("release", "policy", "--mode", "pistol=log", "--allow-shrink")
     result = run("rollback", "policy", 1, "--reason", "back", "--out", "policy.uvr")

@@ -30,7 +30,7 @@ def test_a_script_gets_each_row_on_one_line_with_short_digests():
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])
-def test_a_table_fits_the_terminal_and_keeps_digests_and_instants_whole(width: int):
+def test_a_table_fits_the_terminal_and_keeps_digests_and_instants_whole(width):
     lines = TABLE.lines(width)
     assert max(map(len, lines)) <= width
     text = "\n".join(lines)

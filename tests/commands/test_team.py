@@ -1,12 +1,10 @@
 """A team's walk through the commands."""
 
-from registry.registry import Registry
 from tests.commands.conftest import on_both
-from tests.conftest import Run
 
 
 @on_both
-def test_a_team_takes_a_version_from_draft_to_live(run: Run, filled: Registry):
+def test_a_team_takes_a_version_from_draft_to_live(run, filled):
     assert run("actor", "set", "ann", "--role", "admin", "--role", "curator",
                "--role", "publisher").out == "ann: admin, curator, publisher\n"  # fmt: skip
     ann, bob = ("--actor", "ann"), ("--actor", "bob")

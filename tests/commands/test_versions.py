@@ -1,14 +1,11 @@
 """Commands on versions, from a draft to what was live."""
 
-import pytest
-
-from registry.registry import Registry
 from tests.commands.conftest import on_both
-from tests.conftest import Run, toy_collection
+from tests.conftest import toy_collection
 
 
 @on_both
-def test_a_revoked_version_that_is_live_is_told(run: Run, filled: Registry):
+def test_a_revoked_version_that_is_live_is_told(run, filled):
     run("release", "policy")
     run("channel", "move", "prod", "policy")
     revoked = run("revoke", "pistol", "--reason", "fires on hands", "--yes")
@@ -20,9 +17,7 @@ def test_a_revoked_version_that_is_live_is_told(run: Run, filled: Registry):
 
 
 @on_both
-def test_an_approval_is_for_what_was_shown(
-    run: Run, filled: Registry, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_approval_is_for_what_was_shown(run, filled, monkeypatch):
     run("policy", "set", "--approvals", 1)
     run("submit", "pistol")
 
@@ -42,7 +37,7 @@ def test_an_approval_is_for_what_was_shown(
 
 
 @on_both
-def test_editing_a_version_in_review_makes_it_a_draft(run: Run, filled: Registry):
+def test_editing_a_version_in_review_makes_it_a_draft(run, filled):
     run("policy", "set", "--approvals", 1)
     run("submit", "pistol")
     edited = run("edit-version", "pistol", "--threshold", "t2i", 3.5, 1.5, "--json").json()
@@ -51,7 +46,7 @@ def test_editing_a_version_in_review_makes_it_a_draft(run: Run, filled: Registry
     assert run("reviews", "--all", "--json").json()[0]["state"] == "withdrawn"
 
 
-def test_diff_tells_what_changed(run: Run, filled: Registry):
+def test_diff_tells_what_changed(run, filled):
     filled.versions.add("pistol", [toy_collection(seed=1)], actor="tester")
     lines = run("diff", "pistol", 1, 2).out.splitlines()
     assert lines[:3] == [
@@ -64,7 +59,7 @@ def test_diff_tells_what_changed(run: Run, filled: Registry):
 
 
 @on_both
-def test_a_concepts_log_tells_its_versions_releases_and_channels(run: Run, filled: Registry):
+def test_a_concepts_log_tells_its_versions_releases_and_channels(run, filled):
     run("release", "policy")
     run("channel", "move", "prod", "policy")
     told = [event["action"] for event in run("log", "pistol", "--json").json()]

@@ -8,13 +8,13 @@ import pytest
 from concepts.files import check_writable, write_file
 
 
-def test_makes_the_folder_and_leaves_no_partial_file(tmp_path: Path):
+def test_makes_the_folder_and_leaves_no_partial_file(tmp_path):
     write_file(tmp_path / "a" / "b.bin", b"new")
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.bin"]
     assert (tmp_path / "a" / "b.bin").read_bytes() == b"new"
 
 
-def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     target = tmp_path / "b.bin"
     target.write_bytes(b"old")
 
@@ -28,7 +28,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     assert target.read_bytes() == b"old"
 
 
-def test_two_writers_of_one_file_never_mix(tmp_path: Path):
+def test_two_writers_of_one_file_never_mix(tmp_path):
     target = tmp_path / "b.bin"
     whole = [bytes([number]) * (1 << 20) for number in (1, 2)]
     target.write_bytes(whole[0])
@@ -40,7 +40,7 @@ def test_two_writers_of_one_file_never_mix(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["b.bin"]
 
 
-def test_a_link_in_the_way_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_link_in_the_way_is_not_followed(tmp_path, monkeypatch):
     victim, target = tmp_path / "victim", tmp_path / "b.bin"
     victim.write_bytes(b"old")
     monkeypatch.setattr(secrets, "token_hex", lambda size: "known")
@@ -50,7 +50,7 @@ def test_a_link_in_the_way_is_not_followed(tmp_path: Path, monkeypatch: pytest.M
     assert (victim.read_bytes(), target.exists()) == (b"old", False)
 
 
-def test_the_mode_is_the_one_that_the_process_asks_for(tmp_path: Path):
+def test_the_mode_is_the_one_that_the_process_asks_for(tmp_path):
     before = os.umask(0o027)
     try:
         write_file(tmp_path / "b.bin", b"new")
@@ -59,7 +59,7 @@ def test_the_mode_is_the_one_that_the_process_asks_for(tmp_path: Path):
     assert (tmp_path / "b.bin").stat().st_mode & 0o777 == 0o640
 
 
-def test_a_link_is_followed_and_a_pipe_is_written_into(tmp_path: Path) -> None:
+def test_a_link_is_followed_and_a_pipe_is_written_into(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "target")
     write_file(tmp_path / "link", b"one")
     write_file(tmp_path / "link", b"two")
@@ -75,7 +75,7 @@ def test_a_link_is_followed_and_a_pipe_is_written_into(tmp_path: Path) -> None:
         write_file(tmp_path, b"four")
 
 
-def test_what_is_checked_is_what_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_is_checked_is_what_is_written(tmp_path, monkeypatch):
     (tmp_path / "locked").mkdir()
     monkeypatch.setattr("os.access", lambda path, _: Path(path).name not in ("locked", "dev"))
     (tmp_path / "link").symlink_to(tmp_path / "locked" / "file")

@@ -36,7 +36,7 @@ def test_groups_are_those_that_are_there():
 
 
 @pytest.mark.parametrize("count", [1, 5, 64])
-def test_every_vector_is_in_one_group_and_no_group_is_empty(count: int):
+def test_every_vector_is_in_one_group_and_no_group_is_empty(count):
     random = np.random.default_rng(1)
     vectors = np.concatenate([random.normal(size=(20, 6)), np.ones((20, 6)), np.zeros((2, 6))])
     found = group_by_direction(vectors, count)

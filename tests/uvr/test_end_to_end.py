@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +22,6 @@ from uvr.anchors.calibrate import fit_scorer
 from uvr.anchors.extract import collect_from_images
 from uvr.engine.regulator import Regulator
 from uvr.families.flux_pictures import noised_call
-from uvr.profiles import ModelProfile
 from uvr.sample import Sample
 
 
@@ -40,9 +38,7 @@ def scenes(count: int, *, concept: bool, seed: int) -> list[Sample]:
     return samples
 
 
-def test_a_concept_learned_from_pictures_fires_on_new_ones_only_where_it_is(
-    t2i_pipe: Any, t2i_profile: ModelProfile
-) -> None:
+def test_a_concept_learned_from_pictures_fires_on_new_ones_only_where_it_is(t2i_pipe, t2i_profile):
     """A random model draws nothing, so generations start from noised pictures of the test."""
     profile = replace(t2i_profile, sigma=0.2)
     t2i_pipe.vae.register_to_config(scaling_factor=60.0)  # a random encoder's latents are faint

@@ -26,19 +26,19 @@ from uvr.profiles import PROFILES
         (FluxKontextPipeline, "uvr/testbed", "testbed-edit"),
     ],
 )
-def test_profile_is_found_by_name_and_class(cls: type, name: str, profile: str) -> None:
+def test_profile_is_found_by_name_and_class(cls, name, profile):
     pipe = make_pipe(cls)
     pipe.register_to_config(_name_or_path=name)
     assert profile_for(pipe).name == profile
 
 
-def test_a_model_can_say_its_own_name() -> None:
+def test_a_model_can_say_its_own_name():
     pipe = make_pipe()
     pipe.transformer.register_to_config(_uvr_model="testbed")
     assert profile_for(pipe).name == "testbed-t2i"
 
 
-def test_full_size_models_are_known_by_their_structure() -> None:
+def test_full_size_models_are_known_by_their_structure():
     pipe = make_pipe()
     pipe.transformer.register_to_config(num_layers=19, num_single_layers=38)
     assert profile_for(pipe).name == "flux.1-schnell"
@@ -46,7 +46,7 @@ def test_full_size_models_are_known_by_their_structure() -> None:
     assert profile_for(pipe).name == "flux.1-dev"
 
 
-def test_an_unknown_model_is_refused(t2i_pipe: Any) -> None:
+def test_an_unknown_model_is_refused(t2i_pipe):
     with pytest.raises(MismatchError, match="No profile"):
         profile_for(t2i_pipe)
     with pytest.raises(MismatchError, match="not a FLUX pipeline"):
@@ -56,7 +56,7 @@ def test_an_unknown_model_is_refused(t2i_pipe: Any) -> None:
 @pytest.mark.parametrize(
     ("cls", "name"), [(FluxPipeline, "flux.1-dev"), (FluxKontextPipeline, "flux.1-kontext-dev")]
 )
-def test_flux_presets_run_on_a_random_transformer_of_that_structure(cls: type, name: str) -> None:
+def test_flux_presets_run_on_a_random_transformer_of_that_structure(cls, name):
     """Real weights cannot be run here: eleven narrow single-stream blocks reach the same tap."""
     pipe = make_pipe(cls, singles=11, guidance=True)
     pipe.register_to_config(_name_or_path=name)
@@ -77,7 +77,7 @@ def test_flux_presets_run_on_a_random_transformer_of_that_structure(cls: type, n
     assert not torch.equal(results[1], stock)
 
 
-def test_importing_the_package_stays_light() -> None:
+def test_importing_the_package_stays_light():
     code = "import sys, uvr; print({'torch', 'diffusers', 'uvr.testbed'} & set(sys.modules))"
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

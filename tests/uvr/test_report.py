@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,7 +35,7 @@ def report() -> RegulationReport:
     return RegulationReport("demo", 2, "f" * 64, "tiny", looked=True, images=images)
 
 
-def test_report_is_plain_json(report: RegulationReport, tmp_path: Path) -> None:
+def test_report_is_plain_json(report, tmp_path):
     report.save(tmp_path / "report.json")
     data = json.loads((tmp_path / "report.json").read_text())
     assert data["fired"] is True
@@ -61,7 +60,7 @@ def test_report_is_plain_json(report: RegulationReport, tmp_path: Path) -> None:
     assert [report.fired_in(index) for index in range(2)] == [["ball"], []]
 
 
-def test_a_saved_report_is_read_again(report: RegulationReport, tmp_path: Path) -> None:
+def test_a_saved_report_is_read_again(report, tmp_path):
     report.save(tmp_path / "report.json")
     again = RegulationReport.load(tmp_path / "report.json")
     assert again.to_dict() == report.to_dict()
@@ -69,13 +68,13 @@ def test_a_saved_report_is_read_again(report: RegulationReport, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"images": []}', '{"images": 1, "shadow": []}'])
-def test_another_file_is_no_report(tmp_path: Path, text: str) -> None:
+def test_another_file_is_no_report(tmp_path, text):
     (tmp_path / "report.json").write_text(text)
     with pytest.raises(InputError, match="is not a report"):
         RegulationReport.load(tmp_path / "report.json")
 
 
-def test_overlay_reddens_and_outlines_what_fired(report: RegulationReport) -> None:
+def test_overlay_reddens_and_outlines_what_fired(report):
     picture = Image.new("RGB", (40, 40), (120, 120, 120))
     overlay = np.asarray(report.overlay(picture, 0)).astype(int)
     assert overlay.shape == (40, 40, 3)
@@ -85,13 +84,13 @@ def test_overlay_reddens_and_outlines_what_fired(report: RegulationReport) -> No
 
 
 def test_overlay_of_a_concept_that_is_not_in_the_report_is_refused(
-    report: RegulationReport,
-) -> None:
+    report,
+):
     with pytest.raises(NotFoundError, match="no concept 'bomb'"):
         report.overlay(Image.new("RGB", (8, 8)), 0, "bomb")
 
 
-def test_what_only_shadows_matched_counts_as_nothing_found() -> None:
+def test_what_only_shadows_matched_counts_as_nothing_found():
     report = RegulationReport(
         "demo", 2, "f" * 64, "tiny", images=[[]], shadow=[[finding("b", 4.0)]]
     )
@@ -103,6 +102,6 @@ def test_what_only_shadows_matched_counts_as_nothing_found() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "A", "AEQA", "????"])
-def test_a_text_that_is_no_feature_is_refused(text: str) -> None:
+def test_a_text_that_is_no_feature_is_refused(text):
     with pytest.raises(ValueError, match=r"base64|float16|padding|Only"):
         decode_feature(text)

@@ -40,7 +40,7 @@ def highest(scores: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("rule", ["whitened", "mean"])
-def test_thresholds_hold_on_pictures_never_seen(t2i_profile: ModelProfile, rule: str) -> None:
+def test_thresholds_hold_on_pictures_never_seen(t2i_profile, rule):
     scorer = fit_scorer(anchor_set(t2i_profile), rule=rule, image_false_positive_rate=0.05)
     fresh = anchor_set(t2i_profile, seed=1, benign=400)
     benign = fresh.counter_anchors @ scorer.weights[0] + scorer.offset[0]
@@ -50,7 +50,7 @@ def test_thresholds_hold_on_pictures_never_seen(t2i_profile: ModelProfile, rule:
     assert found.mean() > 0.9 if rule == "whitened" else found.mean() < 0.5
 
 
-def test_scores_are_standardised_on_weighted_counter_anchors(t2i_profile: ModelProfile) -> None:
+def test_scores_are_standardised_on_weighted_counter_anchors(t2i_profile):
     chosen = anchor_set(t2i_profile)
     scorer = fit_scorer(chosen)
     within = np.isin(chosen.counter_images, chosen.anchor_images)
@@ -65,7 +65,7 @@ def test_scores_are_standardised_on_weighted_counter_anchors(t2i_profile: ModelP
     assert scorer.metadata["concept_pictures"] == 10
 
 
-def test_balance_makes_the_direction_say_where_and_not_only_that() -> None:
+def test_balance_makes_the_direction_say_where_and_not_only_that():
     """All patches of a concept's pictures shift along axis 0, only its own patches along axis 1."""
     random = np.random.default_rng(0)
     shift, place = np.zeros((2, 8)), 3 * np.eye(8)[1]
@@ -87,24 +87,22 @@ def test_balance_makes_the_direction_say_where_and_not_only_that() -> None:
     assert gap[1] > 2.0
 
 
-def test_fitting_is_deterministic(t2i_profile: ModelProfile) -> None:
+def test_fitting_is_deterministic(t2i_profile):
     first, second = (fit_scorer(anchor_set(t2i_profile)) for _ in range(2))
     assert first.digest == second.digest
 
 
-def test_too_few_benign_pictures_are_refused(t2i_profile: ModelProfile) -> None:
+def test_too_few_benign_pictures_are_refused(t2i_profile):
     with pytest.raises(UVRError, match="two pictures without the concept"):
         fit_scorer(anchor_set(t2i_profile, benign=6))
 
 
-def test_an_unknown_rule_is_a_value_error() -> None:
+def test_an_unknown_rule_is_a_value_error():
     with pytest.raises(ValueError, match="'whitened' or 'mean'"):
         fit_direction(np.ones((2, 2)), np.ones((2, 2)), rule="median")
 
 
-def test_row_blocks_change_nothing(
-    t2i_profile: ModelProfile, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_row_blocks_change_nothing(t2i_profile, monkeypatch):
     chosen = anchor_set(t2i_profile, benign=20)
     counters = chosen.counter_anchors.reshape(20, PATCHES, DIM)
     whole = fit_direction(chosen.anchors, chosen.counter_anchors)
@@ -116,9 +114,7 @@ def test_row_blocks_change_nothing(
     np.testing.assert_allclose(scores, counters @ whole.weight + whole.offset, atol=1e-9)
 
 
-def test_fitting_never_copies_all_features(
-    t2i_profile: ModelProfile, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fitting_never_copies_all_features(t2i_profile, monkeypatch):
     monkeypatch.setattr(prototypes, "_BLOCK_ROWS", 512)
     chosen = anchor_set(t2i_profile, benign=1000)
     tracemalloc.start()
@@ -128,7 +124,7 @@ def test_fitting_never_copies_all_features(
     assert peak < 0.6 * chosen.counter_anchors.nbytes
 
 
-def test_margin_moves_both_thresholds_towards_the_concepts_usual_score(t2i_profile: ModelProfile):
+def test_margin_moves_both_thresholds_towards_the_concepts_usual_score(t2i_profile):
     anchors = anchor_set(t2i_profile)
     plain, moved, twice = (fit_scorer(anchors, margin=margin) for margin in (0.0, 0.25, 0.5))
     assert np.array_equal(plain.weights, moved.weights)

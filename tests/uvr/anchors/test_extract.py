@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from uvr.anchors.extract import (
     label_patches,
     patch_coverage,
 )
-from uvr.profiles import ModelProfile
 from uvr.revision import weights_revision
 from uvr.sample import Sample
 
@@ -37,9 +35,7 @@ def samples(count: int, *, masked: bool) -> list[Sample]:
 
 
 @pytest.mark.parametrize("task", ["t2i", "edit"])
-def test_anchors_from_pictures_are_the_covered_patches(
-    task: str, request: pytest.FixtureRequest
-) -> None:
+def test_anchors_from_pictures_are_the_covered_patches(task, request):
     pipe = request.getfixturevalue(f"{task}_pipe")
     profile = request.getfixturevalue(f"{task}_profile")
     seen: list[tuple[int, int]] = []
@@ -66,7 +62,7 @@ def test_anchors_from_pictures_are_the_covered_patches(
     assert fit_scorer(chosen).weights.shape == (1, DIM)
 
 
-def test_collection_leaves_the_pipeline_as_found(t2i_pipe: Any, t2i_profile: ModelProfile) -> None:
+def test_collection_leaves_the_pipeline_as_found(t2i_pipe, t2i_profile):
     stock = call_pipe(t2i_pipe, "a cup", [1])
     processors = t2i_pipe.transformer.attn_processors
     arguments = (t2i_pipe, t2i_profile, samples(1, masked=True), samples(2, masked=False))
@@ -75,14 +71,12 @@ def test_collection_leaves_the_pipeline_as_found(t2i_pipe: Any, t2i_profile: Mod
     assert torch.equal(stock, call_pipe(t2i_pipe, "a cup", [1]))
 
 
-def test_positive_pictures_need_masks(t2i_pipe: Any, t2i_profile: ModelProfile) -> None:
+def test_positive_pictures_need_masks(t2i_pipe, t2i_profile):
     with pytest.raises(UVRError, match="needs a mask"):
         collect_from_images(t2i_pipe, t2i_profile, samples(1, masked=False), [])
 
 
-def test_anchors_from_prompts_come_from_the_look_step(
-    t2i_pipe: Any, t2i_profile: ModelProfile
-) -> None:
+def test_anchors_from_prompts_come_from_the_look_step(t2i_pipe, t2i_profile):
     definition = ConceptDefinition(
         slug="ball",
         name="Ball",
@@ -101,7 +95,7 @@ def test_anchors_from_prompts_come_from_the_look_step(
     assert chosen.space.sigma == t2i_profile.sigma
 
 
-def test_recording_does_not_change_a_generation(t2i_pipe: Any, t2i_profile: ModelProfile) -> None:
+def test_recording_does_not_change_a_generation(t2i_pipe, t2i_profile):
     stock = call_pipe(t2i_pipe, "a cup", [1])
     with recorded_features(t2i_pipe, t2i_profile) as recorded:
         recorded_latents = call_pipe(t2i_pipe, "a cup", [1])
@@ -113,7 +107,7 @@ def test_recording_does_not_change_a_generation(t2i_pipe: Any, t2i_profile: Mode
 
 
 @pytest.mark.parametrize("leak", [0.0, 4.0])
-def test_patches_are_labelled_from_picture_labels_alone(leak: float) -> None:
+def test_patches_are_labelled_from_picture_labels_alone(leak):
     """Even when every patch of a picture shifts (by ``leak``) because the concept is in it."""
     random = np.random.default_rng(0)
     positive = random.normal(size=(20, 16, 8)).astype(np.float32)
@@ -127,7 +121,7 @@ def test_patches_are_labelled_from_picture_labels_alone(leak: float) -> None:
     assert clear[:, 6:].mean() > 0.6
 
 
-def test_coverage_counts_pixels_of_each_patch() -> None:
+def test_coverage_counts_pixels_of_each_patch():
     mask = np.zeros((8, 8), dtype=np.uint8)
     mask[:4, :3] = 255
     assert patch_coverage(mask, (2, 2)).tolist() == [0.75, 0, 0, 0]
@@ -135,15 +129,13 @@ def test_coverage_counts_pixels_of_each_patch() -> None:
     assert patch_coverage(None, (2, 2)).tolist() == [0, 0, 0, 0]
 
 
-def test_large_pictures_keep_a_bounded_number_of_counter_anchors(
-    t2i_pipe: Any, t2i_profile: ModelProfile
-) -> None:
+def test_large_pictures_keep_a_bounded_number_of_counter_anchors(t2i_pipe, t2i_profile):
     large = replace(t2i_profile, call={**t2i_profile.call, "height": 96, "width": 96})
     chosen = collect_from_images(t2i_pipe, large, samples(1, masked=True), samples(1, masked=False))
     assert np.bincount(chosen.counter_images).tolist() == [256, 256]
 
 
-def test_revision_follows_the_weights_and_not_their_precision() -> None:
+def test_revision_follows_the_weights_and_not_their_precision():
     half = make_transformer().to(torch.bfloat16)
     revision = weights_revision(half)
     assert weights_revision(half.float()) == revision

@@ -17,45 +17,45 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_samples_come_in_order_with_masks_and_prompts(folder: Path):
+def test_samples_come_in_order_with_masks_and_prompts(folder):
     first, second = read_samples(folder, ["a wall"], masked=True)
     assert (first.image.getpixel((0, 0)), first.prompt) == ((0, 0, 255), "a wall")
     assert (second.image.getpixel((0, 0)), second.prompt) == ((255, 0, 0), "a red wall")
     assert first.mask is not None
 
 
-def test_prompts_are_used_in_turn(folder: Path):
+def test_prompts_are_used_in_turn(folder):
     Image.new("RGB", (8, 6)).save(folder / "c.jpg")
     (folder / "b.txt").unlink()
     samples = read_samples(folder, ["one", "two"])
     assert [sample.prompt for sample in samples] == ["one", "two", "one"]
 
 
-def test_without_prompts_they_are_empty(folder: Path):
+def test_without_prompts_they_are_empty(folder):
     assert [sample.prompt for sample in read_samples(folder, [])] == ["", "a red wall"]
 
 
-def test_a_picture_without_its_mask_is_refused(folder: Path):
+def test_a_picture_without_its_mask_is_refused(folder):
     (folder / "a.mask.png").unlink()
     with pytest.raises(PictureError, match=r"a\.mask\.png"):
         read_samples(folder, [], masked=True)
 
 
-def test_a_mask_of_another_size_is_refused(folder: Path):
+def test_a_mask_of_another_size_is_refused(folder):
     Image.new("L", (9, 6)).save(folder / "a.mask.png")
     with pytest.raises(PictureError, match=r"has 9 x 6 pixels, its picture .* x .* pixels"):
         read_samples(folder, [])
 
 
 @pytest.mark.parametrize("cut", [0, 5, 45])
-def test_a_damaged_picture_is_refused_by_name(folder: Path, cut: int):
+def test_a_damaged_picture_is_refused_by_name(folder, cut):
     data = (folder / "a.png").read_bytes()
     (folder / "a.png").write_bytes(data[:cut])
     with pytest.raises(PictureError, match=r"a\.png"):
         read_picture(folder / "a.png")
 
 
-def test_missing_places_are_named(tmp_path: Path):
+def test_missing_places_are_named(tmp_path):
     with pytest.raises(NotFoundError, match="nowhere"):
         read_samples(tmp_path / "nowhere", [])
     with pytest.raises(NotFoundError, match=r"no\.png"):

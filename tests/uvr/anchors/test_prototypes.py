@@ -27,7 +27,7 @@ def two_faced(profile: ModelProfile, seed: int = 0) -> AnchorSet:
     )
 
 
-def test_two_prototypes_find_both_faces_of_a_concept(t2i_profile: ModelProfile):
+def test_two_prototypes_find_both_faces_of_a_concept(t2i_profile):
     chosen, fresh = two_faced(t2i_profile), two_faced(t2i_profile, seed=1)
     recalls = {}
     for count in (1, 2):
@@ -40,7 +40,7 @@ def test_two_prototypes_find_both_faces_of_a_concept(t2i_profile: ModelProfile):
 
 
 @pytest.mark.parametrize("rule", ["whitened", "mean"])
-def test_thresholds_hold_for_the_highest_of_several_scores(t2i_profile: ModelProfile, rule: str):
+def test_thresholds_hold_for_the_highest_of_several_scores(t2i_profile, rule):
     chosen = two_faced(t2i_profile)
     scorer = fit_scorer(chosen, prototypes=8, rule=rule, image_false_positive_rate=0.05)
     fresh = two_faced(t2i_profile, seed=1).counter_anchors
@@ -50,14 +50,14 @@ def test_thresholds_hold_for_the_highest_of_several_scores(t2i_profile: ModelPro
     assert scorer.metadata["prototypes"] == len(scorer.weights)
 
 
-def test_one_prototype_is_the_scorer_that_there_was_before(t2i_profile: ModelProfile):
+def test_one_prototype_is_the_scorer_that_there_was_before(t2i_profile):
     chosen = two_faced(t2i_profile)
     scorer = fit_scorer(chosen, prototypes=1)
     assert scorer.digest == fit_scorer(chosen).digest
     assert "prototypes" not in scorer.metadata
 
 
-def test_more_prototypes_than_anchors_are_as_many_as_there_can_be(t2i_profile: ModelProfile):
+def test_more_prototypes_than_anchors_are_as_many_as_there_can_be(t2i_profile):
     scorer = fit_scorer(two_faced(t2i_profile), prototypes=64)
     assert 2 <= len(scorer.weights) <= 60
     assert scorer.digest == fit_scorer(two_faced(t2i_profile), prototypes=64).digest

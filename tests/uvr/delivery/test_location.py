@@ -81,9 +81,7 @@ def slowly(data: Iterator[bytes]) -> Iterator[bytes]:
     [b"HTTP/1.1 200 OK\r\nX-Slow: ", HEAD.replace(b": 2", b": 99999"), b"", CHUNKED + b"1;"],
     ids=["in a header", "in the body", "before", "in a chunk's size"],
 )
-def test_a_server_that_sends_a_byte_now_and_then_is_given_up(
-    serve: Callable[[Answer], str], begin: bytes
-) -> None:
+def test_a_server_that_sends_a_byte_now_and_then_is_given_up(serve, begin):
     again = b"HTTP/1.1 100 Continue\r\n\r\n" if not begin else b"x"
 
     def answer(request: bytes) -> Iterator[bytes]:
@@ -96,7 +94,7 @@ def test_a_server_that_sends_a_byte_now_and_then_is_given_up(
     assert time.monotonic() - start < 3
 
 
-def test_all_redirects_share_the_time(serve: Callable[[Answer], str]) -> None:
+def test_all_redirects_share_the_time(serve):
     def answer(request: bytes) -> Iterator[bytes]:
         time.sleep(0.2)
         yield FOUND.replace(b"/next", b"/%d" % time.monotonic_ns())
@@ -107,7 +105,7 @@ def test_all_redirects_share_the_time(serve: Callable[[Answer], str]) -> None:
     assert time.monotonic() - start < 1.5
 
 
-def test_a_server_that_goes_on_sending_has_more_time(serve: Callable[[Answer], str]) -> None:
+def test_a_server_that_goes_on_sending_has_more_time(serve):
     part = bytes(16 << 10)
 
     def answer(request: bytes) -> Iterator[bytes]:
@@ -117,7 +115,7 @@ def test_a_server_that_goes_on_sending_has_more_time(serve: Callable[[Answer], s
     assert len(read(serve(answer), timeout=0.5)) == 20 * len(part)
 
 
-def test_the_body_of_a_redirect_is_not_read(serve: Callable[[Answer], str]) -> None:
+def test_the_body_of_a_redirect_is_not_read(serve):
     sent = []
 
     def answer(request: bytes) -> Iterator[bytes]:
@@ -133,7 +131,7 @@ def test_the_body_of_a_redirect_is_not_read(serve: Callable[[Answer], str]) -> N
     assert len(sent) < 50  # What the sockets' buffers take.
 
 
-def test_tiny_chunks_take_no_more_memory_than_their_bytes(serve: Callable[[Answer], str]) -> None:
+def test_tiny_chunks_take_no_more_memory_than_their_bytes(serve):
     def answer(request: bytes) -> Iterator[bytes]:
         yield CHUNKED
         yield from repeat(b"2\r\nab\r\n" * (1 << 14), 2)
@@ -147,9 +145,7 @@ def test_tiny_chunks_take_no_more_memory_than_their_bytes(serve: Callable[[Answe
     assert peak < 16 * len(data)
 
 
-def test_the_environments_proxy_is_asked(
-    serve: Callable[[Answer], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environments_proxy_is_asked(serve, monkeypatch):
     """Which also finds the name's address; there is none of this one here."""
     asked = []
 
@@ -165,7 +161,7 @@ def test_the_environments_proxy_is_asked(
     assert b"Proxy-Authorization: Basic dXNlcjpwYXNz\r\n" in asked[0]
 
 
-def test_a_name_without_an_address_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_without_an_address_is_told(monkeypatch):
     def none(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -174,7 +170,7 @@ def test_a_name_without_an_address_is_told(monkeypatch: pytest.MonkeyPatch) -> N
         read("http://bundles.invalid/p.uvr")
 
 
-def test_the_cap_holds_for_chunks(serve: Callable[[Answer], str]) -> None:
+def test_the_cap_holds_for_chunks(serve):
     def answer(request: bytes) -> Iterator[bytes]:
         yield CHUNKED
         yield from repeat(b"2\r\nab\r\n", 100_000)
@@ -194,7 +190,7 @@ def test_the_cap_holds_for_chunks(serve: Callable[[Answer], str]) -> None:
         ("https://h:8080", "https://h:8080"),
     ],
 )
-def test_a_location_does_not_tell_its_secrets(text: str, shown: str) -> None:
+def test_a_location_does_not_tell_its_secrets(text, shown):
     location = parse_location(text, 1000)
     assert location.shown == shown
 
@@ -208,13 +204,13 @@ def test_a_location_does_not_tell_its_secrets(text: str, shown: str) -> None:
         "simplecache::https://user:SECRET@127.0.0.1:1/p.uvr?sig=SECRET",
     ],
 )
-def test_an_error_does_not_tell_them_either(url: str) -> None:
+def test_an_error_does_not_tell_them_either(url):
     with pytest.raises(UVRError) as caught:
         read(url, timeout=1)
     assert "SECRET" not in str(caught.value)
 
 
-def test_a_location_keeps_its_key_when_its_password_or_signed_query_changes() -> None:
+def test_a_location_keeps_its_key_when_its_password_or_signed_query_changes():
     def key(text: str) -> str:
         return location_key(parse_location(text, 1))
 

@@ -22,7 +22,7 @@ from tests.uvr.delivery.conftest import SPACE, make_scorer
 from uvr.delivery.matchable import check_matchable
 
 
-def test_scorers_that_can_match_pass_and_others_do_not() -> None:
+def test_scorers_that_can_match_pass_and_others_do_not():
     def bundle_of(scorer: Scorer, threshold: float | None = None) -> Bundle:
         member = Member("ball", "Ball", "object", 1, "a" * 64, scorer, threshold=threshold)
         variants = (BundleVariant(SPACE, (member,)),)
@@ -42,7 +42,7 @@ def test_scorers_that_can_match_pass_and_others_do_not() -> None:
         check_matchable(bundle_of(make_scorer(((1e-30, 0, 0, 0),)), threshold=1e20))
 
 
-def test_the_smoke_query_takes_no_more_memory_than_its_scorer_many_times() -> None:
+def test_the_smoke_query_takes_no_more_memory_than_its_scorer_many_times():
     rows = np.ones((20_000, 4), dtype=np.float32)
     member = Member("ball", "Ball", "object", 1, "a" * 64, make_scorer(rows))
     variants = (BundleVariant(SPACE, (member,)),)

@@ -14,12 +14,12 @@ from concepts.errors import (
     UVRError,
     VerificationError,
 )
-from tests.uvr.delivery.conftest import Host, Server, make_file
+from tests.uvr.delivery.conftest import make_file
 from uvr.delivery.http import SLOWEST
 from uvr.delivery.location import parse_location
 
 
-def test_files_that_did_not_change_are_not_read_again(host: Host) -> None:
+def test_files_that_did_not_change_are_not_read_again(host):
     host.offer(1)
     old = time.time() - 60
     location = parse_location(host.file, 1 << 20)
@@ -36,7 +36,7 @@ def test_files_that_did_not_change_are_not_read_again(host: Host) -> None:
     assert third.read() == b"other"
 
 
-def test_http_asks_with_the_etag_and_reads_only_what_changed(host: Host, server: Server) -> None:
+def test_http_asks_with_the_etag_and_reads_only_what_changed(host, server):
     server.body = make_file(1)
     with host.source(server.url) as source:
         assert not source.refresh()
@@ -60,9 +60,7 @@ def test_http_asks_with_the_etag_and_reads_only_what_changed(host: Host, server:
         ("redirect ftp://127.0.0.1/demo.uvr", "refused"),
     ],
 )
-def test_a_bad_answer_keeps_the_bundle_in_use(
-    host: Host, server: Server, answer: str, message: str
-) -> None:
+def test_a_bad_answer_keeps_the_bundle_in_use(host, server, answer, message):
     server.body = make_file(1)
     with host.source(server.url, timeout=0.3, max_bytes=1 << 16) as source:
         server.answer, server.body = answer, make_file(2)
@@ -73,9 +71,7 @@ def test_a_bad_answer_keeps_the_bundle_in_use(
         assert source.refresh()
 
 
-def test_http_follows_a_redirect_of_its_own_scheme_without_the_password(
-    host: Host, server: Server
-) -> None:
+def test_http_follows_a_redirect_of_its_own_scheme_without_the_password(host, server):
     server.body = make_file(1)
     secret = server.url.replace("http://", "http://user:pass%40word@")
     server.answer = f"redirect {server.url}?moved"
@@ -89,18 +85,18 @@ def test_http_follows_a_redirect_of_its_own_scheme_without_the_password(
     assert set(server.credentials[1:]) == {None}
 
 
-def test_an_answer_above_the_cap_is_refused_by_its_length(host: Host, server: Server) -> None:
+def test_an_answer_above_the_cap_is_refused_by_its_length(host, server):
     server.body = bytes(5000)
     with pytest.raises(VerificationError, match="more than 4000 bytes"):
         host.source(server.url, max_bytes=4000).start()
 
 
-def test_a_server_that_is_not_there_is_named(host: Host) -> None:
+def test_a_server_that_is_not_there_is_named(host):
     with pytest.raises(UVRError, match=r"http://127.0.0.1:9/x' cannot be reached"):
         host.source("http://127.0.0.1:9/x").start()
 
 
-def test_file_urls_and_fsspec_locations_are_read(host: Host) -> None:
+def test_file_urls_and_fsspec_locations_are_read(host):
     fsspec = pytest.importorskip("fsspec")
     host.offer(1)
     with host.source(host.file.as_uri()) as source:
@@ -121,7 +117,7 @@ def test_file_urls_and_fsspec_locations_are_read(host: Host) -> None:
         host.source("file://elsewhere/x", name="five").start()
 
 
-def test_a_rollback_is_told_as_one_for_as_long_as_it_is_offered(host: Host, server: Server) -> None:
+def test_a_rollback_is_told_as_one_for_as_long_as_it_is_offered(host, server):
     server.body = make_file(5)
     with host.source(server.url) as source:
         server.body = make_file(4)

@@ -9,11 +9,11 @@ import threading
 import time
 from pathlib import Path
 
-from tests.uvr.delivery.conftest import KEYS, Host, make_file
+from tests.uvr.delivery.conftest import KEYS, make_file
 from uvr.delivery.poller import MAX_BACKOFF, pause
 
 
-def test_a_thread_polls_until_it_is_closed(host: Host) -> None:
+def test_a_thread_polls_until_it_is_closed(host):
     host.offer(1)
     with host.source(poll_seconds=0.02) as source:
         host.offer(2)
@@ -57,7 +57,7 @@ print(source.current.sequence, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]
 """
 
 
-def test_a_forked_process_goes_on_polling(tmp_path: Path) -> None:
+def test_a_forked_process_goes_on_polling(tmp_path):
     keys, script = tmp_path / "keys.json", tmp_path / "fork.py"
     keys.write_bytes(KEYS.to_bytes())
     script.write_text(FORK)
@@ -71,7 +71,7 @@ def test_a_forked_process_goes_on_polling(tmp_path: Path) -> None:
     assert (ran.stdout, ran.returncode) == ("2 2\n", 0), ran.stderr
 
 
-def test_pauses_grow_with_failures_up_to_a_cap_and_are_never_in_step() -> None:
+def test_pauses_grow_with_failures_up_to_a_cap_and_are_never_in_step():
     for failures, least, most in ((0, 8, 12), (1, 16, 24), (2, 32, 48), (9, 80, 100)):
         pauses = [pause(10, failures) for _ in range(200)]
         assert least <= min(pauses) < max(pauses) <= min(most, MAX_BACKOFF * 10)

@@ -29,13 +29,12 @@ from tests.uvr.delivery.conftest import (
     OUTSIDER,
     SPACE,
     START,
-    Host,
     make_bundle,
     make_file,
 )
 
 
-def test_a_newer_release_is_taken_and_whoever_holds_the_older_one_keeps_it(host: Host) -> None:
+def test_a_newer_release_is_taken_and_whoever_holds_the_older_one_keeps_it(host):
     host.offer(3)
     with host.source() as source:
         held = source.current
@@ -60,9 +59,7 @@ def test_a_newer_release_is_taken_and_whoever_holds_the_older_one_keeps_it(host:
         (b"", VerificationError, "corrupt"),
     ],
 )
-def test_a_bundle_that_must_not_be_taken_changes_nothing(
-    host: Host, data: bytes, error: type[UVRError], message: str
-) -> None:
+def test_a_bundle_that_must_not_be_taken_changes_nothing(host, data, error, message):
     host.offer(4)
     with host.source() as source:
         before = source.current
@@ -77,7 +74,7 @@ def test_a_bundle_that_must_not_be_taken_changes_nothing(
         assert again.current.sequence == 4
 
 
-def test_a_start_without_a_valid_bundle_raises_what_is_wrong_with_it(host: Host) -> None:
+def test_a_start_without_a_valid_bundle_raises_what_is_wrong_with_it(host):
     with pytest.raises(NotFoundError, match="No bundle file at"):
         host.source().start()
     host.offer(1, OUTSIDER)
@@ -92,7 +89,7 @@ def test_a_start_without_a_valid_bundle_raises_what_is_wrong_with_it(host: Host)
         assert source.current.sequence == 1
 
 
-def test_too_large_a_file_is_refused_unread(host: Host) -> None:
+def test_too_large_a_file_is_refused_unread(host):
     host.offer(1)
     with pytest.raises(VerificationError, match="more than 1000 bytes"):
         host.source(max_bytes=1000).start()
@@ -102,7 +99,7 @@ def test_too_large_a_file_is_refused_unread(host: Host) -> None:
         host.source(pipe).start()
 
 
-def test_without_keys_only_the_integrity_is_checked(host: Host) -> None:
+def test_without_keys_only_the_integrity_is_checked(host):
     host.file.write_bytes(write_bundle(make_bundle(1)))
     with host.source(keys=None) as source:
         assert source.status().key_list_version is None
@@ -111,7 +108,7 @@ def test_without_keys_only_the_integrity_is_checked(host: Host) -> None:
             source.refresh()
 
 
-def test_keys_are_read_from_a_file(host: Host) -> None:
+def test_keys_are_read_from_a_file(host):
     host.offer(1)
     keys = host.folder / "keys.json"
     keys.write_bytes(KEYS.to_bytes())
@@ -121,7 +118,7 @@ def test_keys_are_read_from_a_file(host: Host) -> None:
         host.source(keys=host.folder / "none")
 
 
-def test_a_release_that_does_not_fit_leaves_the_last_known_good(host: Host) -> None:
+def test_a_release_that_does_not_fit_leaves_the_last_known_good(host):
     def accept(bundle: Bundle) -> None:
         bundle.variant_for("tiny", "t2i")
 
@@ -140,7 +137,7 @@ def test_a_release_that_does_not_fit_leaves_the_last_known_good(host: Host) -> N
         assert source.refresh()
 
 
-def test_status_is_plain_json(host: Host) -> None:
+def test_status_is_plain_json(host):
     host.offer(1, expires=LATER)
     with host.source() as source:
         digest = source.current.digest
@@ -152,14 +149,14 @@ def test_status_is_plain_json(host: Host) -> None:
     }  # fmt: skip
 
 
-def test_an_empty_bundle_is_a_bundle(host: Host) -> None:
+def test_an_empty_bundle_is_a_bundle(host):
     empty = replace(make_bundle(1), variants=(), lock_digest=lock_digest([]), digest="")
     host.file.write_bytes(write_bundle(empty.sign(KEY)))
     with host.source() as source:
         assert source.current.slugs == []
 
 
-def test_the_newest_valid_release_of_a_folder_is_taken(host: Host) -> None:
+def test_the_newest_valid_release_of_a_folder_is_taken(host):
     folder = host.folder / "releases"
     folder.mkdir()
     with pytest.raises(NotFoundError, match=r"No \*.uvr file"):

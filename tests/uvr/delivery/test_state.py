@@ -33,7 +33,6 @@ from tests.uvr.delivery.conftest import (
     REGISTRY,
     SECOND,
     START,
-    Host,
     make_file,
     record_of,
     rotated,
@@ -42,7 +41,7 @@ from uvr.delivery.source import BundleSource
 from uvr.delivery.state import Accepted, TrustState
 
 
-def test_the_last_known_good_is_verified_again_and_serves_without_the_location(host: Host) -> None:
+def test_the_last_known_good_is_verified_again_and_serves_without_the_location(host):
     host.offer(7)
     host.source().start()
     host.file.unlink()
@@ -64,7 +63,7 @@ def test_the_last_known_good_is_verified_again_and_serves_without_the_location(h
     assert read_bundle(stored, KEYS).sequence == 7
 
 
-def test_any_damage_to_the_record_is_an_error(host: Host) -> None:
+def test_any_damage_to_the_record_is_an_error(host):
     host.offer(7)
     host.source().start()
     record = host.state / "demo" / "state.json"
@@ -85,7 +84,7 @@ def test_any_damage_to_the_record_is_an_error(host: Host) -> None:
         assert source.current.sequence == 7
 
 
-def test_a_bundle_ahead_of_its_record_is_taken_up(host: Host) -> None:
+def test_a_bundle_ahead_of_its_record_is_taken_up(host):
     """As a kill between the two writes leaves it, also at the first one."""
     stored, record = host.state / "demo" / "bundle.uvr", host.state / "demo" / "state.json"
     for sequence in (3, 4):
@@ -104,7 +103,7 @@ def test_a_bundle_ahead_of_its_record_is_taken_up(host: Host) -> None:
         host.source().start()
 
 
-def test_two_processes_share_a_state_and_neither_takes_it_back(host: Host) -> None:
+def test_two_processes_share_a_state_and_neither_takes_it_back(host):
     host.offer(3)
     other = host.folder / "other.uvr"
     other.write_bytes(make_file(3))
@@ -121,7 +120,7 @@ def test_two_processes_share_a_state_and_neither_takes_it_back(host: Host) -> No
     assert json.loads((host.state / "demo" / "state.json").read_bytes())["sequence"] == 5
 
 
-def test_no_worker_of_a_shared_state_undoes_a_revocation(host: Host) -> None:
+def test_no_worker_of_a_shared_state_undoes_a_revocation(host):
     host.offer(5)
     with host.source() as first, host.source() as second:
         host.offer(6, SECOND, **rotated())
@@ -134,7 +133,7 @@ def test_no_worker_of_a_shared_state_undoes_a_revocation(host: Host) -> None:
     assert (record_of(host).sequence, record_of(host).keys) == (6, LIST_2)
 
 
-def test_a_poll_does_not_take_a_newer_key_list_back(host: Host) -> None:
+def test_a_poll_does_not_take_a_newer_key_list_back(host):
     host.offer(5)
     newer = KeyList(2, 1, (KEY.public, SECOND.public))
     with host.source() as first, host.source(keys=newer):
@@ -144,7 +143,7 @@ def test_a_poll_does_not_take_a_newer_key_list_back(host: Host) -> None:
         assert first.status().key_list_version == 2
 
 
-def test_a_record_is_followed_only_by_one_of_its_bundle_and_its_keys(tmp_path: Path) -> None:
+def test_a_record_is_followed_only_by_one_of_its_bundle_and_its_keys(tmp_path):
     """Also when another process wrote it while the bundle was being verified."""
     state = TrustState(tmp_path / "demo")
     held = Accepted("demo", REGISTRY, 5, "a" * 64, KEYS, (KEY.public.key_id,), "", START)
@@ -166,7 +165,7 @@ def test_a_record_is_followed_only_by_one_of_its_bundle_and_its_keys(tmp_path: P
     assert state.load_bundle() == b"bundle"
 
 
-def test_two_workers_that_expect_no_name_agree_on_the_first_one(host: Host) -> None:
+def test_two_workers_that_expect_no_name_agree_on_the_first_one(host):
     host.offer(5)
     first, second = host.source(name=None), host.source(name=None)
     first.start()
@@ -177,7 +176,7 @@ def test_two_workers_that_expect_no_name_agree_on_the_first_one(host: Host) -> N
     assert second.current.name == "demo"
 
 
-def test_what_killed_writers_left_is_removed(host: Host) -> None:
+def test_what_killed_writers_left_is_removed(host):
     host.offer(1)
     host.source().start()
     left = host.state / "demo" / ".bundle.uvr.0123.partial"
@@ -186,7 +185,7 @@ def test_what_killed_writers_left_is_removed(host: Host) -> None:
     assert not left.exists()
 
 
-def test_a_state_that_cannot_be_written_keeps_the_bundle_in_use(host: Host) -> None:
+def test_a_state_that_cannot_be_written_keeps_the_bundle_in_use(host):
     host.offer(1)
     with host.source() as source:
         (host.state / "demo" / ".bundle.uvr.partial").mkdir()
@@ -196,7 +195,7 @@ def test_a_state_that_cannot_be_written_keeps_the_bundle_in_use(host: Host) -> N
         assert source.current.sequence == 1
 
 
-def test_the_state_belongs_to_one_bundle_and_its_keys(host: Host) -> None:
+def test_the_state_belongs_to_one_bundle_and_its_keys(host):
     host.offer(1)
     host.source().start()
     with pytest.raises(VerificationError, match="no keys are given now"):
@@ -230,7 +229,7 @@ for file in files[source.current.sequence:]:
 
 
 @pytest.mark.parametrize("seed", [11, 12, 13])
-def test_a_kill_at_any_moment_never_loses_what_was_accepted(tmp_path: Path, seed: int) -> None:
+def test_a_kill_at_any_moment_never_loses_what_was_accepted(tmp_path, seed):
     """Each kill is followed by a start that must hold at least the release last announced."""
     rng = random.Random(seed)
     keys, script = tmp_path / "keys.json", tmp_path / "worker.py"

@@ -9,7 +9,7 @@ import pytest
 from concepts.errors import (
     ExpiredError,
 )
-from tests.uvr.delivery.conftest import LATER, START, Host, record_of
+from tests.uvr.delivery.conftest import LATER, START, record_of
 from uvr.delivery.source import BundleInUse
 
 
@@ -17,9 +17,7 @@ from uvr.delivery.source import BundleInUse
     ("policy", "state"), [("warn", "stale"), ("degraded", "degraded"), ("fail_closed", "failed")]
 )
 @pytest.mark.parametrize("why", ["expired", "unconfirmed"])
-def test_a_stale_bundle_is_served_or_refused_as_the_host_chose(
-    host: Host, policy: str, state: str, why: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_stale_bundle_is_served_or_refused_as_the_host_chose(host, policy, state, why, caplog):
     host.offer(1, expires=LATER if why == "expired" else None)
     options = {"stale": policy, "max_age": 600 if why == "unconfirmed" else None}
     with host.source(**options) as source:
@@ -44,9 +42,7 @@ def test_a_stale_bundle_is_served_or_refused_as_the_host_chose(
                 assert (source.current.sequence, source.status().state) == (1, state)
 
 
-def test_a_bundle_and_its_state_are_read_at_once(
-    host: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bundle_and_its_state_are_read_at_once(host, monkeypatch):
     host.offer(1, expires=LATER)
     with host.source(stale="degraded") as source:
         host.clock.at = LATER
@@ -65,7 +61,7 @@ def test_a_bundle_and_its_state_are_read_at_once(
     assert (first.bundle.sequence, second.bundle.sequence) == (1, 2)
 
 
-def test_a_confirmation_ends_staleness_and_its_age_survives_a_restart(host: Host) -> None:
+def test_a_confirmation_ends_staleness_and_its_age_survives_a_restart(host):
     host.offer(1)
     with host.source(max_age=600) as source:
         host.clock.at = LATER
@@ -79,7 +75,7 @@ def test_a_confirmation_ends_staleness_and_its_age_survives_a_restart(host: Host
         assert source.status().checked_at == LATER
 
 
-def test_a_clock_that_was_ahead_once_does_not_count_for_ever(host: Host) -> None:
+def test_a_clock_that_was_ahead_once_does_not_count_for_ever(host):
     options = {"max_age": 60, "stale": "fail_closed"}
     host.clock.at = "2099-01-01T00:00:00.000000Z"
     host.offer(1)

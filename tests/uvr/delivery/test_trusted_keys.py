@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from concepts.errors import (
     ExpiredError,
     RollbackError,
     SignatureError,
-    UVRError,
     VerificationError,
 )
-from concepts.signing.keys import KeyList, PrivateKey, sign_key_list
+from concepts.signing.keys import KeyList, sign_key_list
 from tests.uvr.delivery.conftest import (
     KEY,
     LIST_2,
     OUTSIDER,
     SECOND,
     START,
-    Host,
-    Server,
     make_file,
     record_of,
     rotated,
 )
 
 
-def test_a_rotation_is_followed_without_a_restart_and_kept(host: Host) -> None:
+def test_a_rotation_is_followed_without_a_restart_and_kept(host):
     host.offer(1)
     with host.source() as source:
         host.offer(2, SECOND, **rotated())
@@ -45,7 +40,7 @@ def test_a_rotation_is_followed_without_a_restart_and_kept(host: Host) -> None:
         assert "Signed" in str(again.status().last_error)
 
 
-def test_a_newer_key_list_given_by_hand_holds(host: Host) -> None:
+def test_a_newer_key_list_given_by_hand_holds(host):
     host.offer(1)
     host.source().start()
     newer = KeyList(2, 1, (SECOND.public,), (KEY.public.key_id,))
@@ -67,12 +62,12 @@ def test_a_newer_key_list_given_by_hand_holds(host: Host) -> None:
 )
 @pytest.mark.parametrize("accepted", [True, False])
 def test_a_key_list_in_a_refused_bundle_is_kept(
-    host: Host,
-    signer: PrivateKey,
-    change: dict[str, Any],
-    error: type[UVRError],
-    accepted: bool,
-) -> None:
+    host,
+    signer,
+    change,
+    error,
+    accepted,
+):
     if accepted:
         host.offer(5)
     with host.source(require=False) as source:
@@ -89,9 +84,7 @@ def test_a_key_list_in_a_refused_bundle_is_kept(
 
 
 @pytest.mark.parametrize("unsettled", [60, -1], ids=["read again", "not read again"])
-def test_a_bundle_of_a_key_that_was_revoked_is_not_confirmed_again(
-    host: Host, unsettled: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bundle_of_a_key_that_was_revoked_is_not_confirmed_again(host, unsettled, monkeypatch):
     monkeypatch.setattr("uvr.delivery.location.UNSETTLED", unsettled)
     folder = host.folder / "releases"
     folder.mkdir()
@@ -105,9 +98,7 @@ def test_a_bundle_of_a_key_that_was_revoked_is_not_confirmed_again(
         assert source.current.sequence == 5  # It serves, and is stale once max_age is over.
 
 
-def test_a_key_list_from_another_worker_has_everything_verified_again(
-    host: Host, server: Server
-) -> None:
+def test_a_key_list_from_another_worker_has_everything_verified_again(host, server):
     newer = KeyList(2, 1, (KEY.public, SECOND.public))
     server.body = make_file(5)
     host.offer(5)
@@ -121,7 +112,7 @@ def test_a_key_list_from_another_worker_has_everything_verified_again(
     assert server.codes == [200, 200, 304, 304]
 
 
-def test_a_huge_number_by_a_stolen_key_ends_with_its_revocation(host: Host) -> None:
+def test_a_huge_number_by_a_stolen_key_ends_with_its_revocation(host):
     host.offer(5)
     with host.source() as source:
         host.offer(2**53 - 1, slug="evil")
@@ -143,7 +134,7 @@ def test_a_huge_number_by_a_stolen_key_ends_with_its_revocation(host: Host) -> N
     assert record_of(host).signers == (SECOND.public.key_id,)
 
 
-def test_a_number_binds_while_enough_of_its_signers_are_trusted(host: Host) -> None:
+def test_a_number_binds_while_enough_of_its_signers_are_trusted(host):
     both = KeyList(1, 2, (KEY.public, SECOND.public))
     third = KeyList(2, 2, (KEY.public, SECOND.public, OUTSIDER.public))
     host.offer(5, KEY, SECOND)

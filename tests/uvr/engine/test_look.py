@@ -72,7 +72,7 @@ def profile(t2i_profile: ModelProfile) -> ModelProfile:
     return replace(t2i_profile, close_gaps=True, dilation=1)
 
 
-def test_many_concepts_take_as_many_operations_as_few(profile: ModelProfile) -> None:
+def test_many_concepts_take_as_many_operations_as_few(profile):
     features, counted = features_of(2), []
     for count in (20, 300):
         members = members_of(count, 1e6)
@@ -86,14 +86,14 @@ def test_many_concepts_take_as_many_operations_as_few(profile: ModelProfile) -> 
     assert counted[1]["addmm"] == len(features)
 
 
-def test_what_does_not_fire_is_not_cleaned_up() -> None:
+def test_what_does_not_fire_is_not_cleaned_up():
     with Operations() as operations:
         seeds_and_growth(torch.zeros(1, 4096), (64, 64), 5.0, 4.0, close_gaps=True, dilation=2)
     assert operations.waits == 1
     assert operations.counts.total() < 10
 
 
-def test_holes_are_filled_from_the_whole_border_with_few_waits() -> None:
+def test_holes_are_filled_from_the_whole_border_with_few_waits():
     ring = torch.zeros(64, 64, dtype=torch.bool)
     ring[16:48, 16:48] = True
     ring[24:40, 24:40] = False
@@ -103,7 +103,7 @@ def test_holes_are_filled_from_the_whole_border_with_few_waits() -> None:
     assert operations.waits <= 4
 
 
-def test_a_look_decides_as_each_concept_alone_would(profile: ModelProfile) -> None:
+def test_a_look_decides_as_each_concept_alone_would(profile):
     features, members = features_of(3), members_of(40, 7.0, 4.0)
     found = look(profile, features, members)
     union = torch.zeros(features.shape[:2], dtype=torch.bool)
@@ -132,7 +132,7 @@ def test_a_look_decides_as_each_concept_alone_would(profile: ModelProfile) -> No
     assert fired == {True, False}
 
 
-def test_a_score_equal_to_the_threshold_fires(profile: ModelProfile) -> None:
+def test_a_score_equal_to_the_threshold_fires(profile):
     features, (member,) = features_of(1), members_of(1, 0.0)
     peak = look(profile, features, [member]).images[0][0].score
     above = float(np.nextafter(np.float32(peak), np.float32(np.inf)))
@@ -142,7 +142,7 @@ def test_a_score_equal_to_the_threshold_fires(profile: ModelProfile) -> None:
         assert (found.images[0][0].fired, bool(found.mask.any())) == (fired, fired)
 
 
-def test_only_enforced_concepts_are_in_the_mask(profile: ModelProfile) -> None:
+def test_only_enforced_concepts_are_in_the_mask(profile):
     features = features_of(2)
     loud = members_of(3, -1e6)
     modes = ("shadow", "log", "enforce")
@@ -155,7 +155,7 @@ def test_only_enforced_concepts_are_in_the_mask(profile: ModelProfile) -> None:
     assert not look(profile, features, members[:2]).mask.any()
 
 
-def test_maps_are_kept_of_what_fired_and_of_what_came_closest(profile: ModelProfile) -> None:
+def test_maps_are_kept_of_what_fired_and_of_what_came_closest(profile):
     members = [
         replace(member, mode="shadow" if place < 30 else "enforce", threshold=1e6 + 100 * place)
         for place, member in enumerate(members_of(60, 1e6))
@@ -176,7 +176,7 @@ def test_maps_are_kept_of_what_fired_and_of_what_came_closest(profile: ModelProf
         report.overlay(picture, 0, "c-58")
 
 
-def test_the_strongest_finding_has_a_map_when_nothing_fires(profile: ModelProfile) -> None:
+def test_the_strongest_finding_has_a_map_when_nothing_fires(profile):
     found = look(profile, features_of(1), members_of(200, 1e3))
     strongest = max(found.images[0], key=lambda finding: finding.score - finding.threshold)
     assert strongest.scores is not None
@@ -184,7 +184,7 @@ def test_the_strongest_finding_has_a_map_when_nothing_fires(profile: ModelProfil
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_a_score_that_is_not_finite_names_its_concept(profile: ModelProfile, value: float) -> None:
+def test_a_score_that_is_not_finite_names_its_concept(profile, value):
     members, features = members_of(3, 9.0), features_of(2)
     scores = torch.zeros(2, 3, GRID[0] * GRID[1])
     scores[1, 1, 7] = value

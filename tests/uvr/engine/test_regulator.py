@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,9 +62,7 @@ def threshold_between(pipe: Any, profile: ModelProfile, prompts: list[str], **mo
         {"negative_prompt": ["red", "blue"], "true_cfg_scale": 2.5},
     ],
 )
-def test_output_is_bit_identical_when_nothing_fires(
-    t2i_pipe: Any, t2i_profile: ModelProfile, silent: Silent, more: dict[str, Any]
-) -> None:
+def test_output_is_bit_identical_when_nothing_fires(t2i_pipe, t2i_profile, silent, more):
     prompts = ["a red cup", "a blue ball on the left"]
     seeds = range(2 * more.get("num_images_per_prompt", 1))
     stock = call_pipe(t2i_pipe, prompts, seeds, **more)
@@ -78,9 +75,7 @@ def test_output_is_bit_identical_when_nothing_fires(
 
 
 @pytest.mark.parametrize("more", [{}, {"height": 48, "width": 32, "max_area": 48 * 32}])
-def test_edit_output_is_bit_identical_when_nothing_fires(
-    edit_pipe: Any, edit_profile: ModelProfile, silent: Silent, more: dict[str, Any]
-) -> None:
+def test_edit_output_is_bit_identical_when_nothing_fires(edit_pipe, edit_profile, silent, more):
     arguments = {"image": picture(), "max_area": 32 * 32, "_auto_resize": False, **more}
     stock = call_pipe(edit_pipe, ["keep it", "make it red"], [1, 2], **arguments)
     with Regulator(silent(edit_profile), profile=edit_profile).attach(edit_pipe):
@@ -89,9 +84,7 @@ def test_edit_output_is_bit_identical_when_nothing_fires(
 
 
 @pytest.mark.parametrize("guidance", [{}, {"negative_prompt": "red", "true_cfg_scale": 2.5}])
-def test_rewind_equals_regulation_from_the_first_step(
-    t2i_pipe: Any, t2i_profile: ModelProfile, guidance: dict[str, Any]
-) -> None:
+def test_rewind_equals_regulation_from_the_first_step(t2i_pipe, t2i_profile, guidance):
     """All patches fire, so a look at the first step and a rewound one must draw the same."""
     early = replace(t2i_profile, sigma=1.0)
     results = []
@@ -106,7 +99,7 @@ def test_rewind_equals_regulation_from_the_first_step(
     torch.testing.assert_close(results[0], results[1], atol=1e-4, rtol=1e-4)
 
 
-def test_only_the_fired_sample_changes(t2i_pipe: Any, t2i_profile: ModelProfile) -> None:
+def test_only_the_fired_sample_changes(t2i_pipe, t2i_profile):
     prompts = ["a red cup", "a blue ball", "a star on the right"]
     threshold = threshold_between(t2i_pipe, t2i_profile, prompts)
     stock = call_pipe(t2i_pipe, prompts, range(3))
@@ -120,9 +113,7 @@ def test_only_the_fired_sample_changes(t2i_pipe: Any, t2i_profile: ModelProfile)
 
 
 @pytest.mark.parametrize("both", [False, True])
-def test_only_the_fired_edit_changes(
-    edit_pipe: Any, edit_profile: ModelProfile, t2i_profile: ModelProfile, both: bool
-) -> None:
+def test_only_the_fired_edit_changes(edit_pipe, edit_profile, t2i_profile, both):
     profile = replace(edit_profile, restrict=t2i_profile.restrict if both else None)
     prompts = ["keep it", "make it red", "remove the ball"]
     more = {"image": picture(), "max_area": 32 * 32, "_auto_resize": False}
@@ -136,16 +127,14 @@ def test_only_the_fired_edit_changes(
     assert same == [not hit for hit in fired]
 
 
-def test_regulation_does_not_depend_on_the_batch(t2i_pipe: Any, t2i_profile: ModelProfile) -> None:
+def test_regulation_does_not_depend_on_the_batch(t2i_pipe, t2i_profile):
     with Regulator(firing(t2i_profile), profile=t2i_profile).attach(t2i_pipe):
         alone = call_pipe(t2i_pipe, ["a blue ball"], [8])
         together = call_pipe(t2i_pipe, ["a red cup", "a blue ball"], [7, 8])
     torch.testing.assert_close(alone[0], together[1], atol=1e-4, rtol=1e-4)
 
 
-def test_the_callers_generator_is_left_where_stock_leaves_it(
-    t2i_pipe: Any, t2i_profile: ModelProfile
-) -> None:
+def test_the_callers_generator_is_left_where_stock_leaves_it(t2i_pipe, t2i_profile):
     stock, regulated = (torch.Generator().manual_seed(3) for _ in range(2))
     arguments = {"height": 32, "width": 32, "num_inference_steps": 3, "output_type": "latent"}
     t2i_pipe("a cup", generator=stock, **arguments)
@@ -156,9 +145,7 @@ def test_the_callers_generator_is_left_where_stock_leaves_it(
 
 @pytest.mark.parametrize("steps", [5, 28])
 @pytest.mark.parametrize("guidance", [{}, {"negative_prompt": "red", "true_cfg_scale": 4.0}])
-def test_half_precision_is_rewound_too(
-    t2i_pipe: Any, t2i_profile: ModelProfile, steps: int, guidance: dict[str, Any]
-) -> None:
+def test_half_precision_is_rewound_too(t2i_pipe, t2i_profile, steps, guidance):
     t2i_pipe.to(torch.bfloat16)
     more = {**guidance, "num_inference_steps": steps}
     early = replace(t2i_profile, sigma=1.0)
@@ -174,9 +161,7 @@ def test_half_precision_is_rewound_too(
 
 
 @pytest.mark.parametrize(("dtype", "factor"), [(torch.float32, 0.999), (torch.bfloat16, 0.98)])
-def test_latents_changed_between_steps_are_not_rewound(
-    t2i_pipe: Any, t2i_profile: ModelProfile, dtype: torch.dtype, factor: float
-) -> None:
+def test_latents_changed_between_steps_are_not_rewound(t2i_pipe, t2i_profile, dtype, factor):
     t2i_pipe.to(dtype)
 
     def blend(pipe: Any, step: int, t: Any, values: dict[str, Any]) -> dict[str, Any]:
@@ -189,7 +174,7 @@ def test_latents_changed_between_steps_are_not_rewound(
     assert "plain Euler" in attachment.last.notes[0]
 
 
-def test_a_start_below_the_look_still_localises(t2i_pipe: Any, t2i_profile: ModelProfile) -> None:
+def test_a_start_below_the_look_still_localises(t2i_pipe, t2i_profile):
     with Regulator(firing(t2i_profile), profile=t2i_profile).attach(t2i_pipe) as attachment:
         changed = call_pipe(t2i_pipe, "a cup", [1], sigmas=[0.25, 0.2, 0.1], num_inference_steps=3)
     stock = call_pipe(t2i_pipe, "a cup", [1], sigmas=[0.25, 0.2, 0.1], num_inference_steps=3)
@@ -197,7 +182,7 @@ def test_a_start_below_the_look_still_localises(t2i_pipe: Any, t2i_profile: Mode
     assert not torch.equal(changed, stock)
 
 
-def test_pipeline_is_restored_after_an_exception(t2i_pipe: Any, t2i_profile: ModelProfile) -> None:
+def test_pipeline_is_restored_after_an_exception(t2i_pipe, t2i_profile):
     processors = t2i_pipe.transformer.attn_processors
     stock = call_pipe(t2i_pipe, "a red cup", [1])
 
@@ -216,7 +201,7 @@ def test_pipeline_is_restored_after_an_exception(t2i_pipe: Any, t2i_profile: Mod
     assert torch.equal(stock, call_pipe(t2i_pipe, "a red cup", [1]))
 
 
-def test_a_call_after_a_failed_call_starts_afresh(t2i_pipe: Any, t2i_profile: ModelProfile) -> None:
+def test_a_call_after_a_failed_call_starts_afresh(t2i_pipe, t2i_profile):
     def fail(*args: Any) -> dict[str, Any]:
         raise RuntimeError("stop here")
 
@@ -229,9 +214,7 @@ def test_a_call_after_a_failed_call_starts_afresh(t2i_pipe: Any, t2i_profile: Mo
     assert [report.looked for report in attachment.reports] == [True, False, True]
 
 
-def test_two_pipelines_do_not_interfere(
-    t2i_pipe: Any, edit_pipe: Any, t2i_profile: ModelProfile, edit_profile: ModelProfile
-) -> None:
+def test_two_pipelines_do_not_interfere(t2i_pipe, edit_pipe, t2i_profile, edit_profile):
     other = make_pipe(seed=4)
     stock = call_pipe(other, "a cup", [2])
     more = {"image": picture(), "max_area": 32 * 32, "_auto_resize": False}
@@ -253,8 +236,8 @@ def test_two_pipelines_do_not_interfere(
 
 
 def test_scores_that_are_not_finite_raise_before_a_picture_is_returned(
-    t2i_pipe: Any, t2i_profile: ModelProfile, silent: Silent
-) -> None:
+    t2i_pipe, t2i_profile, silent
+):
     with torch.no_grad():
         t2i_pipe.transformer.single_transformer_blocks[0].attn.to_v.weight[0, 0] = float("nan")
     with (
@@ -264,9 +247,7 @@ def test_scores_that_are_not_finite_raise_before_a_picture_is_returned(
         call_pipe(t2i_pipe, "a red cup", [1])
 
 
-def test_a_transformer_cannot_be_attached_twice(
-    t2i_pipe: Any, t2i_profile: ModelProfile, silent: Silent
-) -> None:
+def test_a_transformer_cannot_be_attached_twice(t2i_pipe, t2i_profile, silent):
     regulator = Regulator(silent(t2i_profile), profile=t2i_profile)
     with (
         regulator.attach(t2i_pipe),
@@ -279,8 +260,8 @@ def test_a_transformer_cannot_be_attached_twice(
 
 
 def test_a_call_of_another_pipeline_on_the_same_transformer_is_refused(
-    t2i_pipe: Any, t2i_profile: ModelProfile, silent: Silent
-) -> None:
+    t2i_pipe, t2i_profile, silent
+):
     other = FluxKontextPipeline(
         **{**t2i_pipe.components, "scheduler": type(t2i_pipe.scheduler)()}
         | {"image_encoder": None, "feature_extractor": None}
@@ -292,9 +273,7 @@ def test_a_call_of_another_pipeline_on_the_same_transformer_is_refused(
             call_pipe(other, "a cup", [1], max_area=32 * 32)
 
 
-def test_a_bundle_for_other_taps_or_models_is_refused_before_any_picture(
-    t2i_pipe: Any, t2i_profile: ModelProfile
-) -> None:
+def test_a_bundle_for_other_taps_or_models_is_refused_before_any_picture(t2i_pipe, t2i_profile):
     bundle = bundle_of(t2i_profile, {"ball": make_scorer(random_weights(t2i_profile), 0)})
     (variant,) = bundle.variants
     deep = replace(variant.space, taps=("single_transformer_blocks.9",))
@@ -317,9 +296,7 @@ def for_revision(profile: ModelProfile, revision: str) -> Bundle:
     return replace(bundle, variants=(replace(variant, space=space),), digest="")
 
 
-def test_a_bundle_for_other_weights_is_refused_before_any_picture(
-    t2i_pipe: Any, t2i_profile: ModelProfile
-) -> None:
+def test_a_bundle_for_other_weights_is_refused_before_any_picture(t2i_pipe, t2i_profile):
     other = for_revision(t2i_profile, weights_revision(make_pipe(seed=4).transformer))
     processors = t2i_pipe.transformer.attn_processors
     with (
@@ -334,9 +311,7 @@ def test_a_bundle_for_other_weights_is_refused_before_any_picture(
     assert attachment.last.fired
 
 
-def test_weights_changed_while_attached_are_refused_before_any_picture(
-    t2i_pipe: Any, t2i_profile: ModelProfile
-) -> None:
+def test_weights_changed_while_attached_are_refused_before_any_picture(t2i_pipe, t2i_profile):
     bundle = for_revision(t2i_profile, weights_revision(t2i_pipe.transformer))
     weight = t2i_pipe.transformer.single_transformer_blocks[0].attn.to_v.weight
     original, drawn = weight.detach().clone(), []
@@ -358,9 +333,7 @@ def test_weights_changed_while_attached_are_refused_before_any_picture(
     assert len(attachment.reports) == 2
 
 
-def test_each_call_takes_the_variant_of_the_weights_of_its_time(
-    t2i_pipe: Any, t2i_profile: ModelProfile
-) -> None:
+def test_each_call_takes_the_variant_of_the_weights_of_its_time(t2i_pipe, t2i_profile):
     weight = t2i_pipe.transformer.single_transformer_blocks[0].attn.to_v.weight
     revisions = []
     for _ in range(2):
@@ -382,17 +355,15 @@ def test_each_call_takes_the_variant_of_the_weights_of_its_time(
 
 
 def test_another_transformer_put_into_an_attached_pipeline_is_refused(
-    t2i_pipe: Any, t2i_profile: ModelProfile, silent: Silent
-) -> None:
+    t2i_pipe, t2i_profile, silent
+):
     with Regulator(silent(t2i_profile), profile=t2i_profile).attach(t2i_pipe):
         t2i_pipe.transformer = make_pipe(seed=4).transformer
         with pytest.raises(MismatchError, match="transformer was replaced"):
             call_pipe(t2i_pipe, "a cup", [1])
 
 
-def test_weights_that_cannot_be_read_match_only_a_bundle_for_any_weights(
-    t2i_pipe: Any, t2i_profile: ModelProfile
-) -> None:
+def test_weights_that_cannot_be_read_match_only_a_bundle_for_any_weights(t2i_pipe, t2i_profile):
     bundle = for_revision(t2i_profile, weights_revision(t2i_pipe.transformer))
     t2i_pipe.transformer.to("meta")
     with (
@@ -404,9 +375,7 @@ def test_weights_that_cannot_be_read_match_only_a_bundle_for_any_weights(
         pass
 
 
-def test_concepts_without_anchors_for_this_model_are_noted(
-    t2i_pipe: Any, t2i_profile: ModelProfile, edit_profile: ModelProfile
-) -> None:
+def test_concepts_without_anchors_for_this_model_are_noted(t2i_pipe, t2i_profile, edit_profile):
     scorer = make_scorer(random_weights(t2i_profile), 1e9)
     more = bundle_of(edit_profile, dict.fromkeys(("star", "ball", "cup"), scorer))
     bundle = firing(t2i_profile)
@@ -416,9 +385,7 @@ def test_concepts_without_anchors_for_this_model_are_noted(
     assert attachment.last.notes == ["no anchors for this model and task: cup, star"]
 
 
-def test_only_the_latest_reports_are_kept(
-    t2i_pipe: Any, t2i_profile: ModelProfile, silent: Silent
-) -> None:
+def test_only_the_latest_reports_are_kept(t2i_pipe, t2i_profile, silent):
     with Regulator(silent(t2i_profile), profile=t2i_profile).attach(t2i_pipe) as attachment:
         for _ in range(2):
             call_pipe(t2i_pipe, "a cup", [1], num_inference_steps=1)
@@ -429,9 +396,7 @@ def test_only_the_latest_reports_are_kept(
     assert attachment.reports[0] is second
 
 
-def test_a_host_can_let_a_concept_through_and_the_report_says_so(
-    t2i_pipe: Any, t2i_profile: ModelProfile
-) -> None:
+def test_a_host_can_let_a_concept_through_and_the_report_says_so(t2i_pipe, t2i_profile):
     stock = call_pipe(t2i_pipe, "a cup", [1])
     regulator = Regulator(firing(t2i_profile), profile=t2i_profile, allow=["ball"])
     with regulator.attach(t2i_pipe) as attachment:
@@ -444,9 +409,7 @@ def test_a_host_can_let_a_concept_through_and_the_report_says_so(
         Regulator(firing(t2i_profile), allow=["bal"])
 
 
-def test_an_observed_concept_is_reported_and_enforced_only_on_demand(
-    t2i_pipe: Any, t2i_profile: ModelProfile
-) -> None:
+def test_an_observed_concept_is_reported_and_enforced_only_on_demand(t2i_pipe, t2i_profile):
     bundle = firing(t2i_profile)
     (variant,) = bundle.variants
     watching = replace(variant, members=(replace(variant.members[0], mode="log"),))
@@ -461,7 +424,7 @@ def test_an_observed_concept_is_reported_and_enforced_only_on_demand(
     assert attachment.last.notes == ["enforced on this host: ball"]
 
 
-def test_several_concepts_are_regulated_together(t2i_pipe: Any, t2i_profile: ModelProfile) -> None:
+def test_several_concepts_are_regulated_together(t2i_pipe, t2i_profile):
     quiet = make_scorer(random_weights(t2i_profile, 5), 1e9)
     loud = make_scorer(random_weights(t2i_profile), -1e9)
     bundle = bundle_of(t2i_profile, {"ball": loud, "cup": quiet})
@@ -473,9 +436,7 @@ def test_several_concepts_are_regulated_together(t2i_pipe: Any, t2i_profile: Mod
     assert findings == {"ball": True, "cup": False}
 
 
-def test_a_diffusers_cache_is_refused(
-    t2i_pipe: Any, t2i_profile: ModelProfile, silent: Silent
-) -> None:
+def test_a_diffusers_cache_is_refused(t2i_pipe, t2i_profile, silent):
     t2i_pipe.transformer._cache_config = object()
     with (
         Regulator(silent(t2i_profile), profile=t2i_profile).attach(t2i_pipe),
@@ -484,9 +445,7 @@ def test_a_diffusers_cache_is_refused(
         call_pipe(t2i_pipe, "a cup", [1])
 
 
-def test_modulation_without_references_is_a_plain_boost(
-    t2i_pipe: Any, t2i_profile: ModelProfile
-) -> None:
+def test_modulation_without_references_is_a_plain_boost(t2i_pipe, t2i_profile):
     profile = replace(t2i_profile, restrict=None, modulate=ModulatePreset(boost=1.0))
     stock = call_pipe(t2i_pipe, "a cup", [1])
     with Regulator(firing(profile), profile=profile).attach(t2i_pipe):
@@ -494,9 +453,7 @@ def test_modulation_without_references_is_a_plain_boost(
     torch.testing.assert_close(stock, regulated, atol=1e-4, rtol=1e-4)
 
 
-def test_fused_projections_are_regulated_too(
-    t2i_pipe: Any, t2i_profile: ModelProfile, silent: Silent
-) -> None:
+def test_fused_projections_are_regulated_too(t2i_pipe, t2i_profile, silent):
     t2i_pipe.transformer.fuse_qkv_projections()
     stock = call_pipe(t2i_pipe, "a cup", [1])
     with Regulator(silent(t2i_profile), profile=t2i_profile).attach(t2i_pipe):
@@ -511,7 +468,7 @@ def with_member(bundle: Bundle, **changes: Any) -> Bundle:
     return replace(bundle, variants=variants, lock_digest=lock, digest="")
 
 
-def test_a_shadow_concept_is_measured_on_the_side(t2i_pipe: Any, t2i_profile: ModelProfile) -> None:
+def test_a_shadow_concept_is_measured_on_the_side(t2i_pipe, t2i_profile):
     stock = call_pipe(t2i_pipe, "a cup", [1])
     bundle = with_member(firing(t2i_profile), mode="shadow")
     with Regulator(bundle, profile=t2i_profile).attach(t2i_pipe) as attachment:
@@ -525,9 +482,7 @@ def test_a_shadow_concept_is_measured_on_the_side(t2i_pipe: Any, t2i_profile: Mo
 @pytest.mark.parametrize(
     ("until", "regulated"), [("2999-01-01T00:00:00.000000Z", False), (PAST, True)]
 )
-def test_a_concept_disabled_for_a_time_is_only_reported(
-    t2i_pipe: Any, t2i_profile: ModelProfile, until: str, regulated: bool
-) -> None:
+def test_a_concept_disabled_for_a_time_is_only_reported(t2i_pipe, t2i_profile, until, regulated):
     stock = call_pipe(t2i_pipe, "a cup", [1])
     bundle = with_member(firing(t2i_profile), disabled_until=until)
     with Regulator(bundle, profile=t2i_profile).attach(t2i_pipe) as attachment:
@@ -540,7 +495,7 @@ def test_a_concept_disabled_for_a_time_is_only_reported(
         assert not torch.equal(stock, call_pipe(t2i_pipe, "a cup", [1]))
 
 
-def test_a_release_moves_thresholds(t2i_pipe: Any, t2i_profile: ModelProfile) -> None:
+def test_a_release_moves_thresholds(t2i_pipe, t2i_profile):
     bundle = with_member(firing(t2i_profile), threshold=1e9)
     with Regulator(bundle, profile=t2i_profile).attach(t2i_pipe) as attachment:
         call_pipe(t2i_pipe, "a cup", [1])
@@ -548,9 +503,7 @@ def test_a_release_moves_thresholds(t2i_pipe: Any, t2i_profile: ModelProfile) ->
     assert (finding.fired, finding.threshold) == (False, 1e9)
 
 
-def test_half_precision_scorers_are_scored_in_single(
-    t2i_pipe: Any, t2i_profile: ModelProfile
-) -> None:
+def test_half_precision_scorers_are_scored_in_single(t2i_pipe, t2i_profile):
     scores = []
     weights = random_weights(t2i_profile).astype(np.float16)[None]
     for dtype in (np.float16, np.float32):
@@ -569,9 +522,7 @@ def locked(bundle: Bundle) -> Bundle:
     return replace(bundle, lock_digest=lock_digest(locked_members(bundle.variants)), digest="")
 
 
-def test_an_empty_bundle_finds_nothing_and_says_so(
-    t2i_pipe: Any, t2i_profile: ModelProfile
-) -> None:
+def test_an_empty_bundle_finds_nothing_and_says_so(t2i_pipe, t2i_profile):
     empty = replace(firing(t2i_profile), variants=(), digest="")
     stock = call_pipe(t2i_pipe, ["a cup", "a ball"], [1, 2])
     with Regulator(empty, profile=t2i_profile).attach(t2i_pipe) as attachment:
@@ -582,8 +533,8 @@ def test_an_empty_bundle_finds_nothing_and_says_so(
 
 
 def test_each_call_takes_the_release_of_its_time_and_keeps_it(
-    t2i_pipe: Any, t2i_profile: ModelProfile, silent: Silent, tmp_path: Path
-) -> None:
+    t2i_pipe, t2i_profile, silent, tmp_path
+):
     offer = tmp_path / "offer.uvr"
 
     def publish(sequence: int, bundle: Bundle) -> None:
@@ -629,9 +580,7 @@ def test_each_call_takes_the_release_of_its_time_and_keeps_it(
     assert (status["sequence"], status["source"]["state"]) == (4, "ok")
 
 
-def test_a_release_that_does_not_fit_the_pipeline_is_not_taken(
-    t2i_pipe: Any, t2i_profile: ModelProfile, tmp_path: Path
-) -> None:
+def test_a_release_that_does_not_fit_the_pipeline_is_not_taken(t2i_pipe, t2i_profile, tmp_path):
     offer, other = tmp_path / "offer.uvr", replace(t2i_profile, model="other")
     offer.write_bytes(write_bundle(replace(locked(firing(t2i_profile)), sequence=1, digest="")))
     check = fits(t2i_pipe, t2i_profile)
@@ -646,8 +595,8 @@ def test_a_release_that_does_not_fit_the_pipeline_is_not_taken(
 
 
 def test_the_report_has_the_state_of_the_release_that_it_names(
-    t2i_pipe: Any, t2i_profile: ModelProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    t2i_pipe, t2i_profile, tmp_path, monkeypatch
+):
     """Another release comes in just after a generation has taken its own, which has expired."""
     offer, clock = tmp_path / "offer.uvr", ["2026-01-01T00:00:00.000000Z"]
 
@@ -678,11 +627,11 @@ def test_the_report_has_the_state_of_the_release_that_it_names(
 
 
 def test_a_fixed_bundle_that_expires_serves_on_and_is_stale(
-    t2i_pipe: Any,
-    t2i_profile: ModelProfile,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+    t2i_pipe,
+    t2i_profile,
+    monkeypatch,
+    caplog,
+):
     expires, clock = "2026-01-02T00:00:00.000000Z", ["2026-01-01T00:00:00.000000Z"]
     monkeypatch.setattr("uvr.engine.regulator.now", lambda: clock[0])
     bundle = replace(firing(t2i_profile), expires=expires, digest="")
@@ -703,9 +652,7 @@ def test_a_fixed_bundle_that_expires_serves_on_and_is_stale(
         Regulator(bundle, profile=t2i_profile)
 
 
-def test_overrides_of_a_host_are_logged_and_in_its_status(
-    t2i_profile: ModelProfile, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_overrides_of_a_host_are_logged_and_in_its_status(t2i_profile, caplog):
     with caplog.at_level("WARNING", "uvr.regulator"):
         status = Regulator(firing(t2i_profile), allow=["ball"]).status()
     assert caplog.messages == ["not regulated on this host: ball"]

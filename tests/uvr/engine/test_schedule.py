@@ -7,7 +7,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from uvr.engine.schedule import current_step
 
 
-def test_current_step_comes_from_the_scheduler_then_from_the_sigma() -> None:
+def test_current_step_comes_from_the_scheduler_then_from_the_sigma():
     scheduler = FlowMatchEulerDiscreteScheduler()
     scheduler.set_timesteps(5)
     assert current_step(scheduler, scheduler.timesteps[2:3] / 1000) == 2

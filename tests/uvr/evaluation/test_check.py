@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,9 +30,7 @@ def test_figures_by_key_count_each_key_in_order_of_appearance():
 @pytest.mark.parametrize(
     ("share", "code"), [(0.95, 0), (0.5, 9)], ids=["all bars are reached", "a bar is missed"]
 )
-def test_exit_code_says_whether_all_bars_are_reached(
-    share: float, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
-):
+def test_exit_code_says_whether_all_bars_are_reached(share, code, tmp_path, monkeypatch, capsys):
     figure = Figure("drawn", int(20 * share), 20, 0.9)
     monkeypatch.setattr(check, "CHECKS", {"things": lambda count, seed: [figure]})
     out = tmp_path / "figures.json"
@@ -69,7 +66,7 @@ def test_held_out_cases_draw_the_thing_in_the_style_the_model_never_saw():
 
 
 @pytest.mark.parametrize("thing", scenes.BANNED)
-def test_the_held_out_drawing_of_a_banned_thing_is_no_other_style_s(thing: str):
+def test_the_held_out_drawing_of_a_banned_thing_is_no_other_style_s(thing):
     held_out = scenes.sprite(thing, scenes.HELD_OUT_STYLE, 48)
     for style in set(scenes.STYLES) - {scenes.HELD_OUT_STYLE}:
         other = scenes.sprite(thing, style, 48)

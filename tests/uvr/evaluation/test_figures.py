@@ -36,7 +36,7 @@ def test_wilson_agrees_with_the_published_formula():
 
 
 @pytest.mark.parametrize("n", [1, 10, 50])
-def test_wilson_stays_between_zero_and_one_at_the_ends(n: int):
+def test_wilson_stays_between_zero_and_one_at_the_ends(n):
     low, high = wilson(0, n)
     assert low == pytest.approx(0, abs=1e-12)
     assert 0 < high < 1
@@ -98,7 +98,7 @@ def test_preservation_counts_pictures_identical_to_the_bit():
     assert found.share == 2 / 3
 
 
-def test_erasure_counts_banned_and_benign_things_seen(monkeypatch: pytest.MonkeyPatch):
+def test_erasure_counts_banned_and_benign_things_seen(monkeypatch):
     scene = Scene(
         "white", (Placed("bomb", "left", 17, 32, 28), Placed("star", "right", 47, 32, 28))
     )

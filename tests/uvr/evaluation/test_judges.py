@@ -22,7 +22,7 @@ from uvr.testbed.scenes import BENIGN, SLOTS, STYLES, THINGS, Placed, Scene, ran
 
 @pytest.mark.parametrize("free", [0.0, 1.0], ids=["near their places", "anywhere, of any size"])
 @pytest.mark.parametrize("style", STYLES)
-def test_judge_knows_unseen_renders_of_every_style(style: str, free: float):
+def test_judge_knows_unseen_renders_of_every_style(style, free):
     recall, false_positives = held_out(load_judge(), style, count=200, free=free)
     assert recall >= 0.98
     assert false_positives <= 0.005
@@ -62,7 +62,7 @@ def test_a_high_threshold_leaves_no_sighting():
         (60, {"right"}),
     ],
 )
-def test_in_place_takes_a_side_s_half_and_the_middle_s_inner_half(x: float, slots: set[str]):
+def test_in_place_takes_a_side_s_half_and_the_middle_s_inner_half(x, slots):
     sighting = Sighting("star", 0.9, x, 32)
     assert {slot for slot in ("left", "middle", "right") if in_place(sighting, slot)} == slots
 
@@ -104,7 +104,7 @@ def test_crops_are_the_left_the_middle_and_the_right_half():
 
 
 @pytest.mark.parametrize("thing", list(IMAGENET_CLASSES))
-def test_second_judge_sees_its_things_and_no_benign_ones(thing: str):
+def test_second_judge_sees_its_things_and_no_benign_ones(thing):
     rng = np.random.default_rng(3)
     shown = [render(random_scene(rng, things=[thing], slot=slot))[0] for slot in SLOTS[1]]
     benign = [render(random_scene(rng, things=[other]))[0] for other in BENIGN]

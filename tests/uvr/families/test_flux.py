@@ -13,22 +13,20 @@ from PIL import Image
 from tests.uvr.conftest import make_pipe
 from uvr.families.flux import FluxFamily
 from uvr.families.flux_pictures import image_ids, noised_call, pack_latents
-from uvr.profiles import PROFILES, ModelProfile
+from uvr.profiles import PROFILES
 from uvr.sample import Sample
 
 SOURCE = Image.new("RGB", (40, 24), "red")
 
 
-def test_usual_sigmas_are_those_of_a_call(t2i_pipe: Any, t2i_profile: ModelProfile) -> None:
+def test_usual_sigmas_are_those_of_a_call(t2i_pipe, t2i_profile):
     t2i_pipe.scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
     t2i_pipe("a cup", output_type="latent", **t2i_profile.call)
     assert FluxFamily().sigmas(t2i_pipe, t2i_profile) == t2i_pipe.scheduler.sigmas.tolist()[:-1]
 
 
 @pytest.mark.parametrize("cls", [FluxPipeline, FluxKontextPipeline])
-def test_noised_call_passes_what_the_pipeline_passes(
-    cls: type, t2i_profile: ModelProfile, edit_profile: ModelProfile
-) -> None:
+def test_noised_call_passes_what_the_pipeline_passes(cls, t2i_profile, edit_profile):
     pipe = make_pipe(cls, guidance=True)
     profile = t2i_profile if cls is FluxPipeline else edit_profile
     seen: list[dict[str, Any]] = []
@@ -51,7 +49,7 @@ def test_noised_call_passes_what_the_pipeline_passes(
         torch.testing.assert_close(mine[name], theirs[name])
 
 
-def test_packing_is_that_of_the_pipelines() -> None:
+def test_packing_is_that_of_the_pipelines():
     latents = torch.arange(2 * 4 * 6 * 8.0).reshape(2, 4, 6, 8)
     assert torch.equal(pack_latents(latents), FluxPipeline._pack_latents(latents, 2, 4, 6, 8))
     theirs = FluxPipeline._prepare_latent_image_ids(1, 3, 4, torch.device("cpu"), torch.float32)
@@ -59,8 +57,8 @@ def test_packing_is_that_of_the_pipelines() -> None:
 
 
 def test_the_source_of_an_edit_is_resized_where_the_model_does_not_do_it(
-    edit_profile: ModelProfile,
-) -> None:
+    edit_profile,
+):
     request = {"image": SOURCE, "height": 48, "width": 32}
     arguments = FluxFamily().call_arguments(edit_profile, request)
     assert (arguments["image"].size, arguments["max_area"]) == ((32, 48), 48 * 32)

@@ -25,7 +25,7 @@ class Closer(FluxFamily):
     name = "closer"
 
 
-def test_the_family_registered_last_is_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_family_registered_last_is_asked_first(monkeypatch):
     monkeypatch.setattr(known, "_FAMILIES", [*known._FAMILIES])
     pipe: Any = make_pipe()
     assert type(family_of(pipe)) is FluxFamily
@@ -33,12 +33,12 @@ def test_the_family_registered_last_is_asked_first(monkeypatch: pytest.MonkeyPat
     assert type(family_of(pipe)) is Closer
 
 
-def test_a_pipeline_of_no_known_family_is_refused_with_what_to_do() -> None:
+def test_a_pipeline_of_no_known_family_is_refused_with_what_to_do():
     with pytest.raises(MismatchError, match=r"not a FLUX pipeline.*register_family"):
         family_of(object())
 
 
-def test_only_families_and_profiles_name_a_family() -> None:
+def test_only_families_and_profiles_name_a_family():
     package = Path(str(files(uvr)))
     named = {
         f"{place}:{number}"

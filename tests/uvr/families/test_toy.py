@@ -78,9 +78,7 @@ def threshold_between(pipe: ToyPipeline, profile: ModelProfile, **more: Any) -> 
 
 @pytest.mark.parametrize("more", [{}, CFG])
 @pytest.mark.parametrize("profile", [T2I, EDIT])
-def test_output_is_bit_identical_when_nothing_fires(
-    pipe: ToyPipeline, profile: ModelProfile, more: dict[str, Any]
-) -> None:
+def test_output_is_bit_identical_when_nothing_fires(pipe, profile, more):
     stock = draw(pipe, profile, **more)
     latents, report = regulated(pipe, profile, 1e9, **more)
     assert torch.equal(stock, latents)
@@ -89,9 +87,7 @@ def test_output_is_bit_identical_when_nothing_fires(
 
 @pytest.mark.parametrize("more", [{}, CFG])
 @pytest.mark.parametrize("profile", [T2I, EDIT])
-def test_only_the_picture_that_fired_changes(
-    pipe: ToyPipeline, profile: ModelProfile, more: dict[str, Any]
-) -> None:
+def test_only_the_picture_that_fired_changes(pipe, profile, more):
     stock = draw(pipe, profile, **more)
     latents, report = regulated(pipe, profile, threshold_between(pipe, profile, **more), **more)
     fired = [bool(report.fired_in(index)) for index in range(3)]
@@ -103,9 +99,7 @@ def test_only_the_picture_that_fired_changes(
 
 @pytest.mark.parametrize("more", [{}, CFG])
 @pytest.mark.parametrize("profile", [T2I, EDIT])
-def test_rewind_equals_regulation_from_the_first_step(
-    pipe: ToyPipeline, profile: ModelProfile, more: dict[str, Any]
-) -> None:
+def test_rewind_equals_regulation_from_the_first_step(pipe, profile, more):
     """All patches fire, so a look at the first step and a rewound one must draw the same."""
     early, _ = regulated(pipe, replace(profile, sigma=1.0), -1e9, **more)
     late, report = regulated(pipe, profile, -1e9, **more)
@@ -115,7 +109,7 @@ def test_rewind_equals_regulation_from_the_first_step(
     torch.testing.assert_close(early, late, atol=1e-4, rtol=1e-4)
 
 
-def test_true_cfg_in_one_call_looks_at_the_pass_that_has_the_prompt(pipe: ToyPipeline) -> None:
+def test_true_cfg_in_one_call_looks_at_the_pass_that_has_the_prompt(pipe):
     """At the first step both kinds of call see the same latents, so they find the same."""
     profile = replace(T2I, sigma=1.0)
     alone, guided = (regulated(pipe, profile, 1e9, **more)[1] for more in ({}, CFG))
@@ -123,7 +117,7 @@ def test_true_cfg_in_one_call_looks_at_the_pass_that_has_the_prompt(pipe: ToyPip
     assert scores[0] == pytest.approx(scores[1], rel=1e-4)
 
 
-def test_the_transformer_is_left_as_it_was_found(pipe: ToyPipeline) -> None:
+def test_the_transformer_is_left_as_it_was_found(pipe):
     with Regulator(bundle(T2I, 1e9)).attach(pipe) as attachment:
         cores = [layer.core for layer in pipe.transformer.layers]
         assert all(isinstance(core, RegulatedToyAttention) for core in cores)
@@ -146,14 +140,14 @@ def scenes(count: int, *, shown: bool) -> list[Sample]:
 
 
 @pytest.mark.parametrize("profile", [T2I, EDIT])
-def test_anchors_are_collected_from_pictures(pipe: ToyPipeline, profile: ModelProfile) -> None:
+def test_anchors_are_collected_from_pictures(pipe, profile):
     anchors = collect_from_images(pipe, profile, scenes(2, shown=True), scenes(6, shown=False))
     patches = (12 // PATCH) * (8 // PATCH)
     assert anchors.anchors.shape == (2 * patches, len(profile.taps) * WIDTH)
     assert fit_scorer(anchors).weights.shape == (1, len(profile.taps) * WIDTH)
 
 
-def test_anchors_are_collected_along_generations(pipe: ToyPipeline) -> None:
+def test_anchors_are_collected_along_generations(pipe):
     definition = ConceptDefinition(
         slug="ball",
         name="Ball",

@@ -18,41 +18,41 @@ def rows_of(mask: torch.Tensor, grid: tuple[int, int]) -> list[str]:
     return ["".join("#" if cell else "." for cell in row) for row in mask.reshape(grid)]
 
 
-def test_growth_keeps_components_with_a_seed_and_drops_the_rest() -> None:
+def test_growth_keeps_components_with_a_seed_and_drops_the_rest():
     scores, grid = grid_of("95000 05000 00050 00000 55000")
     mask = seeds_and_growth(scores, grid, 0.9, 0.5)
     assert rows_of(mask, grid) == ["##...", ".#...", ".....", ".....", "....."]
 
 
-def test_the_second_person_is_kept() -> None:
+def test_the_second_person_is_kept():
     scores, grid = grid_of("95000009 50000005 00000000")
     mask = seeds_and_growth(scores, grid, 0.9, 0.5, close_gaps=True)
     assert rows_of(mask, grid) == ["##.....#", "#......#", "........"]
 
 
-def test_a_narrow_gap_is_closed_without_touching_the_border() -> None:
+def test_a_narrow_gap_is_closed_without_touching_the_border():
     scores, grid = grid_of("000000 090090 090090 000000")
     mask = seeds_and_growth(scores, grid, 0.9, 0.5, close_gaps=True)
     assert rows_of(mask, grid) == ["......", ".####.", ".####.", "......"]
 
 
-def test_nothing_above_the_seed_threshold_is_an_empty_mask() -> None:
+def test_nothing_above_the_seed_threshold_is_an_empty_mask():
     scores, grid = grid_of("8888 8888")
     assert not seeds_and_growth(scores, grid, 0.9, 0.5, close_gaps=True, dilation=2).any()
 
 
-def test_a_score_equal_to_the_threshold_is_a_match() -> None:
+def test_a_score_equal_to_the_threshold_is_a_match():
     scores = torch.tensor([[0.5, 0.25]])
     assert seeds_and_growth(scores, (1, 2), 0.5, 0.25).tolist() == [[True, True]]
 
 
-def test_samples_of_a_batch_have_masks_of_their_own() -> None:
+def test_samples_of_a_batch_have_masks_of_their_own():
     scores = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0], [0.0] * 4])
     mask = seeds_and_growth(scores, (2, 2), 0.9, 0.5)
     assert mask.tolist() == (scores > 0.5).tolist()
 
 
-def test_filling_closes_holes_but_never_a_corner() -> None:
+def test_filling_closes_holes_but_never_a_corner():
     ring = torch.tensor([[1, 1, 1, 0], [1, 0, 1, 0], [1, 1, 1, 0], [0, 0, 0, 0]]).bool()
     corner = torch.tensor([[0, 0, 1, 0], [0, 0, 1, 0], [1, 1, 1, 0], [0, 0, 0, 0]]).bool()
     filled = fill_holes(torch.stack([ring, corner]).flatten(1), (4, 4)).reshape(2, 4, 4)
@@ -60,13 +60,13 @@ def test_filling_closes_holes_but_never_a_corner() -> None:
     assert torch.equal(filled[1], corner)
 
 
-def test_a_corner_blob_never_becomes_a_full_mask() -> None:
+def test_a_corner_blob_never_becomes_a_full_mask():
     scores, grid = grid_of("9900000 9900000 0000000 0000000")
     mask = seeds_and_growth(scores, grid, 0.9, 0.5, close_gaps=True)
     assert int(mask.sum()) == 4
 
 
-def test_dilation_and_erosion_are_inverse_on_a_block() -> None:
+def test_dilation_and_erosion_are_inverse_on_a_block():
     block = torch.zeros(1, 5, 5, dtype=torch.bool)
     block[0, 2, 2] = True
     grown = dilate(block.flatten(1), (5, 5))
@@ -74,13 +74,13 @@ def test_dilation_and_erosion_are_inverse_on_a_block() -> None:
     assert torch.equal(erode(grown, (5, 5)), block.flatten(1))
 
 
-def test_masks_map_to_another_grid_by_nearest_neighbour() -> None:
+def test_masks_map_to_another_grid_by_nearest_neighbour():
     mask = torch.tensor([[True, False, False, False]])
     resized = resize_mask(mask, (2, 2), (4, 2))
     assert rows_of(resized, (4, 2)) == ["#.", "#.", "..", ".."]
 
 
-def test_each_row_may_have_thresholds_of_its_own() -> None:
+def test_each_row_may_have_thresholds_of_its_own():
     scores, grid = grid_of("950 500 000")
     both = scores.repeat(2, 1)
     thresholds = torch.tensor([[0.9, 0.5], [0.95, 0.5]])
@@ -106,7 +106,7 @@ def flooded(allowed: np.ndarray, start: np.ndarray, *, diagonal: bool) -> np.nda
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 11), (40, 33)])
-def test_growth_and_filling_equal_a_walk_from_cell_to_cell(size: tuple[int, int]) -> None:
+def test_growth_and_filling_equal_a_walk_from_cell_to_cell(size):
     scores = np.random.default_rng(0).random((6, *size))
     flat = torch.from_numpy(scores).flatten(1)
     grown = seeds_and_growth(flat, size, 0.95, 0.55).reshape(6, *size)
@@ -121,7 +121,7 @@ def test_growth_and_filling_equal_a_walk_from_cell_to_cell(size: tuple[int, int]
         assert np.array_equal(filled[number].numpy(), ~outside[1:-1, 1:-1])
 
 
-def test_growth_follows_a_path_of_any_length() -> None:
+def test_growth_follows_a_path_of_any_length():
     scores, grid = grid_of(" ".join(["9" * 20, "0" * 19 + "5", "5" * 20, "5" + "0" * 19, "5" * 20]))
     scores[0, 1:20] = 0.5
     mask = seeds_and_growth(scores, grid, 0.9, 0.5)

@@ -21,7 +21,7 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, queries: slice) ->
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
 
 
-def test_scaled_values_equal_scaled_columns_after_the_softmax() -> None:
+def test_scaled_values_equal_scaled_columns_after_the_softmax():
     generator = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(2, 28, 4, 8, generator=generator) for _ in range(3))
     mask = torch.rand(2, 9, generator=generator) > 0.5
@@ -37,7 +37,7 @@ def test_scaled_values_equal_scaled_columns_after_the_softmax() -> None:
     torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_query_groups_cover_the_sequence_and_scale_core_ring_and_boost() -> None:
+def test_query_groups_cover_the_sequence_and_scale_core_ring_and_boost():
     layout = TokenLayout(slice(0, 2), slice(2, 11), (slice(11, 20),), (3, 3), ((3, 3),))
     mask = torch.zeros(1, 9, dtype=torch.bool)
     mask[0, 0] = True
@@ -51,7 +51,7 @@ def test_query_groups_cover_the_sequence_and_scale_core_ring_and_boost() -> None
     assert (text.queries, output.queries) == (slice(0, 2), slice(2, 11))
 
 
-def test_restricted_patches_become_noise_at_the_scale_of_the_activations() -> None:
+def test_restricted_patches_become_noise_at_the_scale_of_the_activations():
     generator = torch.Generator().manual_seed(0)
     out = 5 * torch.randn(2, 64, 32, generator=generator)
     noise = torch.randn(2, 64, 32, generator=generator)
@@ -64,7 +64,7 @@ def test_restricted_patches_become_noise_at_the_scale_of_the_activations() -> No
     assert torch.equal(restrict_output(out, mask, noise, 0.0), out)
 
 
-def test_noise_follows_the_sample_and_not_the_batch() -> None:
+def test_noise_follows_the_sample_and_not_the_batch():
     latents = torch.randn(3, 9, 4, generator=torch.Generator().manual_seed(1))
     before = torch.get_rng_state()
     together, alone = seeded_noise(latents, 16), seeded_noise(latents[1:2], 16)

@@ -9,7 +9,7 @@ from tests.uvr.conftest import make_scorer
 from uvr.method.scores import ScorerStack
 
 
-def test_the_score_is_the_best_prototype_plus_its_offset() -> None:
+def test_the_score_is_the_best_prototype_plus_its_offset():
     scorer = Scorer(
         rule="mean",
         weights=np.array([[1, 0], [0, 2]], dtype=np.float32),
@@ -22,7 +22,7 @@ def test_the_score_is_the_best_prototype_plus_its_offset() -> None:
     assert ScorerStack([scorer]).scores(features).tolist() == [[[1.5, 5.0]]]
 
 
-def test_one_mean_anchor_equals_the_mean_over_anchors() -> None:
+def test_one_mean_anchor_equals_the_mean_over_anchors():
     generator = np.random.default_rng(0)
     anchors = generator.normal(size=(20, 8)).astype(np.float32)
     features = torch.from_numpy(generator.normal(size=(2, 9, 8)).astype(np.float32))
@@ -31,7 +31,7 @@ def test_one_mean_anchor_equals_the_mean_over_anchors() -> None:
     torch.testing.assert_close(scores[:, 0], over_anchors)
 
 
-def test_many_concepts_are_scored_as_each_alone_in_the_order_given() -> None:
+def test_many_concepts_are_scored_as_each_alone_in_the_order_given():
     generator = np.random.default_rng(0)
     scorers = [
         Scorer(
@@ -52,7 +52,7 @@ def test_many_concepts_are_scored_as_each_alone_in_the_order_given() -> None:
     torch.testing.assert_close(scores, torch.from_numpy(np.stack(expected, axis=1)))
 
 
-def test_weights_are_stacked_once_for_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_stacked_once_for_a_device(monkeypatch):
     stack = ScorerStack([make_scorer(np.ones(2), 0), make_scorer(np.zeros(2), 0)])
     features = torch.ones(1, 4, 2)
     first = stack.scores(features)
@@ -60,6 +60,6 @@ def test_weights_are_stacked_once_for_a_device(monkeypatch: pytest.MonkeyPatch) 
     assert torch.equal(stack.scores(features), first)
 
 
-def test_features_of_another_width_are_refused() -> None:
+def test_features_of_another_width_are_refused():
     with pytest.raises(ValueError, match="3 dimensions, the scorers expect 2"):
         ScorerStack([make_scorer(np.ones(2), 0)]).scores(torch.zeros(1, 4, 3))

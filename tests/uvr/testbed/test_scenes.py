@@ -30,7 +30,7 @@ def layer(placed: scenes.Placed) -> np.ndarray:
 
 @pytest.mark.parametrize("style", scenes.STYLES)
 @pytest.mark.parametrize("thing", scenes.THINGS)
-def test_mask_covers_where_the_picture_differs_from_the_background(thing: str, style: str):
+def test_mask_covers_where_the_picture_differs_from_the_background(thing, style):
     # On two backgrounds: a thing may share the colour of one of them.
     rng = np.random.default_rng(0)
     scene = scenes.random_scene(rng, things=[thing], style=style)
@@ -101,18 +101,18 @@ def test_captions_with_synonyms_still_name_each_thing_and_place():
         assert said.endswith(f"on a {scene.background} background")
 
 
-def test_edits_are_of_every_kind(edits: list[scenes.Edit]):
+def test_edits_are_of_every_kind(edits):
     assert {edit.kind for edit in edits} == KINDS
 
 
-def test_background_edit_changes_the_background_and_nothing_else(edits: list[scenes.Edit]):
+def test_background_edit_changes_the_background_and_nothing_else(edits):
     for edit in (e for e in edits if e.kind == "background"):
         assert edit.target.background != edit.source.background
         assert edit.target.things == edit.source.things
         assert edit.instruction == f"make the background {edit.target.background}"
 
 
-def test_add_edit_adds_the_thing_it_names_where_it_says(edits: list[scenes.Edit]):
+def test_add_edit_adds_the_thing_it_names_where_it_says(edits):
     for edit in (e for e in edits if e.kind == "add"):
         (new,) = set(edit.target.things) - set(edit.source.things)
         assert set(edit.source.things) < set(edit.target.things)
@@ -121,7 +121,7 @@ def test_add_edit_adds_the_thing_it_names_where_it_says(edits: list[scenes.Edit]
         assert edit.instruction in said
 
 
-def test_remove_edit_removes_the_thing_it_names(edits: list[scenes.Edit]):
+def test_remove_edit_removes_the_thing_it_names(edits):
     for edit in (e for e in edits if e.kind == "remove"):
         (gone,) = set(edit.source.things) - set(edit.target.things)
         assert set(edit.target.things) < set(edit.source.things)
@@ -130,7 +130,7 @@ def test_remove_edit_removes_the_thing_it_names(edits: list[scenes.Edit]):
         assert edit.instruction in said
 
 
-def test_replace_edit_puts_the_new_thing_into_the_old_one_s_place(edits: list[scenes.Edit]):
+def test_replace_edit_puts_the_new_thing_into_the_old_one_s_place(edits):
     for edit in (e for e in edits if e.kind == "replace"):
         (old,) = set(edit.source.things) - set(edit.target.things)
         (new,) = set(edit.target.things) - set(edit.source.things)
@@ -145,7 +145,7 @@ def test_replace_edit_puts_the_new_thing_into_the_old_one_s_place(edits: list[sc
         assert edit.instruction in said
 
 
-def test_replace_edit_is_rendered_outside_both_things_as_before(edits: list[scenes.Edit]):
+def test_replace_edit_is_rendered_outside_both_things_as_before(edits):
     for edit in [e for e in edits if e.kind == "replace"][:10]:
         before, after = (np.asarray(scenes.render(s)[0]) for s in (edit.source, edit.target))
         changed = set(edit.source.things) ^ set(edit.target.things)
@@ -153,7 +153,7 @@ def test_replace_edit_is_rendered_outside_both_things_as_before(edits: list[scen
         assert np.array_equal(before[outside], after[outside])
 
 
-def test_every_text_fits_and_holds_known_words_only(edits: list[scenes.Edit]):
+def test_every_text_fits_and_holds_known_words_only(edits):
     rng = np.random.default_rng(9)
     texts = [scenes.caption(scenes.random_scene(rng), rng) for _ in range(300)]
     texts += [scenes.caption(scenes.random_scene(rng, count=3), rng) for _ in range(100)]

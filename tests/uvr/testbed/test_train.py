@@ -56,7 +56,7 @@ def trained(pools: list[Pool], tokenizer) -> trainer.Trainer:
 
 
 def test_resumed_training_gives_the_weights_of_training_at_once(
-    trained: trainer.Trainer, pools: list[Pool], tokenizer, tmp_path: Path
+    trained, pools, tokenizer, tmp_path
 ):
     first = trainer.Trainer(PRESET, len(tokenizer), 0, "cpu")
     for _ in range(2):
@@ -71,7 +71,7 @@ def test_resumed_training_gives_the_weights_of_training_at_once(
     assert_equal_states(second.average, trained.average)
 
 
-def test_a_run_changes_every_trained_part(trained: trainer.Trainer, tokenizer):
+def test_a_run_changes_every_trained_part(trained, tokenizer):
     start = trainer.Trainer(PRESET, len(tokenizer), 0, "cpu").model.state_dict()
     moved = {
         name.split(".")[0]
@@ -81,7 +81,7 @@ def test_a_run_changes_every_trained_part(trained: trainer.Trainer, tokenizer):
     assert moved == {"transformer", "text_encoder", "text_encoder_2"}
 
 
-def test_pools_hold_targets_and_for_edits_their_sources(pools: list[Pool]):
+def test_pools_hold_targets_and_for_edits_their_sources(pools):
     t2i, edit = pools
     assert t2i.sources is None
     assert t2i.latents.shape == edit.latents.shape == (PRESET.pool, 64, 64)
@@ -104,9 +104,7 @@ def test_learning_rate_warms_up_and_falls_to_zero():
     assert rates == [0.1, 1.0, 1.0, 0.5, 0.0]
 
 
-def test_export_writes_what_load_state_dict_accepts(
-    trained: trainer.Trainer, vae: AutoencoderTiny, tokenizer, tmp_path: Path
-):
+def test_export_writes_what_load_state_dict_accepts(trained, vae, tokenizer, tmp_path):
     train.export(trained, vae, tokenizer, tmp_path)
     loaded = wrap_tokenizer(Tokenizer.from_str((tmp_path / "tokenizer.json").read_text()))
     clip, t5 = build_text_encoders(len(loaded))
@@ -137,9 +135,7 @@ def test_export_writes_what_load_state_dict_accepts(
     assert len(card["revision"]) == 16
 
 
-def test_training_further_takes_old_weights_and_each_old_word_s_embedding(
-    trained: trainer.Trainer, vae: AutoencoderTiny, tmp_path: Path
-):
+def test_training_further_takes_old_weights_and_each_old_word_s_embedding(trained, vae, tmp_path):
     old = build_tokenizer(["star", "cup", "on"])
     before = trainer.Trainer(PRESET, len(old), 1, "cpu")
     train.export(before, vae, old, tmp_path)
@@ -164,9 +160,7 @@ def test_training_further_takes_old_weights_and_each_old_word_s_embedding(
     assert_equal_states(after.average, after.model)
 
 
-def test_mixing_takes_a_share_of_the_given_weights(
-    trained: trainer.Trainer, vae: AutoencoderTiny, tokenizer, tmp_path: Path
-):
+def test_mixing_takes_a_share_of_the_given_weights(trained, vae, tokenizer, tmp_path):
     train.export(trained, vae, tokenizer, tmp_path)
     mixed = trainer.Trainer(PRESET, len(tokenizer), 5, "cpu")
     before = {k: v.clone() for k, v in mixed.average.state_dict().items()}
@@ -186,9 +180,7 @@ def test_random_sigmas_are_levels_of_which_a_quarter_is_low():
     assert sigma[1000:2000].mean() < 0.4 < sigma.mean() < sigma[:1000].mean()
 
 
-def test_smoke_preset_trains_samples_and_exports(
-    vae_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
-):
+def test_smoke_preset_trains_samples_and_exports(vae_file, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train, "STEPS", 1)
     options = argparse.Namespace(
         preset="smoke",

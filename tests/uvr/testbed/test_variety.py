@@ -36,16 +36,14 @@ def named(text: str) -> set[str]:
     return found
 
 
-def test_every_text_fits_and_holds_known_words_only(
-    examples: list[tuple[Scene, str]], edits: list[Edit]
-):
+def test_every_text_fits_and_holds_known_words_only(examples, edits):
     tokenizer = build_tokenizer(vocabulary())
     texts = [said for _, said in examples] + [edit.instruction for edit in edits]
     ids = tokenize(tokenizer, texts)
     assert not (ids == tokenizer.convert_tokens_to_ids(UNKNOWN)).any()
 
 
-def test_a_caption_names_every_thing_or_none(examples: list[tuple[Scene, str]]):
+def test_a_caption_names_every_thing_or_none(examples):
     silent = 0
     for scene, said in examples:
         names = named(said)
@@ -54,14 +52,14 @@ def test_a_caption_names_every_thing_or_none(examples: list[tuple[Scene, str]]):
     assert 0.09 <= silent / len(examples) <= 0.18
 
 
-def test_half_of_the_captions_have_their_default_form(examples: list[tuple[Scene, str]]):
+def test_half_of_the_captions_have_their_default_form(examples):
     rng = np.random.default_rng(5)
     plain = sum(said == scenes.caption(scene) for scene, said in examples)
     assert plain / len(examples) >= 0.4  # and some of the others hold a synonym
     assert "" in [variety.silent_caption(rng, examples[0][0]) for _ in range(50)]
 
 
-def test_the_second_style_is_said_where_anything_is(examples: list[tuple[Scene, str]]):
+def test_the_second_style_is_said_where_anything_is(examples):
     second = [said for scene, said in examples if scene.things[0].style == variety.SECOND_STYLE]
     first = [said for scene, said in examples if scene.things[0].style == scenes.GENERATOR_STYLE]
     assert len(second) > 60
@@ -70,7 +68,7 @@ def test_the_second_style_is_said_where_anything_is(examples: list[tuple[Scene, 
     assert sum(variety.STYLE_WORDS in said for said in spoken) >= 0.9 * len(spoken)
 
 
-def test_no_example_is_in_the_held_out_style(examples: list[tuple[Scene, str]], edits: list[Edit]):
+def test_no_example_is_in_the_held_out_style(examples, edits):
     drawn = [scene for scene, _ in examples]
     drawn += [scene for edit in edits for scene in (edit.source, edit.target)]
     styles = {placed.style.partition("~")[0] for scene in drawn for placed in scene.things}
@@ -116,17 +114,17 @@ def test_a_silent_caption_names_nothing():
     assert {"", "a picture"} <= said
 
 
-def test_edits_of_every_kind_are_drawn(edits: list[Edit]):
+def test_edits_of_every_kind_are_drawn(edits):
     assert {e.kind for e in edits} == {"background", "add", "remove", "replace", "keep"}
     assert any(e.instruction == "" for e in edits)
 
 
-def test_a_keeping_edit_changes_nothing(edits: list[Edit]):
+def test_a_keeping_edit_changes_nothing(edits):
     for edit in (e for e in edits if e.kind == "keep"):
         assert edit.source == edit.target
 
 
-def test_other_words_for_an_edit_name_what_goes_and_what_comes(edits: list[Edit]):
+def test_other_words_for_an_edit_name_what_goes_and_what_comes(edits):
     rng = np.random.default_rng(4)
     for edit in (e for e in edits if e.kind != "keep"):
         changed = set(edit.source.names()) ^ set(edit.target.names())
