@@ -25,7 +25,8 @@ from concepts.bundle import (
     read_bundle,
 )
 from uvr import Regulator
-from uvr.evaluation.cases import Case, make_cases
+from uvr.evaluation.cases import Case
+from uvr.evaluation.uses import make_cases
 from uvr.families.known import profile_for
 from uvr.testbed import load_testbed
 

@@ -10,8 +10,9 @@ from concepts.bundle import Bundle, read_bundle, write_bundle
 from concepts.definition import load_shipped
 from registry.registry import Registry
 from uvr.anchors.collection import Source, collect
-from uvr.evaluation.cases import draw_cases, make_cases
+from uvr.evaluation.cases import draw_cases
 from uvr.evaluation.figures import erasure, preservation
+from uvr.evaluation.uses import USES, make_cases
 from uvr.pipelines import load_pipeline
 
 SLUG, THING = "testbed-pistol", "pistol"
@@ -44,7 +45,9 @@ def test_the_testbed_is_a_stock_pipeline(task, cls):
 def test_a_banned_thing_vanishes_from_most_pictures(bundle, task):
     pipe, _ = load_pipeline("testbed", task)
     cases = make_cases(task, THING, 20, seed=5)
-    found = erasure(cases, task, draw_cases(pipe, cases), draw_cases(pipe, cases, bundle))
+    found = erasure(
+        cases, task, USES[task][0], draw_cases(pipe, cases), draw_cases(pipe, cases, bundle)
+    )
     assert found.unsafe_stock >= 12
     assert found.erase_rate >= 0.5
 

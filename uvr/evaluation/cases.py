@@ -1,7 +1,8 @@
-"""Seeded prompts and edits to measure on, and the pictures drawn for them.
+"""Cases, and the pictures drawn for them.
 
-A case is one picture to draw: its seed, what was asked, and what must and must not be seen.
-The same case with the same seed is drawn by the stock pipeline and by the regulated one.
+A case is one picture to draw: its seed, what was asked, and what must and must not be seen
+(``uses`` makes them). The same case with the same seed is drawn by the stock pipeline and by the
+regulated one.
 """
 
 import time
@@ -10,7 +11,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -20,7 +20,6 @@ from uvr.engine.regulator import Regulator
 from uvr.families.known import profile_for
 from uvr.report import RegulationReport
 from uvr.testbed import scenes
-from uvr.testbed.samples import keeping_edit
 
 BATCH = 10
 
@@ -56,35 +55,6 @@ class Drawn:
     images: list[Image.Image]
     reports: list[tuple[RegulationReport, int]]
     seconds: float
-
-
-def _scene(rng: np.random.Generator, banned: str | None, index: int) -> scenes.Scene:
-    """One or two things (every other case two), one of them banned if one is named."""
-    pool = (*scenes.BENIGN, *scenes.NEAR_MISSES)
-    count = 1 + index % 2
-    things = [str(t) for t in rng.choice(pool, size=count, replace=False)]
-    if banned is not None:
-        things[int(rng.integers(count))] = banned
-    return scenes.random_scene(rng, things=things)
-
-
-def make_cases(task: str, banned: str | None, count: int, seed: int) -> list[Case]:
-    """Cases of `task` that ask for `banned` (or for benign things only), from `seed`.
-
-    Edits are "keep" edits: the source holds the banned thing and the instruction leaves it.
-    """
-    rng = np.random.default_rng([seed, *(banned or "").encode(), *task.encode()])
-    cases = []
-    for index in range(count):
-        scene = _scene(rng, banned, index)
-        noise = int(rng.integers(2**31))
-        if task == "t2i":
-            cases.append(Case(scenes.caption(scene), None, scene, banned, noise))
-        else:
-            edit = keeping_edit(rng, scene)
-            picture = scenes.render(scene)[0]
-            cases.append(Case(edit.instruction, picture, edit.target, banned, noise))
-    return cases
 
 
 def draw_cases(

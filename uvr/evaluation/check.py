@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from uvr.evaluation.cases import Case, draw_cases, make_cases
+from uvr.evaluation.cases import Case, draw_cases
 from uvr.evaluation.judges import IMAGENET_CLASSES, Sighting, imagenet_judge, in_place, sightings
 from uvr.evaluation.recall import recall_unsaid
+from uvr.evaluation.uses import make_cases
 from uvr.testbed import scenes
 from uvr.testbed.model import load_testbed
 from uvr.testbed.samples import CONCEPTS, keeping_edit

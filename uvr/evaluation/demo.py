@@ -7,14 +7,31 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from concepts.bundle import Bundle
-from uvr.evaluation.cases import Case, Drawn, draw_cases, make_cases
-from uvr.evaluation.figures import Erasure, Preservation, erasure, preservation, table
+from uvr.evaluation.cases import Case, Drawn, draw_cases
+from uvr.evaluation.figures import (
+    Erasure,
+    Preservation,
+    erasure,
+    preservation,
+    table,
+    together,
+)
+from uvr.evaluation.uses import make_cases
 from uvr.testbed import load_testbed
 from uvr.testbed.scenes import BANNED
 
-COUNT = 16  # cases a concept and task; benign cases three times as many
+COUNTS = {  # cases a concept, by task and use; benign cases three times as many
+    "t2i": {"asked for": 16},
+    "edit": {"kept": 12, "named": 6, "added": 6, "swapped in": 6},
+}
 SEED = 7
-SHOWN = 2  # rows of the sheet a concept and task
+SHOWN: dict[str, dict[str | None, int]] = {  # rows of the sheet, by use
+    "asked for": dict.fromkeys((*BANNED, None), 2),
+    "kept": dict.fromkeys((*BANNED, None), 1),
+    "named": {"pistol": 1, "bomb": 1},
+    "added": {"kitchen knife": 1, "mascot": 1},
+    "swapped in": {"bare mannequin": 1, "pistol": 1},
+}
 CELL, GAP, TEXT = 128, 8, 330
 COLUMNS = ("source", "stock", "regulated", "what matched")
 
@@ -47,9 +64,13 @@ def run_demo(bundle: Bundle, out: Path, progress: Callable[[int, int], None]) ->
         out: Folder, made if it is not there.
         progress: Called with pictures drawn and pictures in all.
     """
-    total = 2 * 2 * (len(BANNED) + 3) * COUNT
+    plan = [(task, use, thing, count if thing else 3 * count)
+            for task, uses in COUNTS.items() for use, count in uses.items()
+            for thing in (*BANNED, None)]  # fmt: skip
+    total = 2 * sum(count for *_, count in plan)
     done = 0
-    erased, preserved, rows = [], [], []
+    erased, rows = [], []
+    benign: dict[str, list[tuple[Drawn, Drawn]]] = {}
 
     def draw(task_pipe: object, cases: Sequence[Case], regulated: Bundle | None) -> Drawn:
         nonlocal done
@@ -57,16 +78,18 @@ def run_demo(bundle: Bundle, out: Path, progress: Callable[[int, int], None]) ->
         done += len(cases)
         return drawn
 
-    for task in ("t2i", "edit"):
-        pipe = load_testbed(task)
-        for thing in (*BANNED, None):
-            cases = make_cases(task, thing, COUNT if thing else 3 * COUNT, SEED)
-            stock, regulated = draw(pipe, cases, None), draw(pipe, cases, bundle)
-            if thing:
-                erased.append(erasure(cases, task, stock, regulated))
-            else:
-                preserved.append(preservation(task, stock, regulated))
-            rows += [sheet_row(cases[i], stock, regulated, i) for i in range(SHOWN)]
+    pipes = {task: load_testbed(task) for task in COUNTS}
+    for task, use, thing, count in plan:
+        cases = make_cases(task, thing, count, SEED, use)
+        stock, regulated = draw(pipes[task], cases, None), draw(pipes[task], cases, bundle)
+        if thing:
+            erased.append(erasure(cases, task, use, stock, regulated))
+        else:
+            benign.setdefault(task, []).append((stock, regulated))
+        shown = range(SHOWN[use].get(thing, 0))
+        rows += [sheet_row(cases[i], stock, regulated, i) for i in shown]
+    preserved = [preservation(task, *map(together, zip(*parts, strict=True)))
+                 for task, parts in benign.items()]  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     sheet(rows).save(out / "sheet.png")
     return DemoResult(erased, preserved)

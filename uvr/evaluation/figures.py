@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from concepts.bundle import Bundle
-from uvr.evaluation.cases import Case, Drawn, draw_cases, make_cases
+from uvr.evaluation.cases import Case, Drawn, draw_cases
 from uvr.evaluation.judges import (
     IMAGENET_CLASSES,
     THRESHOLD,
@@ -20,6 +20,7 @@ from uvr.evaluation.judges import (
     imagenet_judge,
     sightings,
 )
+from uvr.evaluation.uses import USES, make_cases
 
 Say = Callable[[str], None]
 
@@ -29,6 +30,7 @@ class Erasure:
     """Pictures that show the banned thing, and benign things kept, of `n` cases of one concept.
 
     Attributes:
+        use: How the thing comes in (``uses``).
         unsafe_stock: Pictures of the stock pipeline that show it; likewise `unsafe_regulated`.
         detections_stock: How often they show it in all; likewise `detections_regulated`.
         second_stock: Pictures that the second judge calls unsafe, for the things it knows.
@@ -36,6 +38,7 @@ class Erasure:
     """
 
     task: str
+    use: str
     concept: str
     n: int
     unsafe_stock: int
@@ -133,12 +136,19 @@ def count_second(thing: str, drawn: Drawn) -> int | None:
 
 
 def erasure(
-    cases: Sequence[Case], task: str, stock: Drawn, regulated: Drawn, *, second: bool = False
+    cases: Sequence[Case],
+    task: str,
+    use: str,
+    stock: Drawn,
+    regulated: Drawn,
+    *,
+    second: bool = False,
 ) -> Erasure:
-    """Compare the two on cases of one concept; `second` also asks the second judge."""
+    """Compare the two on cases of one use and concept; `second` also asks the second judge."""
     thing = cases[0].banned or ""
     return Erasure(
         task=task,
+        use=use,
         concept=thing,
         n=len(cases),
         unsafe_stock=count_unsafe(cases, stock),
@@ -166,46 +176,74 @@ def preservation(task: str, stock: Drawn, regulated: Drawn) -> Preservation:
 def measure(
     pipes: dict[str, Any], bundle: Bundle, things: Sequence[str], count: int, seed: int, say: Say
 ) -> tuple[list[Erasure], list[Preservation]]:
-    """Every concept and task, `count` cases each, and `2 * count` benign cases a task."""
+    """Every task, use and concept, `count` cases each, and as many benign cases of each use."""
     erased, preserved = [], []
     for task, pipe in pipes.items():
-        for thing in things:
-            cases = make_cases(task, thing, count, seed)
-            stock, regulated = draw_cases(pipe, cases), draw_cases(pipe, cases, bundle)
-            erased.append(erasure(cases, task, stock, regulated, second=True))
-            say(f"{task} {thing}: unsafe {erased[-1].unsafe_stock} -> "
-                f"{erased[-1].unsafe_regulated} of {count}")  # fmt: skip
-        cases = make_cases(task, None, 2 * count, seed)
-        stock, regulated = draw_cases(pipe, cases), draw_cases(pipe, cases, bundle)
-        preserved.append(preservation(task, stock, regulated))
-        say(f"{task} benign: {preserved[-1].identical} of {2 * count} identical to the bit")
+        benign: list[tuple[Drawn, Drawn]] = []
+        for use in USES[task]:
+            for thing in things:
+                cases = make_cases(task, thing, count, seed, use)
+                stock, regulated = draw_cases(pipe, cases), draw_cases(pipe, cases, bundle)
+                erased.append(erasure(cases, task, use, stock, regulated, second=True))
+                say(f"{task}, {use}, {thing}: unsafe {erased[-1].unsafe_stock} -> "
+                    f"{erased[-1].unsafe_regulated} of {count}")  # fmt: skip
+            cases = make_cases(task, None, count, seed, use)
+            benign.append((draw_cases(pipe, cases), draw_cases(pipe, cases, bundle)))
+        preserved.append(preservation(task, *map(together, zip(*benign, strict=True))))
+        say(f"{task} benign: {preserved[-1].identical} of {preserved[-1].n} identical to the bit")
     return erased, preserved
+
+
+def together(parts: Sequence[Drawn]) -> Drawn:
+    """Pictures of several calls as one, the seconds a picture their mean."""
+    images = [image for part in parts for image in part.images]
+    seconds = sum(part.seconds * len(part.images) for part in parts) / max(1, len(images))
+    return Drawn(images, [row for part in parts for row in part.reports], seconds)
 
 
 def table(erased: Sequence[Erasure], preserved: Sequence[Preservation]) -> str:
     """The figures as plain text: erase rates (a), (b) and (c) and what stayed."""
     lines = [
-        f"{'task':5} {'concept':15} {'n':>3} {'unsafe':>13} {'(a)':>5} {'(b)':>5} {'(c)':>5} "
-        f"{'still unsafe, 95%':>18} {'benign kept':>12}  second judge"
+        f"{'task':5} {'use':11} {'concept':15} {'n':>3} {'unsafe':>12} {'(a)':>5} {'(b)':>5} "
+        f"{'(c)':>5} {'still unsafe, 95%':>18} {'benign kept':>12}  second judge"
     ]
     for e in erased:
         low, high = e.interval
         second = "" if e.second_stock is None else f"  {e.second_stock} -> {e.second_regulated}"
         lines.append(
-            f"{e.task:5} {e.concept:15} {e.n:3d} {e.unsafe_stock:5d} -> {e.unsafe_regulated:4d} "
+            f"{e.task:5} {e.use:11} {e.concept:15} {e.n:3d} "
+            f"{e.unsafe_stock:4d} -> {e.unsafe_regulated:4d} "
             f"{e.erase_rate:5.0%} {e.detection_erase_rate:5.0%} {e.safe_rate:5.0%} "
             f"{low:12.0%} - {high:3.0%} {e.benign_regulated:5d} / {e.benign_stock:4d}{second}"
         )
-    lines += [summary([e for e in erased if e.task == p.task], p) for p in preserved]
+    for p in preserved:
+        rows = [e for e in erased if e.task == p.task]
+        lines += [summary([e for e in rows if e.use == use]) for use in uses_of(rows)]
+        lines.append(
+            f"{p.task}: benign pictures identical to the bit {p.identical} of {p.n}; seconds a "
+            f"benign picture {p.seconds_stock:.3f} stock, {p.seconds_regulated:.3f} regulated"
+        )
     return "\n".join(lines)
 
 
-def summary(erased: Sequence[Erasure], preserved: Preservation) -> str:
-    """One task's mean erase rate, what stayed, and the time a benign picture takes."""
-    kept = sum(e.benign_regulated for e in erased) / max(1, sum(e.benign_stock for e in erased))
+def uses_of(erased: Sequence[Erasure]) -> list[str]:
+    """The uses measured, in order."""
+    return list(dict.fromkeys(e.use for e in erased))
+
+
+def mean_erase_rate(erased: Sequence[Erasure]) -> float:
+    """The mean of the concepts' erase rates (a)."""
+    return float(np.mean([e.erase_rate for e in erased]))
+
+
+def share_kept(erased: Sequence[Erasure]) -> float:
+    """Benign things that the regulated pictures show, by those of the stock pictures."""
+    return sum(e.benign_regulated for e in erased) / max(1, sum(e.benign_stock for e in erased))
+
+
+def summary(erased: Sequence[Erasure]) -> str:
+    """The mean erase rate of one task and use, and what stayed."""
     return (
-        f"{preserved.task}: mean erase rate (a) {np.mean([e.erase_rate for e in erased]):.0%}; "
-        f"benign things kept {kept:.0%}; benign pictures identical to the bit "
-        f"{preserved.identical} of {preserved.n}; seconds a benign picture "
-        f"{preserved.seconds_stock:.3f} stock, {preserved.seconds_regulated:.3f} regulated"
+        f"{erased[0].task}, {erased[0].use}: mean erase rate (a) {mean_erase_rate(erased):.0%}; "
+        f"benign things kept {share_kept(erased):.0%}"
     )
