@@ -1,7 +1,8 @@
 """From anchors to a scorer: whitened vectors, usually one, and thresholds at target error rates.
 
-Thresholds are measured by two-fold cross-fitting: the pictures of one half score the direction that
-was fitted on the other half, so that no threshold comes from patches which fitted its direction.
+Thresholds are measured by cross-fitting: the pictures of each fold are scored by the direction that
+was fitted on the others, so that no threshold comes from patches which fitted its direction. With
+two folds a direction knows half of the pictures only, and its thresholds come out too high.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from concepts.prototypes import (
 from concepts.scorer import Scorer
 
 Array = NDArray[np.float32]
+
+FOLDS = 5
+"""Parts into which pictures are dealt for cross-fitting."""
 
 
 @dataclass(frozen=True)
@@ -233,16 +237,16 @@ class _HeldOut:
 def _cross_scores(
     anchor_set: AnchorSet, rule: str, shrinkage: float, within_share: float, prototypes: int
 ) -> _HeldOut:
-    """Score each half of the pictures with directions fitted on the other half."""
-    anchor_half = _halves(anchor_set.anchor_images)
-    # A picture that holds the concept keeps its counter-anchors in its anchors' half.
-    counter_half = _halves(anchor_set.counter_images, anchor_set.anchor_images)
+    """Score each fold of the pictures with directions fitted on the other folds."""
+    anchor_fold = _folds(anchor_set.anchor_images)
+    # A picture that holds the concept keeps its counter-anchors in its anchors' fold.
+    counter_fold = _folds(anchor_set.counter_images, anchor_set.anchor_images)
     within = np.isin(anchor_set.counter_images, anchor_set.anchor_images)
-    anchor_scores = np.zeros(len(anchor_half))
-    counter_scores = np.zeros(len(counter_half))
-    for half in (False, True):
-        fit_anchors = anchor_set.anchors[anchor_half != half]
-        fit_counters = anchor_set.counter_anchors[counter_half != half]
+    anchor_scores = np.zeros(len(anchor_fold))
+    counter_scores = np.zeros(len(counter_fold))
+    for fold in np.unique(np.concatenate([anchor_fold, counter_fold])):
+        fit_anchors = anchor_set.anchors[anchor_fold != fold]
+        fit_counters = anchor_set.counter_anchors[counter_fold != fold]
         if len(fit_anchors) == 0:  # all anchors come from one picture
             fit_anchors = anchor_set.anchors
         directions = fit_directions(
@@ -251,25 +255,25 @@ def _cross_scores(
             prototypes=prototypes,
             rule=rule,
             shrinkage=shrinkage,
-            weights=balanced_weights(within[counter_half != half], within_share),
+            weights=balanced_weights(within[counter_fold != fold], within_share),
         )
-        anchor_scores[anchor_half == half] = highest_scores(
-            directions, anchor_set.anchors[anchor_half == half]
+        anchor_scores[anchor_fold == fold] = highest_scores(
+            directions, anchor_set.anchors[anchor_fold == fold]
         )
-        counter_scores[counter_half == half] = highest_scores(
-            directions, anchor_set.counter_anchors[counter_half == half]
+        counter_scores[counter_fold == fold] = highest_scores(
+            directions, anchor_set.counter_anchors[counter_fold == fold]
         )
     return _HeldOut(anchor_scores, counter_scores)
 
 
-def _halves(images: NDArray[np.int32], known: NDArray[np.int32] | None = None) -> NDArray[np.bool_]:
-    """Assign every other picture, in order of its number, to the second half."""
-    half: dict[int, bool] = {}
+def _folds(images: NDArray[np.int32], known: NDArray[np.int32] | None = None) -> NDArray[np.int64]:
+    """Deal pictures to folds in turn, in order of their numbers; those of ``known`` first."""
+    fold: dict[int, int] = {}
     for group in (known, images):
         if group is not None:
-            fresh = [int(image) for image in np.unique(group) if int(image) not in half]
-            half |= {image: place % 2 == 1 for place, image in enumerate(fresh)}
-    return np.array([half[int(image)] for image in images], dtype=bool)
+            fresh = [int(image) for image in np.unique(group) if int(image) not in fold]
+            fold |= {image: place % FOLDS for place, image in enumerate(fresh)}
+    return np.array([fold[int(image)] for image in images])
 
 
 def _highest(scores: NDArray[np.float64], images: NDArray[np.int32]) -> NDArray[np.float64]:
