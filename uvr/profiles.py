@@ -8,7 +8,7 @@ pipeline.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from uvr.method.presets import ModulatePreset, RestrictPreset
@@ -46,6 +46,12 @@ class ModelProfile:
     close_gaps: bool = False
     calibration: Mapping[str, float] = field(default_factory=dict)
     call: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_in_the_paper(self) -> ModelProfile:
+        """The profile with the reference release's regulation: noise, or modulation alone."""
+        if self.task == "t2i":
+            return replace(self, restrict=RestrictPreset(fill="noise"), modulate=None)
+        return replace(self, restrict=None, modulate=ModulatePreset())
 
     @property
     def steps(self) -> int:
@@ -101,8 +107,9 @@ _ALL = (
         model="flux.1-kontext-dev",
         task="edit",
         taps=_FLUX_TAP,
-        sigma=1.0,  # the reference picture shows the concept from the first step on
+        sigma=0.9,  # a reference shows a concept from the first step on, a wish for one later
         stage_end=0.85,
+        restrict=RestrictPreset(),
         modulate=ModulatePreset(),
         close_gaps=True,
         call={**_FLUX_CALL, "num_inference_steps": 28, "guidance_scale": 2.5},
@@ -125,6 +132,7 @@ _ALL = (
         taps=_TESTBED_TAPS,
         sigma=0.7,
         stage_end=0.1,
+        restrict=RestrictPreset(),
         modulate=ModulatePreset(core=0.0),
         calibration={"image_false_positive_rate": 0.03},
         call={**_TESTBED_CALL, "max_area": 64 * 64, "_auto_resize": False},

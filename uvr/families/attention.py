@@ -154,7 +154,7 @@ class RegulatedAttention:
         noise = action.noise.roll(self.layer, dims=1)[..., : out.shape[-1]]
         out = out.clone()
         out[:, layout.output] = restrict_output(
-            out[:, layout.output], action.mask, noise, action.restrict.strength
+            out[:, layout.output], action.mask, noise, action.restrict
         )
         return out
 

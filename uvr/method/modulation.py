@@ -7,8 +7,9 @@ UVR (arXiv 2606.06875), regulation, in every attention layer of the start-up sta
   columns of the attention matrix after the softmax and does not normalise again. Scaling the value
   rows of those keys is the same, ``sum_k (p_k c_k) v_k = sum_k p_k (c_k v_k)``: a fused attention
   call for each group of queries that sees the same scales, and no attention matrix is ever built.
-- *Restrict information flow* (text-to-image): the attention output of masked patches becomes noise.
-  The reference release adds unit noise; ours has the activations' own scale.
+- *Restrict information flow* (text-to-image): the attention output of masked patches becomes noise
+  in the reference release. Noise in the shape of a thing is still drawn as one, so here it is by
+  default the mean output of the other patches: the place is filled in like its surroundings.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from uvr.method.masks import dilate, resize_mask
-from uvr.method.presets import ModulatePreset
+from uvr.method.presets import ModulatePreset, RestrictPreset
 from uvr.method.tokens import TokenLayout
 
 Attend = Callable[[Tensor, Tensor, Tensor, slice], Tensor]
@@ -104,20 +105,27 @@ def attention_with_scaled_values(
     return torch.cat(outputs, dim=1)
 
 
-def restrict_output(out: Tensor, mask: Tensor, noise: Tensor, strength: float) -> Tensor:
-    """Replace the attention output of masked patches by noise: ``(1 - s) out + s std noise``.
+def restrict_output(out: Tensor, mask: Tensor, noise: Tensor, preset: RestrictPreset) -> Tensor:
+    """Replace the attention output of masked patches: ``(1 - s) out + s fill``.
 
-    The noise is scaled to the activations, the standard deviation of each sample's own output, so
-    that one strength serves every layer (the reference adds unit noise).
+    Noise is scaled to the activations, the standard deviation of each sample's own output, so that
+    one strength serves every layer (the reference adds unit noise). A sample without unmasked
+    patches has no surroundings and gets noise.
 
     Args:
         out: Attention output at the output positions, (batch, patches, dim).
         mask: Patches to restrict, (batch, patches), bool.
         noise: Unit noise, broadcastable to ``out``.
-        strength: In [0, 1].
+        preset: Strength and fill.
     """
-    spread = out.float().std(dim=(1, 2), keepdim=True)
-    restricted = (1 - strength) * out.float() + strength * spread * noise.to(out.device)
+    plain = out.float()
+    fill = plain.std(dim=(1, 2), keepdim=True) * noise.to(out.device)
+    if preset.fill == "surroundings":
+        others = (~mask)[:, :, None].float()
+        count = others.sum(dim=1, keepdim=True)
+        mean = (plain * others).sum(dim=1, keepdim=True) / count.clamp(min=1)
+        fill = torch.where(count > 0, mean, fill)
+    restricted = (1 - preset.strength) * plain + preset.strength * fill
     return torch.where(mask[:, :, None], restricted.to(out.dtype), out)
 
 

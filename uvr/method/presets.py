@@ -1,19 +1,27 @@
 """How strongly to regulate: the numbers of the paper's two regulations.
 
 UVR (arXiv 2606.06875) restricts information flow for text-to-image and modulates attention for
-editing. The defaults are those of its reference release. No torch here, so that profiles load fast.
+editing. No torch here, so that profiles load fast.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
 class RestrictPreset:
-    """Restrict information flow: masked outputs become ``(1 - strength) out + strength noise``."""
+    """Restrict information flow: masked outputs become ``(1 - strength) out + strength fill``.
+
+    Attributes:
+        strength: In [0, 1].
+        fill: "surroundings", the mean output of the picture's other patches, or "noise", as the
+            reference release does it.
+    """
 
     strength: float = 0.999
+    fill: Literal["surroundings", "noise"] = "surroundings"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from uvr.method.modulation import (
     restrict_output,
     seeded_noise,
 )
-from uvr.method.presets import ModulatePreset
+from uvr.method.presets import ModulatePreset, RestrictPreset
 from uvr.method.tokens import TokenLayout
 
 LAYOUT = TokenLayout(slice(0, 3), slice(3, 12), (slice(12, 28),), (3, 3), ((4, 4),))
@@ -57,11 +57,33 @@ def test_restricted_patches_become_noise_at_the_scale_of_the_activations():
     noise = torch.randn(2, 64, 32, generator=generator)
     mask = torch.zeros(2, 64, dtype=torch.bool)
     mask[0, :32] = True
-    changed = restrict_output(out, mask, noise, 0.999)
+    changed = restrict_output(out, mask, noise, RestrictPreset(fill="noise"))
     assert torch.equal(changed[~mask], out[~mask])
     assert abs(float(changed[mask].std() / out.std()) - 1) < 0.05
     assert float((changed[mask] - 5 * noise[mask]).abs().max()) < 0.6
-    assert torch.equal(restrict_output(out, mask, noise, 0.0), out)
+    assert torch.equal(restrict_output(out, mask, noise, RestrictPreset(0.0, "noise")), out)
+
+
+def test_restricted_patches_become_the_mean_of_the_others():
+    generator = torch.Generator().manual_seed(0)
+    out = 5 * torch.randn(2, 64, 32, generator=generator)
+    mask = torch.zeros(2, 64, dtype=torch.bool)
+    mask[0, :32] = True
+    changed = restrict_output(out, mask, torch.zeros(2, 64, 32), RestrictPreset(1.0))
+    assert torch.equal(changed[~mask], out[~mask])
+    torch.testing.assert_close(changed[0, :32], out[0, 32:].mean(dim=0).expand(32, 32))
+
+
+def test_a_picture_masked_all_over_has_no_surroundings_and_gets_noise():
+    generator = torch.Generator().manual_seed(0)
+    out = 5 * torch.randn(1, 64, 32, generator=generator)
+    noise = torch.randn(1, 64, 32, generator=generator)
+    mask = torch.ones(1, 64, dtype=torch.bool)
+    filled, noisy = (
+        restrict_output(out, mask, noise, RestrictPreset(fill=fill))
+        for fill in ("surroundings", "noise")
+    )
+    assert torch.equal(filled, noisy)
 
 
 def test_noise_follows_the_sample_and_not_the_batch():
