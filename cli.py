@@ -50,8 +50,8 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         versions.reviews, versions.log,
     ),
     "Releases": (
-        releases.release, releases.rollback, releases.releases, releases.sign, channels.channel,
-        channels.live, bundles.bundle, bundles.pull,
+        releases.release, releases.rollback, releases.releases, releases.diff_releases,
+        releases.sign, channels.channel, channels.live, bundles.bundle, bundles.pull,
     ),
     "Pictures": (pictures.generate, pictures.edit, evaluation.demo),
     "Team": (team.actor, team.policy, keys.key, audit.audit),

@@ -171,6 +171,12 @@ def _bundle_lines(summary: Mapping[str, Any]) -> list[str | Table]:
         space = variant["space"]
         lines.append(f"{space['model']} {space['task']} at {', '.join(space['taps'])}")
         lines.append(Table((*columns, "grow_threshold"), variant["members"]))
+        lines += [
+            f"{item['slug']} finds less than was approved: threshold {item['seed_threshold']:g}, "
+            f"its version's own is {item['own_threshold']:g}"
+            for item in variant["members"]
+            if item["seed_threshold"] > item["own_threshold"]
+        ]
     return lines
 
 

@@ -38,8 +38,16 @@ key_option = click.option(
 keys_option = click.option(
     "--keys", "keys_file", type=FILE, help="Key list that must have signed: `key export`."
 )
+drop_option = click.option(
+    "--drop", multiple=True, metavar="SLUG", help="Concept that may go; repeat it."
+)
 allow_shrink_option = click.option(
-    "--allow-shrink", is_flag=True, help="Allow fewer enforced concepts than the release before."
+    "--allow-shrink",
+    is_flag=True,
+    help="Allow members to be enforced less: by mode, a raised threshold, a task without anchors.",
+)
+enforce_nothing_option = click.option(
+    "--enforce-nothing", is_flag=True, help="Allow a release that enforces no concept at all."
 )
 expires_option = click.option(
     "--expires",

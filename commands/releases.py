@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App, pass_app
+from commands.changes import change_lines, warn_of
 from commands.options import (
     allow_shrink_option,
     as_json,
+    drop_option,
     dry_run,
+    enforce_nothing_option,
     expect_digest,
     expires_option,
     key_option,
@@ -30,9 +33,8 @@ from concepts.files import check_writable
 from concepts.words import MODES
 
 if TYPE_CHECKING:
-    from registry.answers import ReleaseInfo
+    from registry.answers import NewRelease, ReleaseInfo
     from registry.registry import Registry
-    from registry.releases.gaps import Gap
 
 
 @click.command()
@@ -42,8 +44,21 @@ if TYPE_CHECKING:
     "members",
     multiple=True,
     metavar="SLUG[@NUMBER]",
-    help="Repeat it.  [default: the newest version of each that may be released]",
+    help="Take this version in, beside the members of the release before; repeat it.",
 )
+@click.option(
+    "--all-approved",
+    "include",
+    flag_value="approved",
+    help="Take in the newest approved version of every concept.",
+)
+@click.option(
+    "--all",
+    "include",
+    flag_value="all",
+    help="The same, with drafts where the policy asks for no approvals.",
+)
+@drop_option
 @click.option(
     "--mode",
     "modes",
@@ -69,6 +84,7 @@ if TYPE_CHECKING:
 )
 @click.option("--enable", multiple=True, metavar="SLUG", help="End a --disable early.")
 @allow_shrink_option
+@enforce_nothing_option
 @expires_option
 @click.option("--note", default="", help="Why, for the record.")
 @key_option
@@ -82,6 +98,7 @@ def release(
     /,
     bundle_name: str,
     members: tuple[str, ...],
+    include: str | None,
     modes: tuple[tuple[str, str], ...],
     thresholds: tuple[tuple[str, float | None], ...],
     disable: tuple[tuple[str, str], ...],
@@ -90,16 +107,20 @@ def release(
     out: Path | None,
     **options: Any,
 ) -> None:
-    """Release approved versions as the next release of a bundle.
+    """Release approved versions as the next release of a bundle, and say what that changes.
 
-    Modes, thresholds and pauses stay as in the release before unless given. Where the policy asks
-    for no approvals, drafts are approved as a part of the release.
+    Members, modes, thresholds and pauses stay as in the release before unless given; the first
+    release takes all. Where the policy asks for no approvals, drafts that are taken in are
+    approved as a part of the release. What is enforced less must be named: --drop a member,
+    --disable it for a time, --allow-shrink for the rest.
 
     \b
     Examples:
       uvr-registry release policy --out policy.uvr
+      uvr-registry release policy --all-approved --dry-run
       uvr-registry release weapons --concept pistol@3 --concept knife --mode knife=shadow
       uvr-registry release policy --disable pistol=7d --expires 90d --key alice.pem
+      uvr-registry release policy --drop knife --note "no longer asked for"
     """
     disabled = {**dict(disable), **dict.fromkeys(enable)}
     if len(disabled) < len(disable) + len(enable):
@@ -109,15 +130,16 @@ def release(
     registry = app.open()
     info = registry.releases.add(
         bundle_name,
-        list(members) or None,
+        members,
         actor=app.actor,
+        include=include or "last",
         modes=dict(modes),
         thresholds=_thresholds(thresholds),
         disabled=disabled,
         keys=read_private_keys(key_files),
         **options,
     )
-    _show_new_release(app, registry, info, "Released", out, named=bool(members))
+    _show_new_release(app, registry, info, out, named=bool(members))
     signed, needed = len(info.signatures), registry.team.policy().signatures
     if signed < needed:
         name = f"{info.bundle} --sequence {info.sequence}"
@@ -128,7 +150,9 @@ def release(
 @click.argument("bundle_name", metavar="BUNDLE", type=BUNDLE)
 @click.argument("sequence", type=NUMBER)
 @reason_required
+@drop_option
 @allow_shrink_option
+@enforce_nothing_option
 @expires_option
 @key_option
 @click.option("--out", type=PATH, help="Also write the bundle to this file.")
@@ -147,6 +171,8 @@ def rollback(
 ) -> None:
     """Release the members of an earlier release again, under the next number.
 
+    It says what that changes. Name with --drop each concept that the earlier release lacks.
+
     \b
     Example:
       uvr-registry rollback policy 3 --reason "release 4 fires on cups" --out policy.uvr
@@ -157,7 +183,7 @@ def rollback(
     info = registry.releases.roll_back(
         bundle_name, sequence, actor=app.actor, keys=read_private_keys(key_files), **options
     )
-    _show_new_release(app, registry, info, "Rolled back to", out, named=False)
+    _show_new_release(app, registry, info, out, named=False)
 
 
 @click.command()
@@ -165,19 +191,37 @@ def rollback(
 @as_json
 @pass_app
 def releases(app: App, bundle_name: str | None) -> None:
-    """List the releases of a bundle, or of all.
+    """List the releases of a bundle, or of all, and members whose threshold was raised.
 
     \b
     Example:
       uvr-registry releases policy --json
     """
     found = [asdict(info) for info in app.open().releases.list(bundle_name)]
-    rows = [
-        {**item, "concepts": len(item["members"]), "signed": len(item["signatures"])}
-        for item in found
-    ]
-    columns = ("bundle", "sequence", "concepts", "signed", "created_at", "created_by", "note")
-    app.show(found, [Table((*columns, "bundle_digest"), rows, "No releases yet.")])
+    rows = []
+    for item in found:
+        raised = [member["slug"] for member in item["members"] if member["raised"]]
+        counts = {"concepts": len(item["members"]), "signed": len(item["signatures"])}
+        rows.append({**item, **counts, "raised": raised})
+    columns = ("bundle", "sequence", "concepts", "raised", "signed", "created_at", "created_by")
+    app.show(found, [Table((*columns, "note", "bundle_digest"), rows, "No releases yet.")])
+
+
+@click.command("diff-releases")
+@click.argument("bundle_name", metavar="BUNDLE", type=BUNDLE)
+@click.argument("before", type=NUMBER)
+@click.argument("after", type=NUMBER)
+@as_json
+@pass_app
+def diff_releases(app: App, bundle_name: str, before: int, after: int) -> None:
+    """Show what differs between two releases of a bundle, concept by concept.
+
+    \b
+    Example:
+      uvr-registry diff-releases policy 2 3
+    """
+    changes = app.open().releases.diff(bundle_name, before, after)
+    app.show([asdict(item) for item in changes], change_lines(changes) or ["No difference."])
 
 
 @click.command()
@@ -202,7 +246,9 @@ def sign(
     registry = app.open()
     keys = read_private_keys(key_files)
     info = registry.releases.sign(bundle_name, sequence, actor=app.actor, keys=keys)
-    _show_release(app, info, "Signed", _write_release(app, registry, info, out))
+    lines = [f"Signed {info.bundle} {info.sequence} with {plural(len(info.members), 'concept')}"]
+    written = _write_release(app, registry, info, out)
+    app.show(asdict(info), [*lines, *_signed_by(info), *written])
 
 
 def _thresholds(pairs: Iterable[tuple[str, float | None]]) -> dict[str, Any]:
@@ -217,33 +263,26 @@ def _thresholds(pairs: Iterable[tuple[str, float | None]]) -> dict[str, Any]:
     return found
 
 
-def _show_release(
-    app: App,
-    info: ReleaseInfo,
-    verb: str,
-    written: list[str],
-    left_out: Sequence[Gap] | None = None,
-) -> None:
-    target = info.rollback_of if info.rollback_of and verb != "Signed" else info.sequence
-    again = f", as release {info.sequence}" if target != info.sequence else ""
-    lines = [
-        f"{verb} {info.bundle} {target}{again} with {plural(len(info.members), 'concept')}",
-        *([f"Signed by {', '.join(info.signatures)}"] if info.signatures else []),
-    ]
-    gaps = {} if left_out is None else {"left_out": list(map(asdict, left_out))}
-    app.show({**asdict(info), **gaps}, [*lines, *written])
-
-
 def _show_new_release(
-    app: App, registry: Registry, info: ReleaseInfo, verb: str, out: Path | None, *, named: bool
+    app: App, registry: Registry, made: NewRelease, out: Path | None, *, named: bool
 ) -> None:
-    """Write a new release's bundle, show it, and say what it leaves uncovered."""
-    written = _write_release(app, registry, info, out)
-    left_out = None if app.dry_run else registry.releases.gaps(info.bundle, info.sequence)
-    _show_release(app, info, verb, written, left_out)
-    for gap in left_out or []:
-        if not (named and gap.why == "not asked for"):
-            app.warn(f"{gap.slug} is not banned everywhere by this release: {gap.why}.")
+    """Write a new release's bundle, show what it changes, and warn of what it leaves uncovered."""
+    written = _write_release(app, registry, made, out)
+    enforced = sum(member.enforced_at(made.created_at) for member in made.members)
+    some = "" if enforced == len(made.members) else f", {enforced} of them enforced"
+    what = f"Released {made.bundle} {made.sequence}"
+    if made.rollback_of:
+        what = f"Rolled back to {made.bundle} {made.rollback_of}, as release {made.sequence}"
+    lines = [f"{what} with {plural(len(made.members), 'concept')}{some}"]
+    if made.sequence > 1:
+        since = f"since release {made.sequence - 1}"
+        lines.append(f"Changes {since}:" if made.changes else f"No changes {since}")
+    app.show(asdict(made), [*lines, *change_lines(made.changes), *_signed_by(made), *written])
+    warn_of(app, made, named=named)
+
+
+def _signed_by(info: ReleaseInfo) -> list[str]:
+    return [f"Signed by {', '.join(info.signatures)}"] if info.signatures else []
 
 
 def _write_release(app: App, registry: Registry, info: ReleaseInfo, out: Path | None) -> list[str]:

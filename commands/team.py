@@ -96,7 +96,7 @@ def policy_show(app: App) -> None:
 @click.option(
     "--max-shrink",
     type=click.FloatRange(0, 1),
-    help="Share of enforced concepts that a release may lose without --allow-shrink.",
+    help="Share of enforced concepts that a release may lose unasked.",
 )
 @dry_run
 @as_json

@@ -64,6 +64,12 @@ class Scorer:
         """SHA-256 over the tensors' digest and the scalars."""
         return json_digest({**self.to_dict(), "payload": tensors_digest(self.to_tensors())})
 
+    def scores(self, features: NDArray[Any]) -> NDArray[np.float64]:
+        """Score features (n, dim): (n,), unbounded; "score >= threshold is a match"."""
+        product = np.asarray(features, np.float64) @ self.weights.astype(np.float64).T
+        best: NDArray[np.float64] = (product + self.offset).max(axis=1)
+        return best
+
     def to_dict(self) -> dict[str, Any]:
         """JSON form of everything but the tensors."""
         return {

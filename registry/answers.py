@@ -213,6 +213,26 @@ class Overlap:
 
 
 @dataclass(frozen=True)
+class RaisedThreshold:
+    """A seed threshold of a release above its version's own: less is found than was approved.
+
+    Attributes:
+        place: Model and task, such as "testbed t2i".
+        space: Digest of the anchor space.
+        threshold: The release's.
+        own: The version's.
+    """
+
+    place: str
+    space: str
+    threshold: float
+    own: float
+
+    def __str__(self) -> str:
+        return f"{self.threshold:g} for {self.place}, its version's own is {self.own:g}"
+
+
+@dataclass(frozen=True)
 class ReleasedMember:
     """A version that a release locks.
 
@@ -228,6 +248,7 @@ class ReleasedMember:
             released before there were reviews.
         approved_at: When it was approved.
         approved_by: By whom.
+        raised: Thresholds above the version's own.
     """
 
     slug: str
@@ -240,11 +261,12 @@ class ReleasedMember:
     approval: str
     approved_at: str | None
     approved_by: tuple[str, ...]
+    raised: tuple[RaisedThreshold, ...]
 
     def enforced_at(self, instant: str) -> bool:
-        """Whether the concept is regulated at an instant."""
+        """Whether the concept is regulated at an instant as its version was approved."""
         disabled = self.disabled_until is not None and instant < self.disabled_until
-        return self.mode == "enforce" and not disabled
+        return self.mode == "enforce" and not disabled and not self.raised
 
 
 @dataclass(frozen=True)
@@ -282,3 +304,54 @@ class ReleaseInfo:
     key_list: int
     revocations: tuple[str, ...]
     signatures: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that differs between two releases.
+
+    Attributes:
+        slug: The concept.
+        what: "added", "removed", "version", "mode", "threshold", "disabled_until", "coverage", or
+            "approved" where the release itself approved the version.
+        before: The value in the older release, None for none: numbers of versions and thresholds,
+            a mode, an instant, or the place that was covered.
+        after: The value in the newer release, None for none.
+        place: Model and task that a threshold is for, else "".
+    """
+
+    slug: str
+    what: str
+    before: str | float | None
+    after: str | float | None
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A concept that a release does not enforce, or not everywhere, or in an older version.
+
+    Attributes:
+        slug: The concept.
+        why: The reason, such as "no anchors yet" or "no anchors for flux.1-dev edit".
+        nowhere: Whether the release does not hold the concept at all.
+        takes: The version that a release may take if asked to, such as "pistol@2"; "" for none.
+    """
+
+    slug: str
+    why: str
+    nowhere: bool
+    takes: str
+
+
+@dataclass(frozen=True)
+class NewRelease(ReleaseInfo):
+    """A release that was just made.
+
+    Attributes:
+        changes: What differs from the release before, by slug.
+        left_out: What it leaves uncovered, by slug.
+    """
+
+    changes: tuple[Difference, ...]
+    left_out: tuple[Gap, ...]

@@ -34,6 +34,7 @@ def _member(member: Member) -> dict[str, Any]:
         **member.scorer.to_dict(),
         **{name: getattr(member, name) for name in effective},
         "threshold": member.threshold,
+        "own_threshold": member.scorer.seed_threshold,
         "prototypes": member.scorer.weights.shape[0],
         "dtype": member.scorer.weights.dtype.name,
     }

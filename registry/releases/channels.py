@@ -93,7 +93,7 @@ class LiveInfo:
         moved_by: Who moved it.
         reason: Why.
         release: The release, with who approved each member, and when.
-        enforced: Concepts that were regulated at that instant.
+        enforced: Concepts that were regulated at that instant, as their versions were approved.
         expired: Whether engines refused the release at that instant.
         revoked: Concepts whose version is revoked by now.
     """

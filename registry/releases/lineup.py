@@ -1,8 +1,8 @@
 """Which versions a release takes, and how each is enforced.
 
-1. Members: the ones asked for, or every concept with a version that may be released.
+1. Members: those of the release before, and the ones asked for; the first release takes all.
 2. Modes, thresholds and pauses: as in the release before, then as asked for (``changes``).
-3. The shrink rule: a release that enforces fewer concepts must be asked for explicitly.
+3. What is enforced less than before must be asked for (``shrink``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from concepts.bundle.member import LockedMember
-from concepts.errors import ConflictError, PolicyError
+from concepts.errors import ConflictError, NotFoundError, PolicyError, did_you_mean
 from registry.answers import no_version
 from registry.change.policy import policy_row
 from registry.change.work import Work
@@ -24,6 +24,7 @@ from registry.versions.reading import find_concept
 
 NEVER = "~"  # sorts after every instant
 UNAPPROVED = ("draft", "in_review")  # released only where the policy asks for no approvals
+Version = tuple[Concept, ConceptVersion]
 
 
 @dataclass(frozen=True)
@@ -49,34 +50,94 @@ class Chosen:
         return max(at, self.disabled_until or at) if self.mode == "enforce" else NEVER
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which versions a release was asked to take.
+
+    Attributes:
+        names: Concepts to take in, "slug" for the newest version that may be released or "slug@3".
+        include: "last" for the members of the release before, "approved" for the newest approved
+            version of every concept, "all" for drafts too where the policy asks for no approvals.
+        drop: Concepts to leave out, by slug.
+    """
+
+    names: Sequence[str] = ()
+    include: str = "last"
+    drop: frozenset[str] = frozenset()
+
+
 def choose(
-    session: Session, members: Sequence[str] | None, before: Sequence[Chosen], at: str
+    session: Session, wanted: Wanted, before: Sequence[Chosen] | None, at: str
 ) -> list[Chosen]:
     """Return the versions to release, by slug, each enforced as in the release before.
 
+    Args:
+        session: The transaction.
+        wanted: What was asked for.
+        before: Members of the release before, None for the first: it takes all unless some are
+            named.
+        at: The present.
+
     Raises:
-        NotFoundError: If a concept or version does not exist.
-        ConflictError: If two versions of one concept are asked for.
+        NotFoundError: If a concept or version does not exist, or one to drop is no member.
+        ConflictError: If two versions of one concept are asked for, or one is to be dropped too.
         PolicyError: If a version may not be released.
     """
-    open_states = UNAPPROVED if policy_row(session).approvals == 0 else ()
-    if members is None:
-        versions = _newest_of_all(session, open_states)
-    else:
-        versions = _named(session, members, open_states)
-    old = {chosen.concept.id: chosen for chosen in before}
-    kept = [_keep(concept, version, old.get(concept.id), at) for concept, version in versions]
-    return sorted(kept, key=lambda chosen: chosen.concept.slug)
+    open_states = releasable_drafts(session)
+    members = _included(session, wanted, before, open_states)
+    named = _named(session, wanted.names, open_states)
+    old = {item.concept.slug: item for item in before or ()}
+    for slug in wanted.drop:
+        if slug in named:
+            raise ConflictError(f"'{slug}' is to be taken in and dropped. Name it once.")
+        if slug not in members and slug not in old:
+            known = {*members, *old}
+            raise NotFoundError(
+                f"'{slug}' is not a member of this release.{did_you_mean(slug, known)}"
+            )
+    members = {slug: item for slug, item in members.items() if slug not in wanted.drop} | named
+    return [_keep(*members[slug], old.get(slug), at) for slug in sorted(members)]
 
 
-def nothing(session: Session, members: Sequence[str] | None) -> PolicyError:
+def releasable_drafts(session: Session) -> tuple[str, ...]:
+    """Return the states before approval in which a version may be released."""
+    return UNAPPROVED if policy_row(session).approvals == 0 else ()
+
+
+def _included(
+    session: Session,
+    wanted: Wanted,
+    before: Sequence[Chosen] | None,
+    open_states: tuple[str, ...],
+) -> dict[str, Version]:
+    """Return what is in the release without being named, by slug."""
+    if wanted.include == "all" or (before is None and wanted == Wanted(drop=wanted.drop)):
+        return _newest_of_all(session, open_states)
+    if wanted.include == "approved":
+        return _newest_of_all(session, ())
+    found = {}
+    for item in before or ():
+        # One that was taken out of use since gives way to what is approved, or goes.
+        version: ConceptVersion | None = item.version
+        if item.version.state != "approved":
+            version = newest_version(session, item.concept, ())
+        if version is not None:
+            found[item.concept.slug] = (item.concept, version)
+    return found
+
+
+def nothing(session: Session) -> PolicyError:
     """Return why there is nothing to release."""
-    concepts = session.scalars(select(Concept)).all() if members is None else []
-    if concepts:
+    if _newest_of_all(session, releasable_drafts(session)):
+        return PolicyError(
+            "No concepts to release: the release before holds none. Name some with --concept, or "
+            "take all with --all-approved."
+        )
+    if concepts := session.scalars(select(Concept)).all():
         return _nothing_of(session, concepts)
     return PolicyError(
-        "No concepts to release. Run `uvr-registry collect-anchors` first, or allow the release "
-        "to shrink (--allow-shrink) if it is to be empty."
+        "No concepts to release. Run `uvr-registry collect-anchors` first, or add "
+        "--enforce-nothing if the release is to be empty."
     )
 
 
@@ -89,59 +150,23 @@ def approve(unit: Work, chosen: Sequence[Chosen]) -> list[str]:
     ]
 
 
-def check_shrink(
-    before: Sequence[Chosen], after: Sequence[Chosen], at: str, max_share: float | None
-) -> list[str]:
-    """Return the concepts that are no longer enforced, or later than they would have been.
-
-    Args:
-        before: Members of the release before.
-        after: Members of the new release.
-        at: The present.
-        max_share: Share of the enforced concepts that may go; None lets all go.
-
-    Raises:
-        PolicyError: If more than that would go, or all would.
-    """
-    enforced, left = (
-        {item.concept.slug: item.enforced_from(at) for item in members if item.mode == "enforce"}
-        for members in (before, after)
-    )
-    lost = sorted(slug for slug, since in enforced.items() if left.get(slug, NEVER) > since)
-    emptied = not after or (at in enforced.values() and at not in left.values())
-    names = ", ".join(_lost(slug, before) for slug in lost)
-    if max_share is not None and (emptied or len(lost) > max_share * len(enforced)):
-        raise PolicyError(
-            f"{len(lost)} of {len(enforced)} enforced concepts would no longer be enforced, or "
-            f"only later: {names or 'nothing is left to release'}. Allow the release to "
-            "shrink (--allow-shrink) if that is what you want."
-        )
-    return lost
-
-
-def _lost(slug: str, before: Sequence[Chosen]) -> str:
-    version = next(item.version for item in before if item.concept.slug == slug)
-    usable = version.state == "approved"
-    return slug if usable else f"{slug} (version {version.number} is {version.state})"
-
-
 def _named(
     session: Session, members: Sequence[str], open_states: tuple[str, ...]
-) -> list[tuple[Concept, ConceptVersion]]:
-    chosen: dict[str, tuple[Concept, ConceptVersion]] = {}
+) -> dict[str, Version]:
+    chosen: dict[str, Version] = {}
     for name in members:
         slug, _, number = name.partition("@")
         concept = find_concept(session, slug)
         if number:
             version = _numbered(session, concept, number, open_states)
         else:
-            newest = _newest(session, concept, open_states)
+            newest = newest_version(session, concept, open_states)
             if newest is None:
                 raise _nothing_of(session, [concept])
             version = newest
         if chosen.setdefault(slug, (concept, version))[1] is not version:
             raise ConflictError(f"Two versions of '{slug}' are asked for. Name one.")
-    return list(chosen.values())
+    return chosen
 
 
 def _numbered(
@@ -158,9 +183,10 @@ def _numbered(
     return version
 
 
-def _newest(
+def newest_version(
     session: Session, concept: Concept, open_states: tuple[str, ...]
 ) -> ConceptVersion | None:
+    """Return the newest version of a concept that is approved or in one of some states."""
     query = select(ConceptVersion).where(
         ConceptVersion.concept_id == concept.id,
         ConceptVersion.state.in_(("approved", *open_states)),
@@ -168,17 +194,14 @@ def _newest(
     return session.scalars(query.order_by(ConceptVersion.number.desc())).first()
 
 
-def _newest_of_all(
-    session: Session, open_states: tuple[str, ...]
-) -> list[tuple[Concept, ConceptVersion]]:
+def _newest_of_all(session: Session, open_states: tuple[str, ...]) -> dict[str, Version]:
     query = (
         select(Concept, ConceptVersion)
         .join(ConceptVersion, ConceptVersion.concept_id == Concept.id)
         .where(ConceptVersion.state.in_(("approved", *open_states)))
         .order_by(ConceptVersion.number)
     )
-    newest = {concept.id: (concept, version) for concept, version in session.execute(query)}
-    return list(newest.values())
+    return {concept.slug: (concept, version) for concept, version in session.execute(query)}
 
 
 def _nothing_of(session: Session, concepts: Sequence[Concept]) -> PolicyError:

@@ -6,10 +6,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from concepts.errors import NotFoundError, did_you_mean
-from registry.answers import ReleasedMember, ReleaseInfo
+from registry.answers import RaisedThreshold, ReleasedMember, ReleaseInfo
 from registry.releases.assemble import released_members, revocations_of
 from registry.releases.lineup import Chosen
 from registry.releases.signatures import signatures_of
+from registry.releases.thresholds import raised_thresholds
 from registry.store.models import BundleRow, Release
 from registry.versions.quorum import Approval, approvals_of
 
@@ -66,6 +67,7 @@ def _info(
     new = [item.version for item in members if item.version.id not in known]
     known |= dict.fromkeys((version.id for version in new), None)
     known |= approvals_of(session, new)
+    raised = raised_thresholds(session, members)
     return ReleaseInfo(
         bundle=bundle.name,
         sequence=release.sequence,
@@ -73,7 +75,10 @@ def _info(
         bundle_digest=release.bundle_digest,
         created_at=release.created_at,
         created_by=release.created_by,
-        members=tuple(_member(chosen, known[chosen.version.id]) for chosen in members),
+        members=tuple(
+            _member(item, known[item.version.id], raised.get(item.concept.slug, ()))
+            for item in members
+        ),
         previous_digest=release.previous_digest,
         expires_at=release.expires_at,
         rollback_of=release.rollback_of,
@@ -84,7 +89,9 @@ def _info(
     )
 
 
-def _member(chosen: Chosen, approval: Approval | None) -> ReleasedMember:
+def _member(
+    chosen: Chosen, approval: Approval | None, raised: tuple[RaisedThreshold, ...]
+) -> ReleasedMember:
     version = chosen.version
     return ReleasedMember(
         slug=chosen.concept.slug,
@@ -97,4 +104,5 @@ def _member(chosen: Chosen, approval: Approval | None) -> ReleasedMember:
         approval=approval.how if approval else "",
         approved_at=approval.at if approval else None,
         approved_by=approval.by if approval else (),
+        raised=raised,
     )

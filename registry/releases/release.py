@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -17,9 +17,11 @@ from registry.keys.lists import newest_list
 from registry.releases import lineup
 from registry.releases.assemble import FORMAT, assemble, read_bundle_of, released_members
 from registry.releases.changes import Changes, change, future
-from registry.releases.lineup import Chosen
+from registry.releases.lineup import Chosen, Wanted
 from registry.releases.reading import find_release, newest_release
+from registry.releases.shrink import Asked, Loss, check_shrink, losses
 from registry.releases.signatures import add_signatures
+from registry.releases.thresholds import check_reachable, newly_raised, raised_thresholds
 from registry.store.blobs import BlobStore
 from registry.store.models import (
     BundleRow,
@@ -38,14 +40,11 @@ def add_release(
     unit: Work,
     store: BlobStore,
     name: str,
-    members: Sequence[str] | None,
+    wanted: Wanted,
+    changes: Changes,
+    asked: Asked,
     *,
-    modes: Mapping[str, str],
-    thresholds: Mapping[str, Any],
-    disabled: Mapping[str, str | None],
-    allow_shrink: bool,
     expires: str | None,
-    note: str,
     keys: Sequence[PrivateKey],
     expect_digest: str | None,
 ) -> tuple[BundleRow, Release]:
@@ -53,18 +52,18 @@ def add_release(
     row = _bundle_row(unit, name)
     last = newest_release(unit.session, row)
     _expect(row, last, expect_digest)
-    before = released_members(unit.session, last) if last else []
-    chosen = lineup.choose(unit.session, members, before, unit.at)
-    if not chosen and not allow_shrink:
-        raise lineup.nothing(unit.session, members)
-    chosen = change(unit.session, chosen, Changes(modes, thresholds, disabled), unit.at)
-    lost = _check_shrink(unit, before, chosen, allow_shrink)
+    before = released_members(unit.session, last) if last else None
+    chosen = lineup.choose(unit.session, wanted, before, unit.at)
+    if not chosen and not before and not asked.nothing:
+        raise lineup.nothing(unit.session)
+    chosen = change(unit.session, chosen, changes, unit.at)
+    lost = _check_shrink(unit, store, before or [], chosen, asked)
     approved = lineup.approve(unit, chosen)
-    release = _insert(unit, store, row, last, chosen, expires=expires, note=note)
+    release = _insert(unit, store, row, last, chosen, expires=expires, note=asked.reason)
     signed = _sign(unit, store, row, release, keys)
     unit.record(
-        "release.add", f"{name}#{release.sequence}", **_about(release, chosen, lost, signed),
-        approved=approved, note=note,
+        "release.add", f"{name}#{release.sequence}", **_about(unit, release, chosen, lost, signed),
+        approved=approved, note=asked.reason,
     )  # fmt: skip
     return row, release
 
@@ -74,15 +73,14 @@ def roll_back(
     store: BlobStore,
     name: str,
     sequence: int,
+    asked: Asked,
     *,
-    reason: str,
-    allow_shrink: bool,
     expires: str | None,
     keys: Sequence[PrivateKey],
     expect_digest: str | None,
 ) -> tuple[BundleRow, Release]:
     """Insert a release with the members of an earlier one; see ``Releases.roll_back``."""
-    if not reason.strip():
+    if not asked.reason.strip():
         raise PolicyError("A rollback needs a reason, which the audit trail keeps.")
     row, old = find_release(unit.session, name, sequence)
     _, last = find_release(unit.session, name)
@@ -97,14 +95,15 @@ def roll_back(
                 f"'{item.concept.slug}', which was revoked. Release other versions."
             )
     before = released_members(unit.session, last)
-    lost = _check_shrink(unit, before, chosen, allow_shrink)
+    lost = _check_shrink(unit, store, before, chosen, asked)
+    _check_dropped(sequence, asked, lost)
     release = _insert(
-        unit, store, row, last, chosen, expires=expires, note=reason, rollback_of=sequence
+        unit, store, row, last, chosen, expires=expires, note=asked.reason, rollback_of=sequence
     )
     signed = _sign(unit, store, row, release, keys)
     unit.record(
-        "release.rollback", f"{name}#{release.sequence}", **_about(release, chosen, lost, signed),
-        rollback_of=sequence, reason=reason,
+        "release.rollback", f"{name}#{release.sequence}",
+        **_about(unit, release, chosen, lost, signed), rollback_of=sequence, reason=asked.reason,
     )  # fmt: skip
     return row, release
 
@@ -167,23 +166,42 @@ def _sign(
 
 
 def _about(
-    release: Release, chosen: Sequence[Chosen], lost: list[str], signed: list[str]
+    unit: Work, release: Release, chosen: Sequence[Chosen], lost: Sequence[Loss], signed: list[str]
 ) -> dict[str, Any]:
+    # Told by every release that has them, whether they are its own or the one's before.
+    raised = {
+        slug: {item.place: {"threshold": item.threshold, "own": item.own} for item in items}
+        for slug, items in raised_thresholds(unit.session, chosen).items()
+    }
     return {
         "lock_digest": release.lock_digest,
         "bundle_digest": release.bundle_digest,
         "members": [f"{item.concept.slug}@{item.version.number}" for item in chosen],
-        "no_longer_enforced": lost,
+        "no_longer_enforced": sorted({loss.slug for loss in lost}),
         "expires": release.expires_at,
         "signed_by": signed,
+        **({"raised": raised} if raised else {}),
     }
 
 
 def _check_shrink(
-    unit: Work, before: Sequence[Chosen], after: Sequence[Chosen], allow: bool
-) -> list[str]:
-    max_share = None if allow else policy_row(unit.session).max_shrink
-    return lineup.check_shrink(before, after, unit.at, max_share)
+    unit: Work, store: BlobStore, before: Sequence[Chosen], after: Sequence[Chosen], asked: Asked
+) -> list[Loss]:
+    """Return what is enforced less than before; PolicyError where it was not asked for."""
+    raised = newly_raised(before, after, raised_thresholds(unit.session, after))
+    check_reachable(unit.session, store, after, raised)
+    lost = losses(unit.session, before, after, raised, unit.at)
+    check_shrink(before, after, lost, asked, unit.at, policy_row(unit.session).max_shrink)
+    return lost
+
+
+def _check_dropped(sequence: int, asked: Asked, lost: Sequence[Loss]) -> None:
+    gone = {loss.slug for loss in lost if loss.kind == "removed"}
+    if staying := sorted(asked.drop - gone):
+        raise ConflictError(
+            f"'{staying[0]}' does not go by a rollback to release {sequence}, which takes that "
+            "release's members as they were. Leave out its --drop."
+        )
 
 
 def _revoked(session: Session, row: BundleRow, chosen: Sequence[Chosen]) -> list[str]:

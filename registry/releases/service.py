@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from registry.answers import ReleaseInfo
+from registry.answers import Difference, NewRelease, ReleaseInfo
+from registry.change.work import Work
 from registry.change.workspace import Workspace
 from registry.releases.assemble import read_bundle_of
-from registry.releases.gaps import Gap, gaps
+from registry.releases.changes import Changes
+from registry.releases.diff import differences, release_before
+from registry.releases.gaps import gaps
+from registry.releases.lineup import Wanted
 from registry.releases.reading import find_release, list_releases, release_info
 from registry.releases.release import add_release, roll_back
+from registry.releases.shrink import Asked
 from registry.releases.signatures import add_signatures
+from registry.store.models import BundleRow, Release
 
 if TYPE_CHECKING:  # Reading releases needs neither.
     from concepts.bundle import Bundle
     from concepts.signing.ed25519 import PrivateKey
+
+
+INCLUDED = ("last", "approved", "all")
 
 
 class Releases:
@@ -28,49 +37,65 @@ class Releases:
     def add(
         self,
         bundle_name: str,
-        members: Sequence[str] | None = None,
+        members: Sequence[str] = (),
         *,
         actor: str,
+        include: str = "last",
+        drop: Collection[str] = (),
         modes: Mapping[str, str] | None = None,
         thresholds: Mapping[str, Any] | None = None,
         disabled: Mapping[str, str | None] | None = None,
         allow_shrink: bool = False,
+        enforce_nothing: bool = False,
         expires: str | None = None,
         note: str = "",
         keys: Sequence[PrivateKey] = (),
         expect_digest: str | None = None,
-    ) -> ReleaseInfo:
+    ) -> NewRelease:
         """Release versions of concepts as the next release of a bundle.
 
         Args:
             bundle_name: The bundle; a new name begins a new one.
-            members: Concepts, "slug" for the newest version that may be released or "slug@3";
-                by default every concept that has one.
+            members: Concepts to take in beside those of the release before, "slug" for the
+                newest version that may be released or "slug@3".
             actor: Who does it.
+            include: What is taken without being named: "last", the members of the release before
+                (a first release takes "all" unless members are named); "approved", the newest
+                approved version of every concept; "all", drafts too where the policy asks for no
+                approvals.
+            drop: Members to leave out, by slug.
             modes: "enforce", "log" or "shadow" by slug; else as in the release before.
             thresholds: Seed threshold by slug: a number, one for each task or space digest, or
                 None for the scorer's own.
             disabled: Instant until which a concept is not enforced, by slug; None enables it.
-            allow_shrink: Let the release enforce fewer concepts than the one before.
+            allow_shrink: Let members be enforced less: by mode, threshold, or a version with
+                anchors for fewer tasks.
+            enforce_nothing: Let the release enforce no concept at all.
             expires: Instant, or time from now such as "30d", after which engines refuse it.
-            note: Why.
+            note: Why; a threshold above its version's own needs it.
             keys: Private keys of the current key list that sign at once.
             expect_digest: Bundle digest that the release before must have, "" for none.
 
         Raises:
             NotFoundError: If a concept or version does not exist.
             ConflictError: If the release before is not the one expected.
-            PolicyError: If there is nothing to release, a member may not be released, too many
-                enforced concepts would go, or anchors of one model and task come from different
-                taps, noise levels or weights.
+            PolicyError: If there is nothing to release, a member may not be released, more would
+                be enforced less than was asked for, a threshold lies above what any anchor
+                scores, or anchors of one model and task come from different taps, noise levels
+                or weights.
         """
+        if include not in INCLUDED:
+            raise ValueError(f"include is {include!r}, allowed: {', '.join(INCLUDED)}")
+        paused = frozenset(slug for slug, until in (disabled or {}).items() if until is not None)
+        asked = Asked(frozenset(drop), paused, allow_shrink, enforce_nothing, note)
         with self._workspace.work(actor, "publisher") as unit:
             rows = add_release(
-                unit, self._workspace.store, bundle_name, members, modes=modes or {},
-                thresholds=thresholds or {}, disabled=disabled or {}, allow_shrink=allow_shrink,
-                expires=expires, note=note, keys=keys, expect_digest=expect_digest,
+                unit, self._workspace.store, bundle_name,
+                Wanted(tuple(members), include, frozenset(drop)),
+                Changes(modes or {}, thresholds or {}, disabled or {}), asked, expires=expires,
+                keys=keys, expect_digest=expect_digest,
             )  # fmt: skip
-            return release_info(unit.session, *rows)
+            return _new_release(unit, *rows)
 
     def roll_back(
         self,
@@ -79,24 +104,31 @@ class Releases:
         *,
         actor: str,
         reason: str,
+        drop: Collection[str] = (),
         allow_shrink: bool = False,
+        enforce_nothing: bool = False,
         expires: str | None = None,
         keys: Sequence[PrivateKey] = (),
         expect_digest: str | None = None,
-    ) -> ReleaseInfo:
+    ) -> NewRelease:
         """Release the members of an earlier release again, under the next number.
+
+        ``drop`` names the concepts that may go since the earlier release lacks them; the other
+        arguments are those of ``add``.
 
         Raises:
             NotFoundError: If there is no such bundle or release.
-            PolicyError: If a member was revoked meanwhile, or enforced concepts would go.
+            ConflictError: If it is the newest, or holds a concept that is to go.
+            PolicyError: If a member was revoked meanwhile, or more would be enforced less than was
+                asked for.
         """
+        asked = Asked(frozenset(drop), frozenset(), allow_shrink, enforce_nothing, reason)
         with self._workspace.work(actor, "publisher") as unit:
             rows = roll_back(
-                unit, self._workspace.store, bundle_name, sequence, reason=reason,
-                allow_shrink=allow_shrink, expires=expires, keys=keys,
-                expect_digest=expect_digest,
+                unit, self._workspace.store, bundle_name, sequence, asked, expires=expires,
+                keys=keys, expect_digest=expect_digest,
             )  # fmt: skip
-            return release_info(unit.session, *rows)
+            return _new_release(unit, *rows)
 
     def sign(
         self,
@@ -132,14 +164,16 @@ class Releases:
         with self._workspace.read() as session:
             return list_releases(session, bundle_name)
 
-    def gaps(self, bundle_name: str, sequence: int | None = None) -> builtins.list[Gap]:
-        """Return what a release, the newest by default, leaves uncovered.
+    def diff(self, bundle_name: str, before: int, after: int) -> tuple[Difference, ...]:
+        """Return what differs between two releases of a bundle, by slug.
 
         Raises:
             NotFoundError: If there is no such bundle or release.
         """
         with self._workspace.read() as session:
-            return gaps(session, find_release(session, bundle_name, sequence)[1])
+            row, old = find_release(session, bundle_name, before)
+            _, new = find_release(session, bundle_name, after)
+            return differences(session, row, old, new)
 
     def bundle(self, bundle_name: str, sequence: int | None = None) -> Bundle:
         """Return a release's bundle, the newest by default, with its signatures.
@@ -151,3 +185,10 @@ class Releases:
         with self._workspace.read() as session:
             rows = find_release(session, bundle_name, sequence)
             return read_bundle_of(session, self._workspace.store, *rows)
+
+
+def _new_release(unit: Work, row: BundleRow, release: Release) -> NewRelease:
+    session = unit.session
+    info = release_info(session, row, release)
+    changes = differences(session, row, release_before(session, release), release)
+    return NewRelease(**vars(info), changes=changes, left_out=tuple(gaps(session, release)))

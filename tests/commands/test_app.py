@@ -43,7 +43,7 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(run, key, command):
     before = registry.audit.events(), sorted(Path("home/blobs").rglob("*"))
     result = run(*command.split(), "--dry-run")
     assert (result.code, bool(result.out)) == (0, True), result.err
-    assert result.err == "Dry run: nothing was changed.\n"
+    assert result.err.startswith("Dry run: nothing was changed.\n")
     assert (registry.audit.events(), sorted(Path("home/blobs").rglob("*"))) == before
     assert not Path("policy.uvr").exists()
     assert not Path("checkpoint.json").exists()

@@ -33,29 +33,136 @@ def test_a_release_says_what_it_does_not_cover(run, filled):
     edit = replace(anchors, space=replace(anchors.space, task="edit"))
     filled.versions.add("knife", [(anchors, scorer), (edit, scorer)], actor="tester")
     run("add-concept", "testbed-bomb")
-    released = run("release", "policy", "--json")
-    assert released.json()["left_out"] == [
-        {"slug": "pistol", "why": "no anchors for testbed edit"},
-        {"slug": "testbed-bomb", "why": "no anchors yet"},
-    ]
-    assert released.err == (
+    expected = (
         "Warning: pistol is not banned everywhere by this release: no anchors for testbed edit.\n"
-        "Warning: testbed-bomb is not banned everywhere by this release: no anchors yet.\n"
+        "Warning: testbed-bomb is banned nowhere by this release: no anchors yet.\n"
     )
+    dry = run("release", "policy", "--dry-run")
+    assert dry.err == "Dry run: nothing was changed.\n" + expected
+    released = run("release", "policy", "--json")
+    assert (released.json()["left_out"], released.err) == ([
+        {
+            "slug": "pistol", "why": "no anchors for testbed edit", "nowhere": False, "takes": "",
+        },
+        {"slug": "testbed-bomb", "why": "no anchors yet", "nowhere": True, "takes": ""},
+    ], expected)  # fmt: skip
+
+
+@on_both
+def test_a_pause_ships_no_draft_and_says_what_waits(run, filled):
+    filled.versions.add("knife", [toy_collection(seed=2)], actor="tester")
+    first = run("release", "policy")
+    assert first == Result(
+        0,
+        "Released policy 1 with 2 concepts\n"
+        "  knife: added, version 1, newly approved\n"
+        "  pistol: added, version 1, newly approved\n",
+        "",
+    )
+    run("add-concept", "grenade")
+    filled.versions.add("grenade", [toy_collection(seed=3)], actor="tester")
+    filled.versions.add("pistol", [toy_collection(seed=5)], actor="tester")
+    assert run("release", "policy", "--disable", "pistol=2999-01-01") == Result(
+        0,
+        "Released policy 2 with 2 concepts, 1 of them enforced\n"
+        "Changes since release 1:\n"
+        "  pistol: switched off until 2999-01-01T00:00:00Z\n",
+        "Warning: Banned nowhere by this release: grenade (version 1 is draft). Take one in with "
+        "--concept SLUG, or all with --all.\n"
+        "Warning: This release holds an older version: pistol (version 2 is draft). Take one in "
+        "with --concept SLUG, or all with --all.\n",
+    )
+    run("submit", "grenade")
+    approved = run("release", "policy", "--all-approved", "--enable", "pistol")
+    assert approved.out.splitlines()[1:] == [
+        "Changes since release 2:",
+        "  grenade: added, version 1",
+        "  pistol: switched on again (was until 2999-01-01T00:00:00Z)",
+    ]
+    taken = run("release", "policy", "--all", "--drop", "knife")
+    assert taken == Result(
+        0,
+        "Released policy 4 with 2 concepts\n"
+        "Changes since release 3:\n"
+        "  knife: removed, was version 1\n"
+        "  pistol: version 1 -> 2, newly approved\n",
+        "Warning: Banned nowhere by this release: knife (version 1 is approved). Take one in with "
+        "--concept SLUG, or all with --all-approved.\n",
+    )
+    assert run("release", "policy").out.splitlines()[1] == "No changes since release 4"
 
 
 def test_a_concept_that_was_not_asked_for_is_no_gap(run, filled):
-    run("submit", "pistol")
-    filled.versions.add("pistol", [toy_collection(seed=1)], actor="tester")
     filled.versions.add("knife", [toy_collection(seed=2)], actor="tester")
     released = run("release", "policy", "--concept", "knife", "--json")
-    assert (released.err, released.json()["left_out"]) == (
-        "", [{"slug": "pistol", "why": "not asked for"}],
+    assert (released.err, released.json()["left_out"]) == ("", [
+        {"slug": "pistol", "why": "version 1 is draft", "nowhere": True, "takes": "pistol@1"}
+    ])  # fmt: skip
+    run("release", "policy", "--concept", "pistol")
+    back = run("rollback", "policy", 1, "--reason", "back", "--drop", "pistol")
+    assert (back.code, back.err) == (
+        0, "Warning: pistol is banned nowhere by this release, though version 1 is approved.\n",
     )  # fmt: skip
-    assert "left_out" not in run("release", "policy", "--dry-run", "--json").json()
+
+
+@on_both
+def test_a_refusal_names_the_way_out(run, filled):
+    filled.versions.add("knife", [toy_collection(seed=2)], actor="tester")
     run("release", "policy")
-    back = run("rollback", "policy", 1, "--reason", "back", "--allow-shrink")
-    assert "pistol is not banned everywhere by this release: not asked for" in back.err
+    run("revoke", "knife", "--reason", "broken", "--yes")
+    refused = run("release", "policy", "--allow-shrink", "--mode", "pistol=log")
+    assert (refused.code, refused.err) == (
+        5,
+        "Error: 1 of 2 enforced concepts would be enforced less, later or no more: knife (version "
+        "1 is revoked). No concept would be enforced now. If that is meant, add --drop knife "
+        "--enforce-nothing\n",
+    )
+    way_out = ("--allow-shrink", "--mode", "pistol=log", "--drop", "knife", "--enforce-nothing")
+    assert run("release", "policy", *way_out).out == (
+        "Released policy 2 with 1 concept, 0 of them enforced\n"
+        "Changes since release 1:\n"
+        "  knife: removed, was version 1\n"
+        "  pistol: mode enforce -> log\n"
+    )
+
+
+RAISED = "pistol finds less than was approved: threshold 2.05"
+
+
+@on_both
+def test_a_raised_threshold_is_told_wherever_the_release_is_shown(run, filled):
+    raise_it = ("release", "policy", "--threshold", "pistol=2.05")
+    refused = run(*raise_it)
+    assert (refused.code, refused.err.endswith('add --allow-shrink --note "WHY"\n')) == (5, True)
+    warning = (
+        f"Warning: {RAISED} for testbed t2i, its version's own is 2. Take it back with --threshold "
+        "pistol=none.\n"
+    )
+    made = run(*raise_it, "--allow-shrink", "--note", "fires on toys", "--out", "policy.uvr")
+    assert (made.code, made.err.splitlines(True)[0]) == (0, warning)
+    assert "  pistol: added, version 1, threshold for testbed t2i 2 -> 2.05, newly" in made.out
+    assert run("release", "policy").err.splitlines(True)[0] == warning
+    run("channel", "move", "prod", "policy")
+    for command in ("live prod", "bundle inspect policy.uvr"):
+        assert f"\n{RAISED}" in run(*command.split()).out
+    assert [row.split()[3] for row in run("releases").out.splitlines()] == [
+        "raised",
+        *["pistol"] * 2,
+    ]
+    assert "2.05" in run("log", "pistol").out
+
+
+def test_two_releases_are_compared(run, filled):
+    run("release", "policy")
+    run("release", "policy", "--threshold", "pistol=1")
+    assert run("diff-releases", "policy", 1, 2).out == (
+        "  pistol: threshold for testbed t2i 2 -> 1\n"
+    )
+    assert run("diff-releases", "policy", 1, 2, "--json").json() == [
+        {"slug": "pistol", "what": "threshold", "before": 2.0, "after": 1.0, "place": "testbed t2i"}
+    ]
+    assert run("diff-releases", "policy", 2, 2).out == "No difference.\n"
+    assert run("diff-releases", "policy", 2, 3).code == 3
 
 
 @pytest.mark.parametrize("out", [".", "file/policy.uvr", "locked/new/policy.uvr"])
@@ -98,9 +205,9 @@ def test_release_without_anchors_is_refused(run, home):
 
 
 def test_a_release_inherits_what_is_not_given(run, filled):
-    run("release", "policy", "--mode", "pistol=shadow", "--threshold", "pistol/t2i=4")
+    run("release", "policy", "--mode", "pistol=shadow", "--threshold", "pistol/t2i=1")
     again = run("release", "policy", "--enable", "pistol", "--json").json()["members"][0]
-    assert (again["mode"], list(again["thresholds"].values())) == ("shadow", [4.0])
+    assert (again["mode"], list(again["thresholds"].values())) == ("shadow", [1.0])
     taken_back = run("release", "policy", "--threshold", "pistol=none", "--json").json()
     assert taken_back["members"][0]["thresholds"] == {}
 
@@ -108,9 +215,12 @@ def test_a_release_inherits_what_is_not_given(run, filled):
 @on_both
 def test_a_rollback_is_a_new_release(run, filled):
     run("release", "policy")
-    run("release", "policy", "--mode", "pistol=log", "--allow-shrink")
+    run("release", "policy", "--mode", "pistol=log", "--allow-shrink", "--enforce-nothing")
     result = run("rollback", "policy", 1, "--reason", "back", "--out", "policy.uvr")
     assert result.out.splitlines()[0] == "Rolled back to policy 1, as release 3 with 1 concept"
+    assert result.out.splitlines()[1:3] == [
+        "Changes since release 2:", "  pistol: mode log -> enforce",
+    ]  # fmt: skip
     found = run("releases", "policy", "--json").json()
     assert [item["rollback_of"] for item in found] == [None, None, 1]
     assert found[2]["lock_digest"] == found[0]["lock_digest"]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,16 @@ from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.definition import ConceptDefinition
 from concepts.scorer import Scorer
 from concepts.signing.ed25519 import PrivateKey
+from registry.answers import ReleaseInfo
 
 SPACES = {
     task: AnchorSpace("testbed", "r1", task, ("blocks.0",), 6, 0.95) for task in ("t2i", "edit")
 }
+
+
+def plain(made):
+    """A new release as lists have it, without what it changed."""
+    return ReleaseInfo(**{item.name: getattr(made, item.name) for item in fields(ReleaseInfo)})
 
 
 @pytest.fixture(autouse=True)

@@ -222,10 +222,10 @@ def test_5_the_same_lock_gives_the_same_bytes(filled):
 @pytest.mark.parametrize(
     "change",
     [
-        {"members": ["bomb"], "allow_shrink": True},
+        {"drop": ["pistol"]},
         {"modes": {"bomb": "log"}, "allow_shrink": True},
-        {"thresholds": {"bomb": 7.0}},
-        {"disabled": {"bomb": "30d"}, "allow_shrink": True},
+        {"thresholds": {"bomb": 1.5}},
+        {"disabled": {"bomb": "30d"}},
     ],
 )
 def test_5_the_lock_covers_every_part_of_the_members(filled, change):
@@ -237,13 +237,14 @@ def test_5_the_lock_covers_every_part_of_the_members(filled, change):
 def test_5_the_lock_covers_the_version(filled, collect):
     first = filled.releases.add("default", actor="ann")
     filled.versions.add("bomb", [collect(5)], actor="ann")
-    assert filled.releases.add("default", actor="ann").lock_digest != first.lock_digest
+    second = filled.releases.add("default", ["bomb"], actor="ann")
+    assert second.lock_digest != first.lock_digest
 
 
 def test_6_sequences_rise_and_going_back_is_a_new_one(filled, collect):
     first = filled.releases.add("default", actor="ann")
     filled.versions.add("bomb", [collect(5)], actor="ann")
-    filled.releases.add("default", actor="ann")
+    filled.releases.add("default", ["bomb"], actor="ann")
     back = filled.releases.roll_back("default", 1, actor="ann", reason="too strict")
     assert (back.sequence, back.lock_digest, back.rollback_of) == (3, first.lock_digest, 1)
     assert filled.releases.add("other", ["bomb"], actor="ann").sequence == 1
@@ -420,25 +421,22 @@ def test_11_garbage_waits_for_its_grace_period_and_is_never_what_sql_names(fille
 
 def test_12_a_release_that_loses_members_is_refused_unless_asked_for(filled):
     filled.releases.add("default", actor="ann")
-    for smaller in (["bomb"], []):
-        with pytest.raises(PolicyError, match="shrink"):
-            filled.releases.add("default", smaller, actor="ann")
+    filled.versions.revoke("bomb", actor="ann", reason="wrong")
+    with pytest.raises(PolicyError, match=r"add --drop bomb$"):
+        filled.releases.add("default", actor="ann", allow_shrink=True)
     assert len(filled.releases.list()) == 1
     filled.team.set_policy(actor="ann", max_shrink=0.5)
-    assert len(filled.releases.add("default", ["bomb"], actor="ann").members) == 1
-    with pytest.raises(PolicyError, match="shrink"):
-        filled.releases.add("default", [], actor="ann")
-    assert filled.releases.add("default", [], actor="ann", allow_shrink=True).members == ()
+    assert len(filled.releases.add("default", actor="ann").members) == 1
+    with pytest.raises(PolicyError, match=r"add --enforce-nothing$"):
+        filled.releases.add("default", actor="ann", drop=["pistol"], allow_shrink=True)
+    empty = filled.releases.add("default", actor="ann", drop=["pistol"], enforce_nothing=True)
+    assert empty.members == ()
 
 
 def test_13_disabling_ships_as_a_new_release(filled):
     first = filled.releases.add("default", actor="ann")
     until = "2999-01-01T00:00:00.000000Z"
-    with pytest.raises(PolicyError, match="shrink"):
-        filled.releases.add("default", actor="ann", disabled={"bomb": until})
-    second = filled.releases.add(
-        "default", actor="ann", disabled={"bomb": until}, allow_shrink=True
-    )
+    second = filled.releases.add("default", actor="ann", disabled={"bomb": until})
     assert (second.sequence, second.lock_digest != first.lock_digest) == (2, True)
     bomb, pistol = filled.releases.bundle("default").variants[0].members
     assert (bomb.slug, bomb.enforced_at("2998-12-31T00:00:00.000000Z")) == ("bomb", False)

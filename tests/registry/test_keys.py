@@ -10,9 +10,10 @@ from concepts.errors import (
     SignatureError,
     VerificationError,
 )
-from concepts.signing.keys import KeyList, PrivateKey, read_key_list
+from concepts.signing.keys import KeyList, PrivateKey, read_key_list, sign_key_list
 from registry import Registry
 from registry.keys.lists import key_chain
+from registry.operations import diagnose
 from registry.store.db import transaction
 
 
@@ -247,3 +248,66 @@ def test_a_stored_key_that_another_program_changed_is_noticed(tmp_path):
         connection.execute(text("UPDATE signing_key SET pem = :pem"), {"pem": other.public.pem()})
     with pytest.raises(VerificationError, match="'one' does not match its id"):
         registry.keys.rotate(actor="ann", signers=[other], add=["one"])
+
+
+@pytest.mark.parametrize(
+    ("number", "held", "why"),
+    [
+        (2, 0, "it holds list 1"),
+        (9, 0, "it holds list 1"),
+        (-3, 0, "it holds list 1"),
+        (0, 0, "it holds list 1"),
+        (4, 3, "list 2 comes next"),
+        (2, None, "what it holds cannot be read: The envelope"),
+    ],
+)
+def test_a_key_list_under_a_wrong_number_is_named_with_the_way_back(
+    registry, pairs, release, number, held, why
+):
+    one, two, three = pairs["one"], pairs["two"], pairs["three"]
+    registry.keys.rotate(actor="ann", signers=[one], add=["one"])
+    release(one)
+    before = exported(registry)
+    lists = [key_lists(registry)[0].to_bytes(), *(_lists_after(one, two, three))]
+    insert(registry, number, "{}" if held is None else lists[held].decode())
+    for change in (
+        lambda: release(one),
+        lambda: registry.keys.rotate(actor="ann", signers=[one, two], add=["two"]),
+        registry.keys.current,
+    ):
+        with pytest.raises(VerificationError, match=f"Row {number} .*{why}") as refused:
+            change()
+    if number > 1:
+        assert exported(registry, 1) == before
+    (told,) = (check for check in diagnose(registry.workspace).checks if check.name == "keys")
+    named = [problem.split(" was ")[0] for problem in told.problems]
+    assert named == [f"Row {number} of the table 'key_list'"]
+    follow_the_message(registry, str(refused.value))
+    made = registry.keys.rotate(actor="ann", signers=[one, two], add=["two"])
+    assert (made.version, release(two).key_list) == (2, 2)
+
+
+def _lists_after(*keys):
+    """Key lists 2 to 4, each signed by the first key alone."""
+    public = tuple(key.public for key in keys)
+    for number in (2, 3, 4):
+        yield sign_key_list(KeyList(number, 1, public), [keys[0]]).to_bytes()
+
+
+def insert(registry, number, envelope):
+    """Write a key list as another program would."""
+    with transaction(registry.workspace.engine, write=True) as connection:
+        connection.execute(
+            text("INSERT INTO key_list VALUES (:number, :envelope, :at, 'eve')"),
+            {"number": number, "envelope": envelope, "at": "2020-01-01T00:00:00.000000Z"},
+        )
+
+
+def follow_the_message(registry, message):
+    """Run the SQL that an error names, then what `init` does."""
+    workspace = registry.workspace
+    for statement in message.split("`")[1].rstrip(";").split("; "):
+        with transaction(workspace.engine, write=True) as connection:
+            connection.execute(text(statement))
+    Registry.create(workspace.home, workspace.engine.url.render_as_string(hide_password=False))
+    assert diagnose(workspace).ok

@@ -183,7 +183,7 @@ def test_releases_count_up_and_old_ones_stay(registry, define, collect):
     first = registry.releases.add("default", ["pistol"], actor="ann")
     registry.concepts.add(define(name="Handgun"), actor="ann")
     registry.versions.add("pistol", [collect(2)], actor="ann")
-    assert registry.releases.add("default", actor="ann").sequence == 2
+    assert registry.releases.add("default", ["pistol"], actor="ann").sequence == 2
     assert registry.releases.bundle("default", 1).digest == first.bundle_digest
     assert registry.releases.bundle("default", 1).variants[0].members[0].name == "Pistol"
     assert registry.releases.bundle("default").variants[0].members[0].name == "Handgun"

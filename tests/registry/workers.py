@@ -77,7 +77,9 @@ class Worker:
         return self._version("approve", info)
 
     def release(self) -> dict[str, object]:
-        info = self.registry.releases.add("policy", actor=self.name, keys=[self.key])
+        info = self.registry.releases.add(
+            "policy", actor=self.name, include="approved", keys=[self.key]
+        )
         subject = f"policy#{info.sequence}"
         return {"action": "release.add", "subject": subject, "bundle_digest": info.bundle_digest}
 

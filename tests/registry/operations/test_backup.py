@@ -37,7 +37,7 @@ def filled(registry, define, collect):
     registry.keys.rotate(actor="ann", signers=[key], add=["ann"])
     registry.releases.add("policy", actor="ann", keys=[key], thresholds={"bomb": {"t2i": 1.75}})
     registry.versions.revoke("bomb", actor="ann", reason="wrong")
-    registry.releases.add("policy", actor="ann", keys=[key], allow_shrink=True)
+    registry.releases.add("policy", actor="ann", keys=[key], drop=["bomb"])
     registry.channels.move("prod", "policy", actor="ann")
     registry.audit.checkpoint(actor="ann", key=key)
     return registry

@@ -1,0 +1,81 @@
+"""Words for what a release changes, what it leaves uncovered, and what it finds less of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from commands.app import App
+from commands.text import cell
+
+if TYPE_CHECKING:
+    from registry.answers import Difference, Gap, NewRelease, ReleasedMember
+
+
+def change_lines(changes: Iterable[Difference]) -> list[str]:
+    """Write what differs between two releases, a line for each concept."""
+    return [
+        f"  {slug}: {', '.join(map(_words, found))}"
+        for slug, found in groupby(changes, key=lambda change: change.slug)
+    ]
+
+
+def raised_lines(members: Iterable[ReleasedMember]) -> list[str]:
+    """Write which thresholds of a release lie above their versions' own."""
+    return [
+        f"{member.slug} finds less than was approved: threshold {item}"
+        for member in members
+        for item in member.raised
+    ]
+
+
+def warn_of(app: App, made: NewRelease, *, named: bool) -> None:
+    """Warn of what a new release finds less of, and of what it does not ban.
+
+    Where members were named, or taken from an older release, what else could be in it is no news.
+    """
+    for line in raised_lines(made.members):
+        slug = line.split()[0]
+        app.warn(f"{line}. Take it back with --threshold {slug}=none.")
+    again = made.rollback_of is not None
+    for gap in made.left_out:
+        if gap.nowhere and gap.takes and again:
+            app.warn(f"{gap.slug} is banned nowhere by this release, though {gap.why}.")
+        elif gap.nowhere and not gap.takes:
+            app.warn(f"{gap.slug} is banned nowhere by this release: {gap.why}.")
+        elif not gap.takes:
+            app.warn(f"{gap.slug} is not banned everywhere by this release: {gap.why}.")
+    if named or again:
+        return
+    ready = [gap for gap in made.left_out if gap.takes]
+    _warn_of_ready(app, "Banned nowhere by this release", [gap for gap in ready if gap.nowhere])
+    newer = [gap for gap in ready if not gap.nowhere]
+    _warn_of_ready(app, "This release holds an older version", newer)
+
+
+def _warn_of_ready(app: App, what: str, gaps: Sequence[Gap]) -> None:
+    if not gaps:
+        return
+    every = "--all-approved" if all(gap.why.endswith("approved") for gap in gaps) else "--all"
+    names = ", ".join(f"{gap.slug} ({gap.why})" for gap in gaps)
+    app.warn(f"{what}: {names}. Take one in with --concept SLUG, or all with {every}.")
+
+
+def _words(change: Difference) -> str:
+    before, after = change.before, change.after
+    match change.what:
+        case "added":
+            return f"added, version {after}"
+        case "removed":
+            return f"removed, was version {before}"
+        case "approved":
+            return "newly approved"
+        case "threshold":
+            return f"threshold for {change.place} {before:g} -> {after:g}"
+        case "coverage":
+            return f"now covers {after}" if before is None else f"no longer covers {before}"
+        case "disabled_until":
+            was = "" if before is None else f" (was until {cell(before)})"
+            return f"switched {'on again' if after is None else f'off until {cell(after)}'}{was}"
+    return f"{change.what} {after}" if before is None else f"{change.what} {before} -> {after}"

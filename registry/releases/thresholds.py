@@ -1,0 +1,97 @@
+"""Thresholds that a release puts above a version's own, so that less is found than was approved."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy.orm import Session
+
+from concepts.errors import PolicyError
+from registry.answers import RaisedThreshold
+from registry.releases.lineup import Chosen
+from registry.store.blobs import BlobStore
+from registry.versions.reading import (
+    StoredAnchors,
+    read_anchor_set,
+    read_scorer,
+    stored_anchors,
+    stored_anchors_of,
+)
+
+Raised = Mapping[str, tuple[RaisedThreshold, ...]]
+
+
+def raised_thresholds(session: Session, members: Sequence[Chosen]) -> Raised:
+    """Return the thresholds above their versions' own, by slug."""
+    moved = [item for item in members if item.thresholds]
+    anchors = stored_anchors_of(session, [item.version for item in moved])
+    found = {
+        item.concept.slug: tuple(
+            RaisedThreshold(place(entry), entry.space.digest, threshold, own)
+            for entry in anchors[item.version.id]
+            if (threshold := item.thresholds.get(entry.space.digest, -math.inf))
+            > (own := own_threshold(entry))
+        )
+        for item in moved
+    }
+    return {slug: raised for slug, raised in found.items() if raised}
+
+
+def newly_raised(before: Sequence[Chosen], after: Sequence[Chosen], raised: Raised) -> Raised:
+    """Return which of the raised thresholds the release before did not have, or had lower."""
+    versions = {item.concept.slug: item.version.id for item in after}
+    old = {
+        item.concept.slug: item.thresholds
+        for item in before
+        if item.version.id == versions.get(item.concept.slug)
+    }
+    found = {
+        slug: tuple(
+            item for item in items if item.threshold > old.get(slug, {}).get(item.space, -math.inf)
+        )
+        for slug, items in raised.items()
+    }
+    return {slug: items for slug, items in found.items() if items}
+
+
+def check_reachable(
+    session: Session, store: BlobStore, members: Sequence[Chosen], raised: Raised
+) -> None:
+    """Refuse thresholds that no anchor of their version reaches: such a concept is never found.
+
+    Raises:
+        PolicyError: With the highest score that an anchor reaches.
+        VerificationError: If stored bytes are damaged.
+    """
+    for member in members:
+        for item in raised.get(member.concept.slug, ()):
+            for entry in stored_anchors(session, member.version):
+                if entry.space.digest == item.space:
+                    _check_reached(store, member, entry, item)
+
+
+def own_threshold(entry: StoredAnchors) -> float:
+    """Return the seed threshold that a version's scorer has in one space."""
+    return float(json.loads(entry.row.scorer)["seed_threshold"])
+
+
+def place(entry: StoredAnchors) -> str:
+    """Return how a message names a space: its model and task."""
+    return f"{entry.space.model} {entry.space.task}"
+
+
+def _check_reached(
+    store: BlobStore, member: Chosen, entry: StoredAnchors, item: RaisedThreshold
+) -> None:
+    anchors = read_anchor_set(store, entry.anchor_set).anchors
+    highest = float(read_scorer(store, entry.row).scores(anchors).max())
+    if item.threshold > highest:
+        reached = math.floor(highest * 1e4) / 1e4  # Rounded down: it must do when it is given.
+        raise PolicyError(
+            f"The threshold of '{member.concept.slug}' would be {item}, and no anchor of version "
+            f"{member.version.number} reaches it: the highest scores {reached:g}. It would find "
+            "nothing. Choose a lower one, "
+            f"or --mode {member.concept.slug}=log to stop enforcing it."
+        )
