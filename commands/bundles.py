@@ -13,12 +13,11 @@ import click
 from commands.app import App, pass_app
 from commands.options import as_json, keys_option, sequence_option
 from commands.output import save_bundle
-from commands.parameters import BUNDLE, CHANNEL, PATH, Instant
+from commands.parameters import BUNDLE, CHANNEL, OUT, OUT_FOLDER, PATH, Instant
 from commands.reading import read_bundle_file, read_key_list
 from commands.table import Table
 from commands.text import cell
 from concepts.errors import UVRError, VerificationError
-from concepts.files import check_writable
 from concepts.instant import now
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def bundle_verify(
 @click.argument("bundle_name", metavar="[BUNDLE]", type=BUNDLE, required=False)
 @sequence_option
 @click.option("--channel", "channel_name", type=CHANNEL, help="The release live there now.")
-@click.option("--out", type=PATH, required=True)
+@click.option("--out", type=OUT, required=True)
 @as_json
 @pass_app
 def bundle_export(
@@ -111,9 +110,11 @@ def bundle_export(
 @click.argument("location")
 @keys_option
 @click.option("--unsigned", is_flag=True, help="Check no signatures: a place only you can write.")
-@click.option("--state", type=PATH, required=True, help="Folder that remembers what was accepted.")
+@click.option(
+    "--state", type=OUT_FOLDER, required=True, help="Folder that remembers what was accepted."
+)
 @click.option("--name", help="The bundle expected.  [default: the first one seen]")
-@click.option("--out", type=PATH, help="Also write the bundle to this file.")
+@click.option("--out", type=OUT, help="Also write the bundle to this file.")
 @as_json
 @pass_app
 def pull(
@@ -136,8 +137,6 @@ def pull(
     """
     if (keys_file is None) == (not unsigned):
         raise click.UsageError("Give --keys FILE, or --unsigned for a place only you can write.")
-    if out is not None:
-        check_writable(out)
     from uvr.delivery.source import BundleSource
 
     keys = read_key_list(keys_file)

@@ -21,12 +21,11 @@ from commands.options import (
     sequence_option,
 )
 from commands.output import save_bundle
-from commands.parameters import BUNDLE, NUMBER, PATH, Instant, Pair, Threshold
+from commands.parameters import BUNDLE, NUMBER, OUT, Instant, Pair, Threshold
 from commands.reading import read_private_keys
 from commands.table import Table
 from commands.text import plural
 from concepts.errors import UVRError
-from concepts.files import check_writable
 from concepts.words import MODES
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ if TYPE_CHECKING:
 @expires_option
 @click.option("--note", default="", help="Why, for the record.")
 @key_option
-@click.option("--out", type=PATH, help="Also write the bundle to this file.")
+@click.option("--out", type=OUT, help="Also write the bundle to this file.")
 @expect_digest
 @dry_run
 @as_json
@@ -104,8 +103,6 @@ def release(
     disabled = {**dict(disable), **dict.fromkeys(enable)}
     if len(disabled) < len(disable) + len(enable):
         raise click.UsageError("--disable and --enable name a concept twice.")
-    if out is not None:
-        check_writable(out)  # a release that is recorded stays
     registry = app.open()
     info = registry.releases.add(
         bundle_name,
@@ -131,7 +128,7 @@ def release(
 @allow_shrink_option
 @expires_option
 @key_option
-@click.option("--out", type=PATH, help="Also write the bundle to this file.")
+@click.option("--out", type=OUT, help="Also write the bundle to this file.")
 @expect_digest
 @dry_run
 @as_json
@@ -151,8 +148,6 @@ def rollback(
     Example:
       uvr-registry rollback policy 3 --reason "release 4 fires on cups" --out policy.uvr
     """
-    if out is not None:
-        check_writable(out)
     registry = app.open()
     info = registry.releases.roll_back(
         bundle_name, sequence, actor=app.actor, keys=read_private_keys(key_files), **options
@@ -184,7 +179,7 @@ def releases(app: App, bundle_name: str | None) -> None:
 @click.argument("bundle_name", metavar="BUNDLE", type=BUNDLE)
 @sequence_option
 @key_option
-@click.option("--out", type=PATH, help="Also write the signed bundle to this file.")
+@click.option("--out", type=OUT, help="Also write the signed bundle to this file.")
 @dry_run
 @as_json
 @pass_app

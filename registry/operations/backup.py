@@ -11,7 +11,6 @@ from sqlalchemy import Table, func, select
 from sqlalchemy.orm import Session
 
 from concepts.canonical import canonical_json
-from concepts.errors import ConflictError
 from registry.audit.chain import check_chain
 from registry.change.policy import policy_row
 from registry.change.workspace import Workspace
@@ -20,6 +19,7 @@ from registry.operations.doctor import content_problems
 from registry.operations.gc import named_blobs
 from registry.store.blobs import BlobStore
 from registry.store.db import HEAD
+from registry.store.home import refuse_own_file
 from registry.store.models import Base
 
 
@@ -68,7 +68,7 @@ def backup(workspace: Workspace, path: Path, progress: Progress | None = None) -
         UVRError: If the file cannot be written.
     """
     path = Path(path)
-    _refuse_own_files(workspace, path)
+    refuse_own_file(path, workspace.home, workspace.engine.url)
     with writing(path) as archive, workspace.read() as session:
         blobs = sorted(named_blobs(session))
         info = _describe(session, workspace.store, path, len(blobs))
@@ -87,16 +87,6 @@ def backup(workspace: Workspace, path: Path, progress: Progress | None = None) -
             if progress:
                 progress(done, len(blobs))
     return info
-
-
-def _refuse_own_files(workspace: Workspace, path: Path) -> None:
-    """Refuse to write a backup over the registry that it is made of."""
-    place, home = path.resolve(), workspace.home.resolve()
-    database = workspace.engine.url.database if workspace.engine.dialect.name == "sqlite" else None
-    files = {Path(f"{database}{end}").resolve() for end in ("", "-wal", "-shm", "-journal")}
-    inside = any(place.is_relative_to(home / folder) for folder in ("blobs", "index"))
-    if inside or (database and place in files):
-        raise ConflictError(f"'{path}' is a part of the registry. Back it up to another place.")
 
 
 def _describe(session: Session, store: BlobStore, path: Path, blobs: int) -> BackupInfo:
