@@ -17,6 +17,7 @@ from concepts.canonical import plain_json
 from concepts.digest import json_digest
 from concepts.errors import DefinitionError, NotFoundError, did_you_mean
 from concepts.fields import LISTS, FieldError, Place, check, describe
+from concepts.files import open_file
 from concepts.printable import is_printable
 
 SHIPPED_FOLDERS = ("nudity", "characters", "objects", "testbed")
@@ -134,7 +135,7 @@ def load_definition(path: Path | str) -> ConceptDefinition:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError as error:
         raise NotFoundError(f"No definition file at '{path}'.") from error

@@ -1,4 +1,4 @@
-"""Write files that others read: whole or not at all."""
+"""Files: opened only if they are, and written for others whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,8 +7,38 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import IO
+
+
+def open_file(path: Path) -> BufferedReader:
+    """Open a file to read it.
+
+    Whoever can put a pipe or a device in a file's place must not make a reader wait for ever: a
+    pipe is opened without waiting for its writer, then found to be none.
+
+    Raises:
+        OSError: It cannot be opened, or is a folder, a pipe or a device.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is a pipe or a device, not a regular file", str(path))
+        return open(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a file; OSError as for ``open_file``."""
+    with open_file(path) as file:
+        return file.read()
 
 
 def check_writable(path: Path) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from concepts.canonical import strict_json
 from concepts.digest import is_digest
 from concepts.errors import UVRError, VerificationError
+from concepts.files import open_file, read_bytes
 from registry.change.workspace import Workspace
 from registry.operations import checks
 from registry.operations.gc import named_blobs
@@ -215,9 +216,9 @@ def _index(folder: Path) -> Iterator[str]:
 def _check_sidecar(sidecar: Path) -> Path:
     """Return the index file that a sidecar stands for; VerificationError if it is damaged."""
     try:
-        about = strict_json(sidecar.read_bytes(), "index's description")
+        about = strict_json(read_bytes(sidecar), "index's description")
         path = sidecar.with_name(f"{sidecar.stem}-{about['sha256']}.faiss")
-        with path.open("rb") as file:
+        with open_file(path) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         same = digest == about["sha256"]
     except (OSError, LookupError, TypeError, ValueError) as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import URL, Engine, inspect, select
 
 from concepts.errors import ConflictError, UVRError
-from concepts.files import write_file
+from concepts.files import read_bytes, write_file
 from registry.store.db import DATABASE_FILE, transaction
 from registry.store.models import PolicyRow
 
@@ -81,6 +81,6 @@ def require_home_of(home: Path, registry_id: str | None) -> None:
 
 def _owner(home: Path) -> str | None:
     try:
-        return (home / MARK).read_text().strip()
+        return read_bytes(home / MARK).decode().strip()
     except FileNotFoundError:
         return None

@@ -5,7 +5,32 @@ from pathlib import Path
 
 import pytest
 
-from concepts.files import check_writable, write_file
+from concepts.bundle import read_bundle
+from concepts.definition import load_definition
+from concepts.errors import DefinitionError, VerificationError
+from concepts.files import check_writable, read_bytes, write_file
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_pipe_or_device_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for path in (tmp_path / "pipe", tmp_path / "link", Path("/dev/zero")):
+        with pytest.raises(OSError, match="a pipe or a device, not a regular file"):
+            read_bytes(path)
+    with pytest.raises(IsADirectoryError):
+        read_bytes(tmp_path)
+    (tmp_path / "file").write_bytes(b"text")
+    assert read_bytes(tmp_path / "file") == b"text"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_bundle_or_definition_that_is_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(VerificationError, match="not a regular file"):
+        read_bundle(tmp_path / "pipe")
+    with pytest.raises(DefinitionError, match="not a regular file"):
+        load_definition(tmp_path / "pipe")
 
 
 def test_makes_the_folder_and_leaves_no_partial_file(tmp_path):

@@ -95,7 +95,7 @@ def test_too_large_a_file_is_refused_unread(host):
         host.source(max_bytes=1000).start()
     pipe = host.folder / "pipe"
     os.mkfifo(pipe)  # Opening it would wait for ever.
-    with pytest.raises(VerificationError, match="not a regular file"):
+    with pytest.raises(UVRError, match="not a regular file"):
         host.source(pipe).start()
 
 
