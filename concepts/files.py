@@ -13,16 +13,23 @@ from stat import S_ISDIR, S_ISREG
 from typing import IO
 
 
-def open_file(path: Path) -> BufferedReader:
+def open_file(path: Path, *, links: bool = True) -> BufferedReader:
     """Open a file to read it.
 
     Whoever can put a pipe or a device in a file's place must not make a reader wait for ever: a
     pipe is opened without waiting for its writer, then found to be none.
 
+    Args:
+        path: Where.
+        links: Whether it may be a link.
+
     Raises:
         OSError: It cannot be opened, or is a folder, a pipe or a device.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    if not links and path.is_symlink():
+        raise OSError(errno.ELOOP, "it is a link, and none is followed here", str(path))
+    follow = 0 if links else os.O_NOFOLLOW
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | follow)
     try:
         mode = os.fstat(descriptor).st_mode
         if S_ISDIR(mode):

@@ -145,7 +145,7 @@ def test_status_is_plain_json(host):
     assert found == {
         "location": str(host.file), "state": "ok", "bundle": "demo", "sequence": 1,
         "digest": digest, "checked_at": START, "loaded_at": START, "expires": LATER,
-        "stale": None, "last_error": None, "key_list_version": 1,
+        "stale": None, "last_error": None, "key_list_version": 1, "warnings": [],
     }  # fmt: skip
 
 
