@@ -74,6 +74,8 @@ def bundle_verify(
     named = ("name", "sequence", "digest", "expires")
     data = {**{name: getattr(found, name) for name in named}, "signed_by": signed}
     app.show(data, [f"OK {found.name} release {found.sequence} {found.digest}"])
+    if found.expires is None:
+        app.hint("It never expires: an engine that is offered nothing else keeps it for ever.")
     if keys is None:
         click.echo("Who made it was not checked: give --keys.", err=True)
 
@@ -152,6 +154,8 @@ def pull(
                 kept = f"Release {status.sequence} of '{status.bundle}', accepted earlier, stays."
                 raise type(error)(f"{error} {kept}") from error
         found, status = source.current, source.status()
+    for warning in status.warnings:
+        app.warn(f"{warning[0].upper()}{warning[1:]}.")
     lines = [f"{found.name} release {found.sequence} {found.digest}"]
     app.show(status.to_dict(), lines + ([save_bundle(found, out)] if out is not None else []))
 
@@ -162,7 +166,7 @@ def _bundle_lines(summary: Mapping[str, Any]) -> list[str | Table]:
         f"digest {summary['digest']}",
     ]
     lines += [f"made {cell(summary['created'])}"] if summary["created"] else []
-    lines += [f"expires {cell(summary['expires'])}"] if summary["expires"] else []
+    lines += [f"expires {cell(summary['expires'] or 'never')}"]
     lines += [f"signed by {key_id}" for key_id in summary["signatures"]]
     lines += [f"revoked {digest}" for digest in summary["revocations"]]
     columns = ("slug", "version", "mode", "disabled_until", "rule", "seed_threshold")

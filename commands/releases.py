@@ -115,6 +115,8 @@ def release(
         **options,
     )
     _show_new_release(app, registry, info, "Released", out, named=bool(members))
+    if info.expires_at is None:
+        app.hint("It never expires: with --expires 90d, engines notice when they get nothing new.")
     signed, needed = len(info.signatures), registry.team.policy().signatures
     if signed < needed:
         name = f"{info.bundle} --sequence {info.sequence}"
