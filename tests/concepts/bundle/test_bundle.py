@@ -26,6 +26,7 @@ from concepts.bundle import (
     write_bundle,
 )
 from concepts.bundle.summary import bundle_summary
+from concepts.digest import sha256
 from concepts.errors import (
     ExpiredError,
     MismatchError,
@@ -37,6 +38,7 @@ from concepts.errors import (
 from concepts.scorer import Scorer
 from concepts.signing.envelope import BUNDLE_TYPE, Envelope, read_envelope
 from concepts.signing.keys import KeyList, PrivateKey, sign_key_list
+from concepts.tensors import write_tensors
 from tests.conftest import often
 
 T2I = AnchorSpace("testbed", "r1", "t2i", ("a", "b"), 4, 0.95)
@@ -354,6 +356,16 @@ def test_untrusted_bundles_are_refused(bundle, message):
     with pytest.raises(SignatureError, match=message):
         read_bundle(data, TRUSTED)
     assert write_bundle(read_bundle(data)) == data  # it is whole, and only that
+
+
+@pytest.mark.parametrize("metadata", [{}, {"more": "x" * 100}])
+def test_a_scorer_file_with_metadata_of_its_own_is_refused(metadata):
+    hiding = scorer()
+    payload = write_tensors(hiding.to_tensors(), metadata)
+    hiding.__dict__.update(payload=payload, payload_digest=sha256(payload))
+    made = make_bundle(BundleVariant(T2I, (dataclasses.replace(member("bomb"), scorer=hiding),)))
+    with pytest.raises(VerificationError, match="a scorer's file holds no metadata"):
+        read_bundle(write_bundle(made))
 
 
 def test_signatures_are_checked_before_anything_is_parsed():
