@@ -8,6 +8,7 @@ that is read here is trusted, and never more than ``max_bytes`` of it is held.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -113,7 +114,9 @@ class Location:
     def _read_file(self, path: Path) -> bytes:
         try:
             with open_file(path) as file:
-                return self._capped(file.read(self.max_bytes + 1))
+                # Reading sets aside at once what it is asked for, however small the file is.
+                size = os.fstat(file.fileno()).st_size
+                return self._capped(file.read(min(size, self.max_bytes) + 1))
         except FileNotFoundError as error:
             raise NotFoundError(f"No bundle file at '{path}'.") from error
         except OSError as error:
