@@ -12,6 +12,7 @@ import pytest
 import cli
 from registry.registry import Registry
 from tests.commands.conftest import on_both
+from tests.conftest import Result
 
 
 def test_home_before_the_command_wins_over_the_environment(run, tmp_path):
@@ -123,6 +124,14 @@ def test_what_goes_wrong_inside_a_command_gets_one_line(run, monkeypatch, error,
     lines = [line for line in result.err.splitlines() if line]
     assert (result.code, len(lines)) == (code, 1)
     assert message in lines[0]
+
+
+def test_a_definition_nested_too_deeply_is_a_bad_file(run, home, tmp_path):
+    run("init")
+    (tmp_path / "deep.yaml").write_text("[" * 3000)
+    assert run("add-concept", "deep.yaml") == Result(
+        2, "", "Error: deep.yaml:1: document: nested too deeply\n"
+    )
 
 
 def test_errors_come_through_the_installed_script():
