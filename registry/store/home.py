@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import URL, Engine, inspect, select
 
 from concepts.errors import ConflictError, UVRError
-from concepts.files import read_bytes, write_file
+from concepts.files import abandoned, read_bytes, write_file
 from registry.store.db import DATABASE_FILE, transaction
 from registry.store.models import PolicyRow
 
@@ -48,6 +48,12 @@ def refuse_own_file(path: Path, home: Path, database: URL) -> None:
     files = {file.with_name(file.name + end) for file in named for end in DATABASE_ENDS}
     if place in files or any(place.is_relative_to(home / name) for name in ("blobs", "index")):
         raise ConflictError(f"'{path}' is a part of the registry. Name another place.")
+
+
+def abandoned_in(home: Path) -> list[Path]:
+    """Return the partial files that killed writers left in the folder, such as of a backup."""
+    folders = (home, home / "blobs")
+    return [path for folder in folders for path in abandoned(folder)]
 
 
 def registry_id(engine: Engine) -> str | None:

@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from concepts.files import replacing
 from concepts.signing.ed25519 import PrivateKey
 from registry import Registry
 from registry.operations.doctor import Diagnosis, diagnose, repair
@@ -162,3 +163,18 @@ def test_repair_removes_what_a_killed_process_left(filled):
     assert len(repair(filled.workspace, "ann").temporaries) == 1
     assert not left.exists()
     assert repair(filled.workspace, "ann").temporaries == ()
+
+
+def test_repair_removes_partial_files_unless_somebody_writes_them(filled):
+    names = ("all.zip", "blobs/registry")
+    left = [filled.home / name for name in names]
+    left = [path.with_name(f".{path.name}.0123456789abcdef.partial") for path in left]
+    for path in left:
+        path.write_bytes(b"half")
+    with replacing(filled.home / "other.zip"):
+        (found,) = [check for check in diagnose(filled.workspace).checks if check.notes]
+        assert found.notes == ("Unfinished files: 2. `uvr-registry doctor --repair` removes them.",)
+        removed = repair(filled.workspace, "ann").temporaries
+        assert removed == tuple(str(path.relative_to(filled.home)) for path in left)
+    assert not any(path.exists() for path in left)
+    assert (filled.home / "other.zip").exists()
