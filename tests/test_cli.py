@@ -134,6 +134,36 @@ def test_a_definition_nested_too_deeply_is_a_bad_file(run, home, tmp_path):
     )
 
 
+INTERRUPTED = """
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+import cli
+cli.main(["concepts"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "code", "message"),
+    [
+        ("click", -2, ""),
+        ("commands.app", -2, ""),
+        ("commands.versions", -2, ""),
+        ("registry.registry", 130, "\nError: Stopped. Nothing unfinished was recorded.\n"),
+        ("sqlalchemy", 130, "\nError: Stopped. Nothing unfinished was recorded.\n"),
+    ],
+)
+def test_ctrl_c_shows_no_traceback_however_early_it_comes(filled, module, code, message):
+    found = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, module], capture_output=True, text=True, check=False,
+        cwd=Path(cli.__file__).parent,
+    )  # fmt: skip
+    assert (found.returncode, found.stdout, found.stderr) == (code, "", message)
+
+
 def test_errors_come_through_the_installed_script():
     script = "import cli; cli.main(['bundle', 'verify', 'no-such.uvr'])"
     found = subprocess.run(
