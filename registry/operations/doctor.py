@@ -21,13 +21,18 @@ from concepts.digest import is_digest
 from concepts.errors import UVRError, VerificationError
 from concepts.files import open_file, read_bytes, remove_abandoned
 from registry.change.workspace import Workspace
-from registry.operations import checks
+from registry.operations import checks, rows
 from registry.operations.gc import named_blobs
 from registry.store.blobs import TEMPORARY, BlobStore
 from registry.store.db import transaction
 from registry.store.home import abandoned_in
 
 OURS = "uvr-registry"
+# What reading a row or a file raises that is not what the program wrote.
+READING = (
+    UVRError, DBAPIError, ValueError, LookupError, TypeError, OSError, AttributeError,
+    ArithmeticError, RecursionError,
+)  # fmt: skip
 NAMES = ("cli", "commands", "concepts", "migrations", "registry", "uvr")
 
 
@@ -113,6 +118,7 @@ def check_content(session: Session, store: BlobStore, *, quick: bool = False) ->
     """Check the rows of a session and the blobs that they name."""
     parts: dict[str, Callable[[Session, BlobStore], Iterable[str]]] = {
         "blobs": checks.blobs,
+        **({} if quick else {"rows": rows.check}),
         **({} if quick else {"anchors": checks.anchors, "scorers": checks.scorers}),
         "spaces": checks.spaces,
         "versions": checks.versions,
@@ -159,7 +165,7 @@ def _check(name: str, part: Callable[[], Iterable[str]]) -> Check:
     problems: list[str] = []
     try:
         problems.extend(part())
-    except (UVRError, DBAPIError, ValueError, LookupError, TypeError, OSError) as error:
+    except READING as error:
         problems.append(str(error).splitlines()[0] if str(error) else repr(error))
     return Check(name, tuple(problems))
 

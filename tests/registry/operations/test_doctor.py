@@ -4,9 +4,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from concepts.errors import VerificationError
 from concepts.files import replacing
 from concepts.signing.ed25519 import PrivateKey
 from registry import Registry
+from registry.operations import backup
 from registry.operations.doctor import Diagnosis, diagnose, repair
 from registry.store import guards
 from registry.store.db import transaction
@@ -178,3 +180,29 @@ def test_repair_removes_partial_files_unless_somebody_writes_them(filled):
         assert removed == tuple(str(path.relative_to(filled.home)) for path in left)
     assert not any(path.exists() for path in left)
     assert (filled.home / "other.zip").exists()
+
+
+BROKEN = {
+    "bytes": ("actor", "UPDATE actor SET created_by = x'ff'", "rows"),
+    "a_number_too_large": ("release", "UPDATE release SET sequence = 4611686018427387904", "rows"),
+    "no_digest": ("anchor_set", "UPDATE anchor_set SET blob = 'x'", "blobs"),
+    "a_list_for_a_mapping": ("", "UPDATE release_member SET thresholds = '[]'", "releases"),
+    "deep": ("", f"UPDATE concept SET definition = '{'[' * 20000}'", "versions"),
+    "no_text": ("key_list", "UPDATE key_list SET envelope = x'ff'", "keys"),
+}
+
+
+@pytest.mark.parametrize("registry", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("name", list(BROKEN))
+def test_a_broken_row_is_a_finding_of_the_doctor_and_of_a_backup(filled, tmp_path, name):
+    table, statement, part = BROKEN[name]
+    filled.team.set("ann", roles=["admin"], actor="ann")
+    tamper(filled, statement)
+    found = problems(diagnose(filled.workspace))
+    assert part in found
+    if not table:  # What it holds can be written all the same.
+        assert backup(filled.workspace, tmp_path / "all.zip").problems
+        return
+    with pytest.raises(VerificationError, match=f"Table '{table}' has a row|is no SHA-256"):
+        backup(filled.workspace, tmp_path / "all.zip")
+    assert not (tmp_path / "all.zip").exists()
