@@ -100,7 +100,7 @@ def _describe(session: Session, store: BlobStore, path: Path, blobs: int) -> Bac
         table.name: session.execute(select(func.count()).select_from(table)).scalar_one()
         for table in Base.metadata.sorted_tables
     }
-    registry_id = policy_row(session).registry_id
+    registry_id = str(policy_row(session).registry_id)  # Bytes, if broken: its table says so.
     return BackupInfo(
         path=str(path),
         registry=registry_id,

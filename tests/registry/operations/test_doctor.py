@@ -64,6 +64,14 @@ def test_what_was_changed_behind_its_back_is_named(filled, name):
     assert message in " ".join(found[name])
 
 
+@pytest.mark.parametrize("registry", ["sqlite"], indirect=True)
+def test_an_event_that_holds_bytes_is_one_that_was_edited(filled, tmp_path):
+    tamper(filled, "UPDATE audit_event SET actor = x'ff' WHERE number = 2")
+    assert "event 2 was edited" in " ".join(problems(diagnose(filled.workspace))["audit"])
+    with pytest.raises(VerificationError, match="event 2 was edited"):
+        backup(filled.workspace, tmp_path / "all.zip")
+
+
 def test_missing_approvals_are_counted_with_those_of_authors(registry, define, collect):
     registry.team.set_policy(actor="ann", approvals=2)
     registry.concepts.add(define(), actor="ann")
@@ -188,6 +196,7 @@ BROKEN = {
     "no_digest": ("anchor_set", "UPDATE anchor_set SET blob = 'x'", "blobs"),
     "a_list_for_a_mapping": ("", "UPDATE release_member SET thresholds = '[]'", "releases"),
     "deep": ("", f"UPDATE concept SET definition = '{'[' * 20000}'", "versions"),
+    "bytes_in_the_policy": ("policy", "UPDATE policy SET registry_id = x'ff'", "rows"),
     "no_text": ("key_list", "UPDATE key_list SET envelope = x'ff'", "keys"),
 }
 
