@@ -12,10 +12,21 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
+
+# Ctrl-C while the rest is imported ends the program at once, and shows no traceback.
+INTERRUPT = signal.getsignal(signal.SIGINT)
+IMPORTING = (
+    INTERRUPT is signal.default_int_handler
+    and threading.current_thread() is threading.main_thread()
+)
+if IMPORTING:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import click
 
@@ -120,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = _fail(f"{_usage(error)} See `{path} --help`.", error.exit_code)
     except click.ClickException as error:
         code = _fail(error.format_message(), error.exit_code)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         code = _fail("Stopped. Nothing unfinished was recorded.", STOPPED)
     except UVRError as error:
         code = _fail(str(error), error.exit_code)
@@ -162,6 +173,9 @@ def _explain(error: Exception) -> str:
     first = next(iter(str(error).splitlines()), "")
     return f"internal, {type(error).__name__}: {first} (UVR_TRACEBACK=1 shows where)"
 
+
+if IMPORTING:
+    signal.signal(signal.SIGINT, INTERRUPT)
 
 if __name__ == "__main__":
     main()

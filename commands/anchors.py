@@ -259,12 +259,13 @@ def _exemplars(
 
 def _picture_hashes(folder: Path) -> list[str]:
     from concepts.digest import sha256
+    from concepts.files import read_bytes
     from uvr.anchors.pictures import MASK, SUFFIXES
 
     if not folder.is_dir():
         raise NotFoundError(f"No folder of pictures at '{folder}'.")
     pictures = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    return [sha256(path.read_bytes()) for path in pictures if not path.stem.endswith(MASK)]
+    return [sha256(read_bytes(path)) for path in pictures if not path.stem.endswith(MASK)]
 
 
 def _warn_of_overlaps(app: App, registry: Registry, slug: str, collected: Sequence[Any]) -> None:

@@ -48,6 +48,16 @@ class App:
 
         return self.home or default_home()
 
+    def check_output(self, path: Path) -> None:
+        """Check a place that a command is to write; ConflictError for the registry's own files."""
+        from sqlalchemy import make_url
+
+        from registry.store.db import database_url
+        from registry.store.home import refuse_own_file
+
+        home = self.folder()
+        refuse_own_file(path, home, make_url(database_url(home)))
+
     def open(self) -> Registry:
         """Open the registry."""
         from registry.registry import Registry

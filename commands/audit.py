@@ -11,10 +11,10 @@ import click
 from commands.app import App, pass_app
 from commands.options import as_json, dry_run
 from commands.output import show_events
-from commands.parameters import FILE, NUMBER, Instant
+from commands.parameters import FILE, NUMBER, OUT_FILE, Instant
 from commands.reading import read_key_list, read_private_keys
 from commands.text import plural
-from concepts.files import check_writable, write_file
+from concepts.files import write_file
 
 if TYPE_CHECKING:
     pass
@@ -69,7 +69,7 @@ def audit_verify(app: App, against: Path | None, keys_file: Path | None) -> None
 
 @audit.command("checkpoint")
 @click.option("--key", "key_file", type=FILE, required=True, help="Private key that signs it.")
-@click.option("--out", type=FILE, required=True)
+@click.option("--out", type=OUT_FILE, required=True)
 @dry_run
 @as_json
 @pass_app
@@ -80,7 +80,6 @@ def audit_checkpoint(app: App, key_file: Path, out: Path) -> None:
     Example:
       uvr-registry audit checkpoint --key alice.pem --out checkpoint.json
     """
-    check_writable(out)
     data = app.open().audit.checkpoint(actor=app.actor, key=read_private_keys([key_file])[0])
     if not app.dry_run:
         write_file(out, data)
@@ -90,7 +89,7 @@ def audit_checkpoint(app: App, key_file: Path, out: Path) -> None:
 
 
 @audit.command("export")
-@click.option("--out", type=FILE, help="[default: print it]")
+@click.option("--out", type=OUT_FILE, help="[default: print it]")
 @pass_app
 def audit_export(app: App, out: Path | None) -> None:
     """Write every event as one line of JSON.

@@ -13,12 +13,11 @@ import click
 from commands.app import App, pass_app
 from commands.options import as_json, keys_option, sequence_option
 from commands.output import save_bundle
-from commands.parameters import BUNDLE, CHANNEL, PATH, Instant
+from commands.parameters import BUNDLE, CHANNEL, OUT, OUT_FOLDER, PATH, Instant
 from commands.reading import read_bundle_file, read_key_list
 from commands.table import Table
 from commands.text import cell
 from concepts.errors import UVRError, VerificationError
-from concepts.files import check_writable
 from concepts.instant import now
 
 if TYPE_CHECKING:
@@ -75,6 +74,8 @@ def bundle_verify(
     named = ("name", "sequence", "digest", "expires")
     data = {**{name: getattr(found, name) for name in named}, "signed_by": signed}
     app.show(data, [f"OK {found.name} release {found.sequence} {found.digest}"])
+    if found.expires is None:
+        app.hint("It never expires: an engine that is offered nothing else keeps it for ever.")
     if keys is None:
         click.echo("Who made it was not checked: give --keys.", err=True)
 
@@ -83,7 +84,7 @@ def bundle_verify(
 @click.argument("bundle_name", metavar="[BUNDLE]", type=BUNDLE, required=False)
 @sequence_option
 @click.option("--channel", "channel_name", type=CHANNEL, help="The release live there now.")
-@click.option("--out", type=PATH, required=True)
+@click.option("--out", type=OUT, required=True)
 @as_json
 @pass_app
 def bundle_export(
@@ -111,9 +112,11 @@ def bundle_export(
 @click.argument("location")
 @keys_option
 @click.option("--unsigned", is_flag=True, help="Check no signatures: a place only you can write.")
-@click.option("--state", type=PATH, required=True, help="Folder that remembers what was accepted.")
+@click.option(
+    "--state", type=OUT_FOLDER, required=True, help="Folder that remembers what was accepted."
+)
 @click.option("--name", help="The bundle expected.  [default: the first one seen]")
-@click.option("--out", type=PATH, help="Also write the bundle to this file.")
+@click.option("--out", type=OUT, help="Also write the bundle to this file.")
 @as_json
 @pass_app
 def pull(
@@ -136,8 +139,6 @@ def pull(
     """
     if (keys_file is None) == (not unsigned):
         raise click.UsageError("Give --keys FILE, or --unsigned for a place only you can write.")
-    if out is not None:
-        check_writable(out)
     from uvr.delivery.source import BundleSource
 
     keys = read_key_list(keys_file)
@@ -153,6 +154,8 @@ def pull(
                 kept = f"Release {status.sequence} of '{status.bundle}', accepted earlier, stays."
                 raise type(error)(f"{error} {kept}") from error
         found, status = source.current, source.status()
+    for warning in status.warnings:
+        app.warn(f"{warning[0].upper()}{warning[1:]}.")
     lines = [f"{found.name} release {found.sequence} {found.digest}"]
     app.show(status.to_dict(), lines + ([save_bundle(found, out)] if out is not None else []))
 
@@ -163,7 +166,7 @@ def _bundle_lines(summary: Mapping[str, Any]) -> list[str | Table]:
         f"digest {summary['digest']}",
     ]
     lines += [f"made {cell(summary['created'])}"] if summary["created"] else []
-    lines += [f"expires {cell(summary['expires'])}"] if summary["expires"] else []
+    lines += [f"expires {cell(summary['expires'] or 'never')}"]
     lines += [f"signed by {key_id}" for key_id in summary["signatures"]]
     lines += [f"revoked {digest}" for digest in summary["revocations"]]
     columns = ("slug", "version", "mode", "disabled_until", "rule", "seed_threshold")

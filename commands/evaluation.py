@@ -9,7 +9,7 @@ import click
 
 from commands.options import seed_option
 from commands.output import progress_bar
-from commands.parameters import PATH
+from commands.parameters import OUT_FOLDER
 from concepts.files import write_file
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--out", type=PATH, default=Path("demo"), show_default=True)
+@click.option("--out", type=OUT_FOLDER, default=Path("demo"), show_default=True)
 @seed_option
 def demo(out: Path, seed: int) -> None:
     """Show everything on the testbed, in a temporary registry; writes OUT/sheet.png.

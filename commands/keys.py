@@ -12,7 +12,7 @@ import click
 
 from commands.app import App, pass_app
 from commands.options import as_json, dry_run, key_option, yes
-from commands.parameters import FILE, NUMBER
+from commands.parameters import FILE, NUMBER, OUT_FILE
 from commands.reading import read_file, read_private_keys
 from commands.table import Table
 from commands.text import plural
@@ -30,7 +30,7 @@ def key() -> None:
 
 @key.command("generate")
 @click.argument("name")
-@click.option("--out", type=FILE, help="Private key.  [default: NAME.pem]")
+@click.option("--out", type=OUT_FILE, help="Private key.  [default: NAME.pem]")
 @as_json
 @pass_app
 def key_generate(app: App, name: str, out: Path | None) -> None:
@@ -130,7 +130,7 @@ def key_list(app: App) -> None:
 
 
 @key.command("export")
-@click.option("--out", type=FILE, required=True)
+@click.option("--out", type=OUT_FILE, required=True)
 @as_json
 @pass_app
 def key_export(app: App, out: Path) -> None:

@@ -12,11 +12,10 @@ from click.shell_completion import get_completion_class
 from commands.app import App, pass_app
 from commands.options import as_json, dry_run, yes
 from commands.output import progress_bar, show_fields, show_ready
-from commands.parameters import FILE, SLUG
+from commands.parameters import FILE, OUT_FILE, SLUG
 from commands.table import Table
 from commands.text import plural
 from concepts.errors import NotFoundError, VerificationError
-from concepts.files import check_writable
 from concepts.words import INDEX_KINDS
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def gc(app: App, grace: str) -> None:
 
 
 @click.command()
-@click.argument("file", type=FILE)
+@click.argument("file", type=OUT_FILE)
 @as_json
 @pass_app
 def backup(app: App, file: Path) -> None:
@@ -110,7 +109,6 @@ def backup(app: App, file: Path) -> None:
     """
     from registry import operations
 
-    check_writable(file)
     workspace = app.open().workspace
     with progress_bar("Back up") as progress:
         info = operations.backup(workspace, file, progress)
@@ -154,7 +152,7 @@ def restore(app: App, file: Path, accept_problems: bool) -> None:
 
 @click.command("export-concept")
 @click.argument("slug", type=SLUG)
-@click.option("--out", type=FILE, required=True)
+@click.option("--out", type=OUT_FILE, required=True)
 @as_json
 @pass_app
 def export_concept(app: App, slug: str, out: Path) -> None:
@@ -166,7 +164,6 @@ def export_concept(app: App, slug: str, out: Path) -> None:
     """
     from registry import operations
 
-    check_writable(out)
     operations.export_concept(app.open().workspace, slug, out)
     app.show({"slug": slug, "file": str(out)}, [f"Wrote {out}"])
 

@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem
 
 from commands.app import App
 from concepts.errors import UVRError
+from concepts.files import check_writable
 from concepts.instant import parse_instant
 
 if TYPE_CHECKING:
@@ -120,6 +121,27 @@ class PathName(click.Path):
         return super().convert(value, param, ctx)
 
 
+class Output(PathName):
+    """A place to write; checked before the command begins, since what is recorded stays.
+
+    Args:
+        folder: Whether the command writes files into it, and does not write it.
+    """
+
+    def __init__(self, *, folder: bool = False, dir_okay: bool = True) -> None:
+        super().__init__(dir_okay=dir_okay, path_type=Path)
+        self._folder = folder
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check that it is not the registry's own, and that a file there can be written."""
+        path: Path = super().convert(value, param, ctx)
+        if ctx is not None and (app := ctx.find_object(App)) is not None:
+            app.check_output(path)
+        if not self._folder:
+            check_writable(path)
+        return path
+
+
 SLUG = Named("slug", _slugs)
 VERSION = VersionName("slug", _slugs)
 BUNDLE = Named("bundle", lambda registry: {info.bundle for info in registry.releases.list()})
@@ -128,3 +150,6 @@ NUMBER = click.IntRange(1, LARGEST)
 SIDE = click.IntRange(16, 8192)
 PATH = PathName(path_type=Path)
 FILE = PathName(dir_okay=False, path_type=Path)
+OUT = Output()
+OUT_FILE = Output(dir_okay=False)
+OUT_FOLDER = Output(folder=True)

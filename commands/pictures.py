@@ -12,7 +12,7 @@ import click
 from commands.app import App, pass_app
 from commands.options import as_json, keys_option, model_option, seed_option, steps_option
 from commands.output import progress_bar
-from commands.parameters import FILE, NUMBER, PATH, SIDE
+from commands.parameters import FILE, NUMBER, OUT, PATH, SIDE
 from commands.reading import read_bundle_file, read_key_list
 from commands.table import Table
 from concepts.files import check_writable, write_file
@@ -31,11 +31,11 @@ def _picture_options(command: Callable[..., Any]) -> Callable[..., Any]:
         model_option,
         click.option("--bundle", "bundle_file", type=PATH, help="Regulate with this bundle."),
         keys_option,
-        click.option("--out", type=PATH, default=Path("picture.png"), show_default=True),
+        click.option("--out", type=OUT, default=Path("picture.png"), show_default=True),
         click.option(
-            "--report", type=PATH, help="Where the report goes.  [default: OUT with .json]"
+            "--report", type=OUT, help="Where the report goes.  [default: OUT with .json]"
         ),
-        click.option("--heat-map", type=PATH, help="Also draw what matched, as a picture."),
+        click.option("--heat-map", type=OUT, help="Also draw what matched, as a picture."),
         seed_option,
         steps_option,
         click.option("--height", type=SIDE, help="In pixels; a multiple of the model's patch."),
@@ -125,8 +125,8 @@ def _draw(
     places = [path for path in (out, report, heat_map) if path is not None]
     if len({path.absolute() for path in places}) < len(places):
         raise click.UsageError("--out, --report and --heat-map name one file twice.")
-    for path in places:
-        check_writable(path)
+    if report is not None:  # it may be named after the picture
+        check_writable(report)
     released = None
     if bundle_file is not None:  # before the slow imports
         released = read_bundle_file(bundle_file, read_key_list(keys_file), now())

@@ -24,12 +24,11 @@ from commands.options import (
     sequence_option,
 )
 from commands.output import save_bundle
-from commands.parameters import BUNDLE, NUMBER, PATH, Instant, Pair, Threshold
+from commands.parameters import BUNDLE, NUMBER, OUT, Instant, Pair, Threshold
 from commands.reading import read_private_keys
 from commands.table import Table
 from commands.text import plural
 from concepts.errors import UVRError
-from concepts.files import check_writable
 from concepts.words import MODES
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ if TYPE_CHECKING:
 @expires_option
 @click.option("--note", default="", help="Why, for the record.")
 @key_option
-@click.option("--out", type=PATH, help="Also write the bundle to this file.")
+@click.option("--out", type=OUT, help="Also write the bundle to this file.")
 @expect_digest
 @dry_run
 @as_json
@@ -125,8 +124,6 @@ def release(
     disabled = {**dict(disable), **dict.fromkeys(enable)}
     if len(disabled) < len(disable) + len(enable):
         raise click.UsageError("--disable and --enable name a concept twice.")
-    if out is not None:
-        check_writable(out)  # a release that is recorded stays
     registry = app.open()
     info = registry.releases.add(
         bundle_name,
@@ -140,6 +137,8 @@ def release(
         **options,
     )
     _show_new_release(app, registry, info, out, named=bool(members))
+    if info.expires_at is None:
+        app.hint("It never expires: with --expires 90d, engines notice when they get nothing new.")
     signed, needed = len(info.signatures), registry.team.policy().signatures
     if signed < needed:
         name = f"{info.bundle} --sequence {info.sequence}"
@@ -155,7 +154,7 @@ def release(
 @enforce_nothing_option
 @expires_option
 @key_option
-@click.option("--out", type=PATH, help="Also write the bundle to this file.")
+@click.option("--out", type=OUT, help="Also write the bundle to this file.")
 @expect_digest
 @dry_run
 @as_json
@@ -177,8 +176,6 @@ def rollback(
     Example:
       uvr-registry rollback policy 3 --reason "release 4 fires on cups" --out policy.uvr
     """
-    if out is not None:
-        check_writable(out)
     registry = app.open()
     info = registry.releases.roll_back(
         bundle_name, sequence, actor=app.actor, keys=read_private_keys(key_files), **options
@@ -228,7 +225,7 @@ def diff_releases(app: App, bundle_name: str, before: int, after: int) -> None:
 @click.argument("bundle_name", metavar="BUNDLE", type=BUNDLE)
 @sequence_option
 @key_option
-@click.option("--out", type=PATH, help="Also write the signed bundle to this file.")
+@click.option("--out", type=OUT, help="Also write the signed bundle to this file.")
 @dry_run
 @as_json
 @pass_app

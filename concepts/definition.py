@@ -17,11 +17,13 @@ from concepts.canonical import plain_json
 from concepts.digest import json_digest
 from concepts.errors import DefinitionError, NotFoundError, did_you_mean
 from concepts.fields import LISTS, FieldError, Place, check, describe
+from concepts.files import open_file
 from concepts.printable import is_printable
 
 SHIPPED_FOLDERS = ("nudity", "characters", "objects", "testbed")
 SLUG_LINE = re.compile(r"^slug:\s*['\"]?([a-z0-9-]+)", re.MULTILINE)
 MAX_FILE_BYTES = 1 << 20
+PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def load_definition(path: Path | str) -> ConceptDefinition:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError as error:
         raise NotFoundError(f"No definition file at '{path}'.") from error
@@ -175,7 +177,12 @@ def _shipped_files() -> dict[str, Traversable]:
 
 
 def _compose(text: str) -> yaml.Node:
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except RecursionError as error:
+        raise FieldError((), "nested too deeply") from error
+    except (ValueError, OverflowError) as error:  # an escape beyond what Unicode has
+        raise FieldError((), f"not valid YAML: {error}") from error
     if node is None:
         raise FieldError((), "the file is empty; a mapping with slug, name, ... is expected")
     return node
@@ -185,6 +192,8 @@ def _plain(node: yaml.Node, place: Place, lines: dict[Place, int]) -> Any:
     lines[place] = node.start_mark.line + 1
     if len(place) > 2:
         raise FieldError(place, "nested too deeply")
+    if not isinstance(node, yaml.ScalarNode) and node.tag not in PLAIN_TAGS:
+        raise FieldError(place, f"has the tag '{node.tag}', plain YAML is expected: leave it out")
     if isinstance(node, yaml.MappingNode):
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -200,8 +209,10 @@ def _plain(node: yaml.Node, place: Place, lines: dict[Place, int]) -> Any:
         return [_plain(item, (*place, index), lines) for index, item in enumerate(node.value)]
     try:
         return yaml.SafeLoader("").construct_object(node)
-    except ValueError as error:
-        raise FieldError(place, f"{node.value!r} cannot be read: {error}") from error
+    # What the constructors raise for a value that is not of its tag, such as `!!bool x`.
+    except (ValueError, LookupError, AttributeError) as error:
+        kind = node.tag.rpartition(":")[2]
+        raise FieldError(place, f"{node.value[:80]!r} cannot be read as '{kind}'") from error
 
 
 def _yaml_error(error: yaml.YAMLError) -> str:

@@ -91,6 +91,8 @@ def _check_text(place: Place, value: object, *, empty: bool = False) -> None:
         raise FieldError(place, f"found {_kind(value)}, expected text (put it in quotes)")
     if not empty and not value.strip():
         raise FieldError(place, "is empty")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise FieldError(place, "holds half a character (a surrogate), which no file can hold")
     if len(value) > MAX_TEXT:
         raise FieldError(place, f"has {len(value)} characters, allowed: {MAX_TEXT}")
 

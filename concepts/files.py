@@ -1,14 +1,56 @@
-"""Write files that others read: whole or not at all."""
+"""Files: opened only if they are, and written for others whole or not at all."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import glob
 import os
+import re
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import IO
+
+PARTIAL = re.compile(r"\..+\.[0-9a-f]{16}\.partial")
+
+
+def open_file(path: Path, *, links: bool = True) -> BufferedReader:
+    """Open a file to read it.
+
+    Whoever can put a pipe or a device in a file's place must not make a reader wait for ever: a
+    pipe is opened without waiting for its writer, then found to be none.
+
+    Args:
+        path: Where.
+        links: Whether it may be a link.
+
+    Raises:
+        OSError: It cannot be opened, or is a folder, a pipe or a device.
+    """
+    if not links and path.is_symlink():
+        raise OSError(errno.ELOOP, "it is a link, and none is followed here", str(path))
+    follow = 0 if links else os.O_NOFOLLOW
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | follow)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is a pipe or a device, not a regular file", str(path))
+        return open(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a file; OSError as for ``open_file``."""
+    with open_file(path) as file:
+        return file.read()
 
 
 def check_writable(path: Path) -> None:
@@ -67,20 +109,57 @@ def replacing(
     Raises:
         OSError: As for ``write_file``.
     """
-    partial = partial or path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
-    # Never through a link that somebody else put there.
-    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+    if partial is None:
+        for left in abandoned(path.parent, path.name):
+            remove_abandoned(left)
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+    descriptor = _create(partial)
     try:
         with open(descriptor, "w+b") as file:
             yield file
+            file.flush()
             if durable:
-                file.flush()
                 os.fsync(descriptor)
-        partial.replace(path)
+            partial.replace(path)  # Before its lock ends with the file.
         if durable:
             sync(path.parent)
     finally:  # Ctrl-C too must leave no half-written file.
         partial.unlink(missing_ok=True)
+
+
+def abandoned(folder: Path, name: str | None = None) -> list[Path]:
+    """Return the partial files in a folder whose writers were killed, of one name or of all."""
+    found = folder.glob(f".{'*' if name is None else glob.escape(name)}.*.partial")
+    return sorted(path for path in found if PARTIAL.fullmatch(path.name) and _given_up(path))
+
+
+def remove_abandoned(path: Path) -> bool:
+    """Remove a partial file if its writer was killed; whether that was so."""
+    return _given_up(path, Path.unlink)
+
+
+def _create(partial: Path) -> int:
+    """Make a partial file and lock it, for as long as its writer lives; return its descriptor."""
+    # Never through a link that somebody else put there.
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    while True:
+        descriptor = os.open(partial, flags, 0o666)
+        with suppress(OSError):  # A file system without locks: then nobody takes it for abandoned.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        os.close(descriptor)  # Somebody took it for abandoned before it was locked.
+
+
+def _given_up(partial: Path, then: Callable[[Path], object] = lambda _: None) -> bool:
+    """Whether nobody writes a partial file; if so, do something before anybody could."""
+    try:
+        with open_file(partial, links=False) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            then(partial)
+    except OSError:  # It is being written, or gone by now.
+        return False
+    return True
 
 
 def _is_special(path: Path) -> bool:

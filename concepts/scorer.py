@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from concepts.canonical import plain_json
 from concepts.digest import json_digest, sha256
 from concepts.plain import finite_number, require_keys
-from concepts.tensors import all_finite, read_tensors, tensors_digest, write_tensors
+from concepts.tensors import all_finite, read_metadata, read_tensors, tensors_digest, write_tensors
 from concepts.words import RULES
 
 Floats = NDArray[np.float32]
@@ -112,6 +112,8 @@ class Scorer:
             ValueError, VerificationError: For anything else.
         """
         tensors = read_tensors(payload, finite=False)  # The scorer refuses NaN and infinity.
+        if read_metadata(payload) is not None:
+            raise ValueError("a scorer's file holds no metadata: the manifest has it")
         scorer = cls.from_tensors(scalars, tensors)
         for name, array in scorer.to_tensors().items():
             if array.dtype != tensors[name].dtype:

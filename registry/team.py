@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from concepts.errors import ConflictError, InputError, NotFoundError, PolicyError, did_you_mean
+from concepts.printable import is_printable
 from concepts.words import ROLES
 from registry.change.policy import Policy, policy_row, read_policy
 from registry.change.workspace import Workspace
@@ -56,6 +57,7 @@ class Team:
         """Add an actor, or change one's roles or whether it is active.
 
         Raises:
+            InputError: The name of a new actor is empty, too long, or cannot be told from another.
             NotFoundError: An unknown role.
             ConflictError: Nothing would change.
             PolicyError: No active admin would be left, or ``actor`` is not an admin.
@@ -107,6 +109,11 @@ def _info(row: Actor) -> ActorInfo:
 def _name(name: str) -> str:
     if not name.strip() or len(name) > MAX_NAME:
         raise InputError(f"An actor's name has 1 to {MAX_NAME} characters, not {len(name)}.")
+    if name != name.strip() or not (name.isprintable() and is_printable(name)):
+        raise InputError(
+            f"An actor's name must not look like another one's: '{name}' begins or ends with a "
+            "space, or holds a character that nobody sees. Leave it out."
+        )
     return name
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -221,6 +222,20 @@ def filled(home: Path, new_registry: NewRegistry) -> Registry:
         registry.concepts.add(load_shipped(slug), actor="tester")
     registry.versions.add("pistol", [toy_collection()], actor="tester")
     return registry
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """Fail a test that waits for what never comes, such as the writer of a pipe."""
+
+    def stop(_number: int, _frame: object) -> None:
+        pytest.fail("it waits")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 20)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def toy_collection(seed: int = 0) -> tuple[AnchorSet, Scorer]:

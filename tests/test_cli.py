@@ -12,6 +12,7 @@ import pytest
 import cli
 from registry.registry import Registry
 from tests.commands.conftest import on_both
+from tests.conftest import Result
 
 
 def test_home_before_the_command_wins_over_the_environment(run, tmp_path):
@@ -123,6 +124,44 @@ def test_what_goes_wrong_inside_a_command_gets_one_line(run, monkeypatch, error,
     lines = [line for line in result.err.splitlines() if line]
     assert (result.code, len(lines)) == (code, 1)
     assert message in lines[0]
+
+
+def test_a_definition_nested_too_deeply_is_a_bad_file(run, home, tmp_path):
+    run("init")
+    (tmp_path / "deep.yaml").write_text("[" * 3000)
+    assert run("add-concept", "deep.yaml") == Result(
+        2, "", "Error: deep.yaml:1: document: nested too deeply\n"
+    )
+
+
+INTERRUPTED = """
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+import cli
+cli.main(["concepts"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "code", "message"),
+    [
+        ("click", -2, ""),
+        ("commands.app", -2, ""),
+        ("commands.versions", -2, ""),
+        ("registry.registry", 130, "\nError: Stopped. Nothing unfinished was recorded.\n"),
+        ("sqlalchemy", 130, "\nError: Stopped. Nothing unfinished was recorded.\n"),
+    ],
+)
+def test_ctrl_c_shows_no_traceback_however_early_it_comes(filled, module, code, message):
+    found = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, module], capture_output=True, text=True, check=False,
+        cwd=Path(cli.__file__).parent,
+    )  # fmt: skip
+    assert (found.returncode, found.stdout, found.stderr) == (code, "", message)
 
 
 def test_errors_come_through_the_installed_script():

@@ -12,6 +12,7 @@ import click
 import pytest
 
 from cli import cli
+from commands.parameters import Output
 from concepts.errors import UVRError
 
 ROOT = Path(__file__).parent.parent
@@ -38,6 +39,28 @@ COMMANDS = {
     REFERENCE.path(context): context
     for context in REFERENCE.commands(click.Context(cli, info_name="uvr-registry"))
 }
+
+
+def test_every_command_that_writes_checks_the_place():
+    writing = {
+        f"{name} {param.name}"
+        for name, context in COMMANDS.items()
+        for param in context.command.params
+        if isinstance(param.type, Output)
+    }
+    assert writing == {
+        "audit checkpoint out", "audit export out", "backup file", "bundle export out",
+        "demo out", "edit heat_map", "edit out", "edit report", "export-concept out",
+        "generate heat_map", "generate out", "generate report", "key export out",
+        "key generate out", "pull out", "pull state", "release out", "rollback out", "sign out",
+    }  # fmt: skip
+    others = {
+        f"{name} {param.name}"
+        for name, context in COMMANDS.items()
+        for param in context.command.params
+        if param.name == "out" and not isinstance(param.type, Output)
+    }
+    assert others == set()
 
 
 def prose(text: str) -> str:

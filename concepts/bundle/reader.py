@@ -22,7 +22,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from concepts.archive import Entry, pack, unpack
@@ -40,6 +39,7 @@ from concepts.errors import (
     SignatureError,
     VerificationError,
 )
+from concepts.files import open_file
 from concepts.signing.envelope import BUNDLE_TYPE, KEYS_TYPE, Envelope, read_envelope
 
 if TYPE_CHECKING:  # It brings cryptography, which only signatures need.
@@ -200,15 +200,12 @@ _BROKEN = (
 
 def _read_file(path: Path, max_bytes: int) -> bytes:
     try:
-        with path.open("rb") as file:
-            found = os.fstat(file.fileno())
-            if S_ISREG(found.st_mode) and found.st_size > max_bytes:
-                raise VerificationError(
-                    f"The bundle has {found.st_size} bytes, allowed: {max_bytes}."
-                )
+        with open_file(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > max_bytes:
+                raise VerificationError(f"The bundle has {size} bytes, allowed: {max_bytes}.")
             # One byte more than it has, so that a file that grows meanwhile is not cut silently.
-            most = found.st_size if S_ISREG(found.st_mode) else max_bytes
-            return file.read(most + 1)
+            return file.read(size + 1)
     except FileNotFoundError as error:
         raise NotFoundError(f"No bundle file at '{path}'.") from error
     except OSError as error:

@@ -19,17 +19,43 @@ from concepts.errors import VerificationError
 KEY_BYTES = 32
 # What DER writes before the key itself in a SubjectPublicKeyInfo of Ed25519 (RFC 8410).
 SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
+FIELD = 2**255 - 19
+# The y of the eight points whose order divides eight; two points share each of the last three.
+# Everybody can sign for these: no private key is behind them.
+SMALL_ORDER = {
+    1: 1,
+    FIELD - 1: 2,
+    0: 4,
+    0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826: 8,
+    0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7: 8,
+}
 
 
 @dataclass(frozen=True)
 class PublicKey:
-    """An Ed25519 public key, 32 bytes."""
+    """An Ed25519 public key, 32 bytes.
+
+    Raises:
+        ValueError: If they are fewer or more, or a point that has no private key of its own:
+            OpenSSL, as RFC 8032 allows, verifies by any point that it can decode.
+    """
 
     raw: bytes
 
     def __post_init__(self) -> None:
         if not isinstance(self.raw, bytes) or len(self.raw) != KEY_BYTES:
             raise ValueError(f"an Ed25519 public key must have {KEY_BYTES} bytes")
+        y = int.from_bytes(self.raw, "little") % 2**255  # The highest bit is the sign of x.
+        if y >= FIELD:
+            raise ValueError(
+                "an Ed25519 public key must be encoded canonically, and this one is not: its y is "
+                "not below 2^255 - 19, so that two texts would be one key"
+            )
+        if y in SMALL_ORDER:
+            raise ValueError(
+                f"this Ed25519 public key is a point of order {SMALL_ORDER[y]}: anyone could sign "
+                "for it. Make one with `openssl genpkey -algorithm ed25519`"
+            )
 
     @cached_property
     def key_id(self) -> str:
@@ -53,7 +79,10 @@ class PublicKey:
             ) from error
         if not isinstance(key, Ed25519PublicKey):
             raise VerificationError(_other_type(key))
-        return cls(key.public_bytes_raw())
+        try:
+            return cls(key.public_bytes_raw())
+        except ValueError as error:
+            raise VerificationError(f"This key cannot be trusted: {error}.") from error
 
     def verify(self, message: bytes, signature: bytes) -> bool:
         """Whether a signature over a message was made by this key's pair."""

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from concepts.canonical import canonical_json, strict_json
 from concepts.digest import json_digest
 from concepts.errors import VerificationError
+from concepts.files import open_file, read_bytes
 from registry.answers import SearchHit
 from registry.index.build import Finder, IndexBuild, build
 from registry.store.blobs import write_atomically
@@ -173,7 +174,7 @@ class _Files:
     def read(self, kind: str | None) -> tuple[Any, IndexBuild] | None:
         """Return the index when its file is whole and current, else None."""
         try:
-            about = strict_json(self.sidecar.read_bytes())
+            about = strict_json(read_bytes(self.sidecar))
             if about["format"] != FORMAT or about["input"] != self.digest:
                 return None
             built = IndexBuild(**about["build"])
@@ -217,7 +218,7 @@ def _warn(error: Exception) -> None:
 
 
 def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from concepts.canonical import strict_json
 from concepts.errors import NotFoundError, SchemaError, UVRError, VerificationError
-from concepts.files import check_writable, replacing
+from concepts.files import check_writable, open_file, replacing
 from registry.store.db import HEAD
 
 FORMAT = "uvr-backup/1"
@@ -58,7 +58,7 @@ def new_entry(archive: zipfile.ZipFile, name: str) -> Iterator[IO[bytes]]:
 def reading(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open a backup; whatever is wrong with it is a VerificationError."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
             names = [item.filename for item in archive.infolist()]
             if len(set(names)) != len(names):
                 raise VerificationError("The backup is corrupt: a file occurs twice in it.")

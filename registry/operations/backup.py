@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from concepts.canonical import canonical_json
-from concepts.errors import ConflictError
+from concepts.digest import is_digest
+from concepts.errors import VerificationError
 from registry.audit.chain import check_chain
 from registry.change.policy import policy_row
 from registry.change.workspace import Workspace
-from registry.operations.archive import ABOUT, BATCH, FORMAT, Progress, new_entry, writing
+from registry.operations import rows
+from registry.operations.archive import ABOUT, FORMAT, Progress, new_entry, writing
 from registry.operations.doctor import content_problems
 from registry.operations.gc import named_blobs
 from registry.store.blobs import BlobStore
 from registry.store.db import HEAD
+from registry.store.home import refuse_own_file
 from registry.store.models import Base
 
 
@@ -63,14 +65,15 @@ def backup(workspace: Workspace, path: Path, progress: Progress | None = None) -
         progress: Called with the number of blobs written, and of all.
 
     Raises:
-        VerificationError: If the audit chain is broken, or a blob is damaged or missing.
+        VerificationError: If the audit chain is broken, a blob is damaged or missing, or a row
+            holds what no backup can, such as bytes in a text's place.
         ConflictError: If the file is a part of the registry itself.
         UVRError: If the file cannot be written.
     """
     path = Path(path)
-    _refuse_own_files(workspace, path)
+    refuse_own_file(path, workspace.home, workspace.engine.url)
     with writing(path) as archive, workspace.read() as session:
-        blobs = sorted(named_blobs(session))
+        blobs = sorted(named_blobs(session), key=str)
         info = _describe(session, workspace.store, path, len(blobs))
         about = {"format": FORMAT, **info.to_dict()}
         del about["path"]
@@ -78,9 +81,11 @@ def backup(workspace: Workspace, path: Path, progress: Progress | None = None) -
             entry.write(canonical_json(about))
         for table in Base.metadata.sorted_tables:
             with new_entry(archive, f"tables/{table.name}.jsonl") as entry:
-                for row in _rows(session, table):
-                    entry.write(canonical_json(row) + b"\n")
+                for line in rows.lines(session, table):
+                    entry.write(line)
         for done, digest in enumerate(blobs, 1):
+            if not is_digest(digest):
+                raise VerificationError(f"A row names the blob {digest!r}, which is no SHA-256.")
             with new_entry(archive, f"blobs/{digest}") as entry:
                 for part in workspace.store.read(digest):
                     entry.write(part)
@@ -89,23 +94,13 @@ def backup(workspace: Workspace, path: Path, progress: Progress | None = None) -
     return info
 
 
-def _refuse_own_files(workspace: Workspace, path: Path) -> None:
-    """Refuse to write a backup over the registry that it is made of."""
-    place, home = path.resolve(), workspace.home.resolve()
-    database = workspace.engine.url.database if workspace.engine.dialect.name == "sqlite" else None
-    files = {Path(f"{database}{end}").resolve() for end in ("", "-wal", "-shm", "-journal")}
-    inside = any(place.is_relative_to(home / folder) for folder in ("blobs", "index"))
-    if inside or (database and place in files):
-        raise ConflictError(f"'{path}' is a part of the registry. Back it up to another place.")
-
-
 def _describe(session: Session, store: BlobStore, path: Path, blobs: int) -> BackupInfo:
     head = check_chain(session)
     counts = {
         table.name: session.execute(select(func.count()).select_from(table)).scalar_one()
         for table in Base.metadata.sorted_tables
     }
-    registry_id = policy_row(session).registry_id
+    registry_id = str(policy_row(session).registry_id)  # Bytes, if broken: its table says so.
     return BackupInfo(
         path=str(path),
         registry=registry_id,
@@ -116,9 +111,3 @@ def _describe(session: Session, store: BlobStore, path: Path, blobs: int) -> Bac
         digest=head.digest,
         problems=content_problems(session, store),
     )
-
-
-def _rows(session: Session, table: Table) -> Iterator[dict[str, Any]]:
-    query = select(table).order_by(*table.primary_key.columns)
-    for row in session.execute(query.execution_options(yield_per=BATCH)).mappings():
-        yield dict(row)

@@ -19,13 +19,20 @@ from sqlalchemy.orm import Session
 from concepts.canonical import strict_json
 from concepts.digest import is_digest
 from concepts.errors import UVRError, VerificationError
+from concepts.files import open_file, read_bytes, remove_abandoned
 from registry.change.workspace import Workspace
-from registry.operations import checks
+from registry.operations import checks, rows
 from registry.operations.gc import named_blobs
 from registry.store.blobs import TEMPORARY, BlobStore
 from registry.store.db import transaction
+from registry.store.home import abandoned_in
 
 OURS = "uvr-registry"
+# What reading a row or a file raises that is not what the program wrote.
+READING = (
+    UVRError, DBAPIError, ValueError, LookupError, TypeError, OSError, AttributeError,
+    ArithmeticError, RecursionError,
+)  # fmt: skip
 NAMES = ("cli", "commands", "concepts", "migrations", "registry", "uvr")
 
 
@@ -98,7 +105,7 @@ def diagnose(workspace: Workspace, *, quick: bool = False) -> Diagnosis:
     ]
     with workspace.read() as session:
         results += check_content(session, workspace.store, quick=quick)
-        left = _check("", partial(_left_over, session, workspace.store))
+        left = _check("", partial(_left_over, session, workspace))
         live = _check("", partial(checks.live_revoked, session, workspace.store))
     results.append(Check("leftovers", notes=left.problems))
     results.append(Check("live", notes=live.problems))
@@ -111,6 +118,7 @@ def check_content(session: Session, store: BlobStore, *, quick: bool = False) ->
     """Check the rows of a session and the blobs that they name."""
     parts: dict[str, Callable[[Session, BlobStore], Iterable[str]]] = {
         "blobs": checks.blobs,
+        **({} if quick else {"rows": rows.check}),
         **({} if quick else {"anchors": checks.anchors, "scorers": checks.scorers}),
         "spaces": checks.spaces,
         "versions": checks.versions,
@@ -139,11 +147,13 @@ def repair(workspace: Workspace, actor: str) -> Repaired:
         actor: An admin.
     """
     with workspace.work(actor, "admin") as unit:
-        temporaries = workspace.store.temporaries()
+        temporaries, partials = workspace.store.temporaries(), abandoned_in(workspace.home)
         stale = list(_stale_index_files(workspace.home / "index"))
         if not workspace.dry_run:
             temporaries = [path for path in temporaries if _removed(path)]
+            partials = [path for path in partials if remove_abandoned(path)]
             stale = [path for path in stale if _removed_unused(path)]
+        temporaries += partials
         removed = Repaired(_names(workspace.home, temporaries), _names(workspace.home, stale))
         if temporaries or stale:
             unit.record("doctor.repair", "files", **removed.to_dict())
@@ -155,7 +165,7 @@ def _check(name: str, part: Callable[[], Iterable[str]]) -> Check:
     problems: list[str] = []
     try:
         problems.extend(part())
-    except (UVRError, DBAPIError, ValueError, LookupError, TypeError, OSError) as error:
+    except READING as error:
         problems.append(str(error).splitlines()[0] if str(error) else repr(error))
     return Check(name, tuple(problems))
 
@@ -195,12 +205,12 @@ def _triggers(engine: Engine) -> Iterator[str]:
             yield f"{difference} `uvr-registry init` re-creates the triggers."
 
 
-def _left_over(session: Session, store: BlobStore) -> Iterator[str]:
-    named = named_blobs(session)
+def _left_over(session: Session, workspace: Workspace) -> Iterator[str]:
+    store, named = workspace.store, named_blobs(session)
     orphans = sum(digest not in named for digest in store.digests())
     if orphans:
         yield f"Blobs that no row names: {orphans}. `uvr-registry gc` deletes them."
-    if files := store.temporaries():
+    if files := store.temporaries() + abandoned_in(workspace.home):
         yield f"Unfinished files: {len(files)}. `uvr-registry doctor --repair` removes them."
 
 
@@ -215,9 +225,9 @@ def _index(folder: Path) -> Iterator[str]:
 def _check_sidecar(sidecar: Path) -> Path:
     """Return the index file that a sidecar stands for; VerificationError if it is damaged."""
     try:
-        about = strict_json(sidecar.read_bytes(), "index's description")
+        about = strict_json(read_bytes(sidecar), "index's description")
         path = sidecar.with_name(f"{sidecar.stem}-{about['sha256']}.faiss")
-        with path.open("rb") as file:
+        with open_file(path) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         same = digest == about["sha256"]
     except (OSError, LookupError, TypeError, ValueError) as error:

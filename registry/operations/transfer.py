@@ -24,7 +24,7 @@ from concepts.canonical import canonical_json, strict_json
 from concepts.definition import ConceptDefinition
 from concepts.digest import sha256
 from concepts.errors import ConflictError, NotFoundError, UVRError, VerificationError
-from concepts.files import write_file
+from concepts.files import open_file, write_file
 from concepts.scorer import Scorer
 from concepts.tensors import read_tensors
 from registry.change.policy import policy_row
@@ -201,7 +201,7 @@ def _describe(session: Session, row: ConceptVersion) -> dict[str, Any]:
 def _read(path: Path, max_bytes: int) -> _Exported:
     """Read an exported concept, strictly."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             data = file.read(max_bytes + 1)
     except FileNotFoundError as error:
         raise NotFoundError(f"No exported concept at '{path}'.") from error

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from concepts.digest import is_digest, sha256
 from concepts.errors import UVRError, VerificationError
-from concepts.files import replacing, sync
+from concepts.files import open_file, read_bytes, replacing, sync
 
 CHUNK = 1 << 20
 TEMPORARY = ".tmp-"
@@ -43,7 +43,7 @@ class BlobStore:
         digest = sha256(data)
         path = self.path(digest)
         # An existing blob is read, not trusted: a damaged one is replaced.
-        if path.is_file() and sha256(path.read_bytes()) == digest:
+        if path.is_file() and sha256(read_bytes(path)) == digest:
             self.touch(digest)
             _sync_names(path)  # Whoever wrote it may have been killed before doing so.
             return digest, False
@@ -61,7 +61,7 @@ class BlobStore:
             VerificationError: If the blob is missing or its bytes do not have its digest.
         """
         try:
-            data = self.path(digest).read_bytes()
+            data = read_bytes(self.path(digest))
         except OSError as error:
             raise _read_error(digest, error) from error
         if sha256(data) != digest:
@@ -72,7 +72,7 @@ class BlobStore:
         """Yield a blob's bytes in parts; VerificationError at the end if they are corrupt."""
         total = hashlib.sha256()
         try:
-            with self.path(digest).open("rb") as file:
+            with open_file(self.path(digest)) as file:
                 while part := file.read(CHUNK):
                     total.update(part)
                     yield part
@@ -147,7 +147,7 @@ def _corrupt(digest: str) -> VerificationError:
 
 
 def _read_error(digest: str, error: OSError) -> VerificationError:
-    return VerificationError(f"Blob {digest[:12]} cannot be read: {error}.")
+    return VerificationError(f"Blob {digest[:12]} cannot be read: {error.strerror or error}.")
 
 
 def _write_error(error: OSError, path: Path) -> UVRError:

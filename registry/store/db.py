@@ -42,6 +42,9 @@ WRITE_LOCK = 0x5556_5201
 # Codes of errors: PostgreSQL's SQLSTATE, and SQLite's names, which may go on.
 BUSY = ("55P03", "40001", "40P01", "SQLITE_BUSY", "SQLITE_LOCKED")
 FULL = ("53100", "SQLITE_FULL")
+# What SQLite also says of a full disk, where it is not its database that finds no room.
+SQLITE_ON_FULL = ("SQLITE_IOERR", "SQLITE_CANTOPEN")
+SHARED_BYTES = 64 << 10  # More than the first part of its file of shared memory.
 CORRUPT = ("XX001", "XX002", "SQLITE_CORRUPT", "SQLITE_NOTADB")
 UNDEFINED_TABLE = "42P01"
 
@@ -196,7 +199,7 @@ def _named(error: DBAPIError, engine: Engine) -> UVRError:
     code = next(filter(None, codes), "")
     if code.startswith(BUSY):
         return BusyError("Another process is writing to the registry. Try again in a moment.")
-    if code.startswith(FULL):
+    if code.startswith(FULL) or (code.startswith(SQLITE_ON_FULL) and _has_no_room(engine)):
         return UVRError("The disk is full; the registry is unchanged. Free some space, try again.")
     if code.startswith(CORRUPT):
         return VerificationError(f"The database {where} is corrupt: {cause}.")
@@ -204,6 +207,16 @@ def _named(error: DBAPIError, engine: Engine) -> UVRError:
     if code == UNDEFINED_TABLE or "no such table" in cause:
         return SchemaError(f"The database {where} has no registry: {cause}.")
     return UVRError(f"The database {where} failed: {cause}.")
+
+
+def _has_no_room(engine: Engine) -> bool:
+    """Whether the disk of SQLite's file has no room for the file that it shares with others."""
+    try:
+        found = os.statvfs(Path(str(engine.url.database)).parent)
+    except OSError:
+        return False
+    no_files = found.f_files > 0 and found.f_favail == 0
+    return no_files or found.f_bavail * found.f_frsize < SHARED_BYTES
 
 
 def _cause(error: DBAPIError) -> str:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-from sqlalchemy import Engine, inspect, select
+from sqlalchemy import URL, Engine, inspect, select
 
 from concepts.errors import ConflictError, UVRError
-from concepts.files import write_file
-from registry.store.db import transaction
+from concepts.files import abandoned, read_bytes, write_file
+from registry.store.db import DATABASE_FILE, transaction
 from registry.store.models import PolicyRow
 
 MARK = Path("blobs") / "registry"
+DATABASE_ENDS = ("", "-wal", "-shm", "-journal")  # The files that SQLite makes of one.
 
 
 def make_home(home: Path) -> None:
@@ -27,6 +28,32 @@ def make_home(home: Path) -> None:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         why = "the disk is full" if full else error.strerror
         raise UVRError(f"Cannot make a registry at '{home}': {why}.") from error
+
+
+def refuse_own_file(path: Path, home: Path, database: URL) -> None:
+    """Refuse to write a file over the registry itself.
+
+    Args:
+        path: Where somebody wants to write; a link counts as what it leads to.
+        home: The registry's folder.
+        database: Its database.
+
+    Raises:
+        ConflictError: The file is the database, or in the folder of blobs or indexes.
+    """
+    place, home = path.resolve(), home.resolve()
+    named = [home / DATABASE_FILE]  # One that is left from before PostgreSQL is no place either.
+    if database.get_backend_name() == "sqlite" and database.database:
+        named.append(Path(database.database).resolve())
+    files = {file.with_name(file.name + end) for file in named for end in DATABASE_ENDS}
+    if place in files or any(place.is_relative_to(home / name) for name in ("blobs", "index")):
+        raise ConflictError(f"'{path}' is a part of the registry. Name another place.")
+
+
+def abandoned_in(home: Path) -> list[Path]:
+    """Return the partial files that killed writers left in the folder, such as of a backup."""
+    folders = (home, home / "blobs")
+    return [path for folder in folders for path in abandoned(folder)]
 
 
 def registry_id(engine: Engine) -> str | None:
@@ -60,6 +87,6 @@ def require_home_of(home: Path, registry_id: str | None) -> None:
 
 def _owner(home: Path) -> str | None:
     try:
-        return (home / MARK).read_text().strip()
+        return read_bytes(home / MARK).decode().strip()
     except FileNotFoundError:
         return None

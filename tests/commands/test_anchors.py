@@ -1,5 +1,6 @@
 """Commands on anchors; tiny random weights stand in for the testbed's."""
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -130,3 +131,12 @@ def test_pictures_are_recorded_by_hash_and_forgotten(run, models, pictures):
     assert run(*forget, "--yes").out == "Forgot 1 reference.\n"
     assert len(run("sources", "list", "--json").json()) == 7
     assert run("show", "pistol", "--json").json()["versions"][0]["content_digest"] == digest
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_pipe_among_the_pictures_is_refused(run, filled, pictures):
+    os.mkfifo(pictures / "with" / "9.png")
+    images = ("--images", pictures / "with", "--benign", pictures / "without")
+    result = run("collect-anchors", "pistol", *images, "--origin", "x", "--legal-basis", "y")
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert "it is a pipe or a device, not a regular file" in result.err

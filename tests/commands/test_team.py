@@ -52,3 +52,19 @@ def test_a_team_takes_a_version_from_draft_to_live(run, filled):
     assert (agreed["events"], agreed["against"]) == (len(events), len(events) - 1)
     assert events[-1]["action"] == "audit.checkpoint"
     assert len(run("audit", "export").out.splitlines()) == len(events)
+
+
+@on_both
+def test_two_actors_never_look_alike(run, filled):
+    assert run("actor", "set", "ann", "--role", "admin").code == 0
+    before = filled.audit.events()
+    for name in ("ann\u200b", "a\u00adnn", "ann ", "\u00a0ann", "ann\ufe0f", "an\x1bn"):
+        result = run("--actor", "ann", "actor", "set", name, "--role", "reviewer")
+        assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+        assert "must not look like another one's" in result.err
+    assert filled.audit.events() == before
+
+
+def test_an_invisible_character_in_a_name_is_shown(run, filled):
+    run("--actor", "tester\u200b", "submit", "pistol")
+    assert "tester\\u200b" in run("audit", "log").out

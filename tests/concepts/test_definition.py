@@ -111,6 +111,35 @@ def test_other_texts_are_no_definition(text):
         parse_definition(text, "x.yaml")
 
 
+@pytest.mark.parametrize("text", ["[" * 3000, "{a: " * 3000 + "}" * 3000, "- " * 3000 + "x"])
+def test_a_text_nested_thousands_deep_is_refused(text):
+    with pytest.raises(DefinitionError, match=r"^x\.yaml:1: document: nested too deeply$"):
+        parse_definition(text, "x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("!!bool x", "'x' cannot be read as 'bool'"),
+        ("!!int ''", "'' cannot be read as 'int'"),
+        ("!!int '-'", "'-' cannot be read as 'int'"),
+        ("!!float ''", "'' cannot be read as 'float'"),
+        ("!!timestamp x", "'x' cannot be read as 'timestamp'"),
+        ("2020-99-99", "'2020-99-99' cannot be read as 'timestamp'"),
+        ("!!set {a}", "has the tag 'tag:yaml.org,2002:set', plain YAML is expected"),
+        ("!!python/tuple [a]", "has the tag 'tag:yaml.org,2002:python/tuple'"),
+        ("!mine {a: b}", "has the tag '!mine', plain YAML is expected"),
+        (r'"\ud800"', "holds half a character"),
+        (r'"\UFFFFFFFF"', "not valid YAML"),
+    ],
+)
+def test_odd_tags_and_escapes_are_refused(value, message):
+    with pytest.raises(DefinitionError) as caught:
+        parse_definition(TEXT + f"scope: {value}\n", "x.yaml")
+    assert str(caught.value).startswith("x.yaml:")
+    assert message in str(caught.value)
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=40), st.integers(0, len(TEXT)))
 def test_any_text_gives_a_definition_or_an_error(noise, position):

@@ -1,11 +1,38 @@
 import os
 import secrets
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from concepts.files import check_writable, write_file
+from concepts.bundle import read_bundle
+from concepts.definition import load_definition
+from concepts.errors import DefinitionError, VerificationError
+from concepts.files import abandoned, check_writable, read_bytes, replacing, write_file
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_pipe_or_device_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for path in (tmp_path / "pipe", tmp_path / "link", Path("/dev/zero")):
+        with pytest.raises(OSError, match="a pipe or a device, not a regular file"):
+            read_bytes(path)
+    with pytest.raises(IsADirectoryError):
+        read_bytes(tmp_path)
+    (tmp_path / "file").write_bytes(b"text")
+    assert read_bytes(tmp_path / "file") == b"text"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_bundle_or_definition_that_is_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(VerificationError, match="not a regular file"):
+        read_bundle(tmp_path / "pipe")
+    with pytest.raises(DefinitionError, match="not a regular file"):
+        load_definition(tmp_path / "pipe")
 
 
 def test_makes_the_folder_and_leaves_no_partial_file(tmp_path):
@@ -84,3 +111,29 @@ def test_what_is_checked_is_what_is_written(tmp_path, monkeypatch):
     check_writable(Path("/dev/null"))  # Whoever may not write into its folder may use it.
     write_file(Path("/dev/null"), b"x")
     assert not Path("/dev/null").is_file()
+
+
+KILLED = """
+import os, pathlib, sys
+from concepts.files import replacing
+with replacing(pathlib.Path(sys.argv[1])) as file:
+    file.write(b"half")
+    file.flush()
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_killed_writers_partial_file_goes_and_a_living_ones_stays(tmp_path):
+    target = tmp_path / "b.bin"
+    for _ in range(2):  # The second removes what the first left.
+        subprocess.run([sys.executable, "-c", KILLED, target], check=False)
+    (left,) = abandoned(tmp_path)
+    mine = tmp_path / ".b.bin.mine.partial"  # Not a name that this program gives.
+    mine.write_bytes(b"x")
+    with replacing(target) as file:
+        assert abandoned(tmp_path) == []  # The killed one's is gone, and this one is alive.
+        file.write(b"whole")
+        write_file(target, b"another")
+    assert not left.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [mine.name, "b.bin"]
+    assert target.read_bytes() == b"whole"

@@ -10,6 +10,7 @@ from typing import ClassVar
 from PIL import Image, UnidentifiedImageError
 
 from concepts.errors import NotFoundError, UVRError
+from concepts.files import open_file
 from uvr.sample import Sample
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -30,7 +31,7 @@ def read_picture(path: Path | str, mode: str = "RGB") -> Image.Image:
         PictureError: It is not a picture, or cut off.
     """
     try:
-        with Image.open(path) as image:
+        with open_file(Path(path)) as file, Image.open(file) as image:
             return image.convert(mode)
     except FileNotFoundError as error:
         raise NotFoundError(f"No picture at '{path}'.") from error

@@ -8,8 +8,8 @@ that is read here is trusted, and never more than ``max_bytes`` of it is held.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-import stat
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from concepts.errors import NotFoundError, UVRError, VerificationError
+from concepts.files import open_file
 from uvr.delivery.offer import Offer
 from uvr.delivery.web import WebFile
 
@@ -112,10 +113,10 @@ class Location:
 
     def _read_file(self, path: Path) -> bytes:
         try:
-            if not stat.S_ISREG(path.stat().st_mode):
-                raise VerificationError(f"'{path}' is not a regular file.")
-            with path.open("rb") as file:
-                return self._capped(file.read(self.max_bytes + 1))
+            with open_file(path) as file:
+                # Reading sets aside at once what it is asked for, however small the file is.
+                size = os.fstat(file.fileno()).st_size
+                return self._capped(file.read(min(size, self.max_bytes) + 1))
         except FileNotFoundError as error:
             raise NotFoundError(f"No bundle file at '{path}'.") from error
         except OSError as error:

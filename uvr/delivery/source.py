@@ -37,7 +37,7 @@ from uvr.delivery.location import location_key, parse_location
 from uvr.delivery.offer import Offer
 from uvr.delivery.poller import Poller
 from uvr.delivery.state import Accepted, TrustState
-from uvr.delivery.status import BundleInUse, SourceStatus, Staleness
+from uvr.delivery.status import BundleInUse, SourceStatus, Staleness, never_expires
 from uvr.delivery.trust import HostTrust, read_keys
 
 log = logging.getLogger("uvr.source")
@@ -219,6 +219,7 @@ class BundleSource:
             stale=stale,
             last_error=self._last_error,
             key_list_version=accepted.keys.version if accepted.keys else None,
+            warnings=self._warnings(bundle) if bundle else (),
         )
 
     def _recover(self) -> UVRError | None:
@@ -313,6 +314,11 @@ class BundleSource:
             "bundle source %s: release %d of %s is in use (%s)",
             self._location.shown, bundle.sequence, bundle.name, bundle.digest,
         )  # fmt: skip
+        for warning in self._warnings(bundle):
+            log.warning("bundle source %s: %s", self._location.shown, warning)
+
+    def _warnings(self, bundle: Bundle) -> tuple[str, ...]:
+        return tuple(filter(None, (never_expires(bundle), self._trust.state.folder.exposed())))
 
     def _withdrawn(self) -> UVRError:
         return NotFoundError(

@@ -16,9 +16,6 @@
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,13 +23,14 @@ from typing import Any
 from concepts.canonical import canonical_json
 from concepts.digest import is_digest, sha256
 from concepts.document import read_document
-from concepts.errors import RollbackError, UVRError, VerificationError
-from concepts.files import sync, write_file
+from concepts.errors import RollbackError, VerificationError
 from concepts.instant import is_instant
 from concepts.plain import require_format, require_keys
 from concepts.signing.keys import KeyList
+from uvr.delivery.folder import StateFolder
 
 FORMAT = "uvr-source/1"
+RECORD, BUNDLE = "state.json", "bundle.uvr"
 MAX_JUMP = 1_000_000
 """Release numbers that may be left out: one near the largest would bar all that follow."""
 MAX_RECORD_BYTES = 1 << 20
@@ -195,9 +193,8 @@ class TrustState:
     """The folder that holds what a host has accepted from one location."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.record = folder / "state.json"
-        self.bundle = folder / "bundle.uvr"
+        self.folder = StateFolder(folder)
+        self.bundle = folder / BUNDLE
 
     def load(self) -> Accepted | None:
         """Return the record, None before the first.
@@ -205,21 +202,21 @@ class TrustState:
         Raises:
             VerificationError: The record is damaged.
         """
-        data = self._read(self.record)
+        data = self.folder.read(RECORD)
         if data is None:
             return None
         try:
             return Accepted.from_bytes(data)
         except VerificationError as error:
             raise VerificationError(
-                f"The record of accepted releases '{self.record}' is damaged. {error} "
-                f"Restore it; or, only if the location is sure to offer the newest release, remove "
-                f"'{self.folder}'."
+                f"The record of accepted releases '{self.folder.path / RECORD}' is damaged. "
+                f"{error} Restore it; or, only if the location is sure to offer the newest "
+                f"release, remove '{self.folder.path}'."
             ) from error
 
     def load_bundle(self) -> bytes | None:
         """Return the bytes of the last known good, None before the first; not verified."""
-        return self._read(self.bundle)
+        return self.folder.read(BUNDLE)
 
     def accept(self, accepted: Accepted, data: bytes) -> None:
         """Record a verified release.
@@ -229,62 +226,30 @@ class TrustState:
             VerificationError: Another process has accepted another bundle here.
             UVRError: The folder cannot be written.
         """
-        with self._locked():
+        with self.folder.locked():
             before = self.load()
             if before is not None:
                 before.check_followed_by(accepted)
-            write_file(self.bundle, data, durable=True)
+            self.folder.write(BUNDLE, data)
             self._write(accepted)
 
     def trust(self, accepted: Accepted) -> None:
         """Record a newer key list, and nothing else of it; UVRError if that cannot be written."""
-        with self._locked():
+        with self.folder.locked():
             before = self.load() or Accepted(name=accepted.name)
             if _newer(before.keys, accepted.keys) != before.keys:
                 self._write(replace(before, keys=accepted.keys))
 
     def checked(self, accepted: Accepted) -> None:
         """Record when the location was checked, unless another process has gone on."""
-        with self._locked():
+        with self.folder.locked():
             before = self.load()
             if before is not None and before.digest == accepted.digest:
                 # Also back in time: a clock that was ahead once must not count for ever.
                 self._write(replace(before, checked_at=accepted.checked_at, etag=accepted.etag))
 
     def _write(self, accepted: Accepted) -> None:
-        write_file(self.record, accepted.to_bytes(), durable=True)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        try:
-            self._make_folder()
-            with (self.folder / "lock").open("a") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)  # It ends with the process at the latest.
-                try:
-                    # What a writer left that was killed; nobody else is writing now.
-                    for partial in self.folder.glob(".*.partial"):
-                        partial.unlink()
-                    yield
-                finally:
-                    # A process forked meanwhile has the file open too, and would hold the lock.
-                    fcntl.flock(file, fcntl.LOCK_UN)
-        except OSError as error:
-            raise UVRError(
-                f"The state folder '{self.folder}' cannot be written: {error.strerror}."
-            ) from error
-
-    def _make_folder(self) -> None:
-        if not self.folder.is_dir():
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            sync(self.folder.parent)
-
-    def _read(self, path: Path) -> bytes | None:
-        try:
-            return path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise UVRError(f"'{path}' cannot be read: {error.strerror}.") from error
+        self.folder.write(RECORD, accepted.to_bytes())
 
 
 def _two_releases(sequence: int, before: str, now: str) -> VerificationError:

@@ -28,6 +28,7 @@ class SourceStatus:
         stale: Why it is stale.
         last_error: What went wrong in the last poll.
         key_list_version: Version of the key list that is trusted now.
+        warnings: What weakens it and is no failure, a sentence each without a full stop.
     """
 
     location: str
@@ -41,10 +42,21 @@ class SourceStatus:
     stale: str | None
     last_error: str | None
     key_list_version: int | None
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
         return asdict(self)
+
+
+def never_expires(bundle: Bundle) -> str | None:
+    """Say what it means that a bundle never expires, if it does not."""
+    if bundle.expires is not None:
+        return None
+    return (
+        f"release {bundle.sequence} of '{bundle.name}' never expires, so that a place which goes "
+        "on confirming it can hold back every later one unnoticed: release with --expires"
+    )
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from concepts.bundle import Bundle, followed_keys, read_bundle
 from concepts.errors import NotFoundError, UVRError
+from concepts.files import read_bytes
 from concepts.signing.keys import KeyList
 from uvr.delivery.matchable import check_matchable
 from uvr.delivery.state import Accepted, TrustState
@@ -92,7 +93,7 @@ def read_keys(keys: KeyList | Path | None) -> KeyList | None:
     if keys is None or isinstance(keys, KeyList):
         return keys
     try:
-        return KeyList.from_bytes(Path(keys).read_bytes())
+        return KeyList.from_bytes(read_bytes(Path(keys)))
     except FileNotFoundError as error:
         raise NotFoundError(f"No key list at '{keys}'.") from error
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from http import HTTPStatus
+from io import BytesIO
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import httpcore2
@@ -81,19 +82,21 @@ class WebFile:
         size = header(response, "Content-Length")
         if size.isdecimal() and int(size) > self.max_bytes:
             raise self._too_large()
-        read = bytearray()  # A list of parts is many times as large where each is a byte or two.
+        # A list of parts is many times as large where each is a byte or two, and a bytearray is
+        # copied at the end: this gives its own bytes away.
+        read = BytesIO()
         try:
             for part in response.iter_stream():
-                read += part
-                deadline.received = len(read)
-                if len(read) > self.max_bytes:
+                read.write(part)
+                deadline.received = read.tell()
+                if read.tell() > self.max_bytes:
                     raise self._too_large()
         except (httpcore2.RemoteProtocolError, httpcore2.ReadError):
-            if size.isdecimal() and len(read) < int(size):
-                missing = int(size) - len(read)
+            if size.isdecimal() and read.tell() < int(size):
+                missing = int(size) - read.tell()
                 raise UVRError(f"'{self.shown}' stopped {missing} bytes before the end.") from None
             raise
-        return bytes(read)
+        return read.getvalue()
 
     def _too_large(self) -> VerificationError:
         return VerificationError(f"'{self.shown}' has more than {self.max_bytes} bytes.")

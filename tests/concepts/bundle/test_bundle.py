@@ -26,6 +26,7 @@ from concepts.bundle import (
     write_bundle,
 )
 from concepts.bundle.summary import bundle_summary
+from concepts.digest import sha256
 from concepts.errors import (
     ExpiredError,
     MismatchError,
@@ -37,6 +38,7 @@ from concepts.errors import (
 from concepts.scorer import Scorer
 from concepts.signing.envelope import BUNDLE_TYPE, Envelope, read_envelope
 from concepts.signing.keys import KeyList, PrivateKey, sign_key_list
+from concepts.tensors import write_tensors
 from tests.conftest import often
 
 T2I = AnchorSpace("testbed", "r1", "t2i", ("a", "b"), 4, 0.95)
@@ -356,6 +358,16 @@ def test_untrusted_bundles_are_refused(bundle, message):
     assert write_bundle(read_bundle(data)) == data  # it is whole, and only that
 
 
+@pytest.mark.parametrize("metadata", [{}, {"more": "x" * 100}])
+def test_a_scorer_file_with_metadata_of_its_own_is_refused(metadata):
+    hiding = scorer()
+    payload = write_tensors(hiding.to_tensors(), metadata)
+    hiding.__dict__.update(payload=payload, payload_digest=sha256(payload))
+    made = make_bundle(BundleVariant(T2I, (dataclasses.replace(member("bomb"), scorer=hiding),)))
+    with pytest.raises(VerificationError, match="a scorer's file holds no metadata"):
+        read_bundle(write_bundle(made))
+
+
 def test_signatures_are_checked_before_anything_is_parsed():
     data = rewritten(manifest(b"{", b"not JSON"))
     with pytest.raises(SignatureError):
@@ -385,6 +397,7 @@ def test_old_and_foreign_bundles_are_refused():
 # As docs/security.md shows it: FILE is a bundle, KEY.pem a public key of its registry.
 VERIFY = r"""
 set -e; python3 -m zipfile -e "$FILE" unpacked; cd unpacked
+files=$(find . -type f ! -path ./manifest.dsse.json)
 field() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" manifest.dsse.json; }
 field payload | base64 -d > manifest.json
 id=$(openssl pkey -pubin -in "$KEY" -outform DER | openssl sha256 -r | cut -d' ' -f1)
@@ -392,13 +405,17 @@ field "keyid\":\"$id\",\"sig" | base64 -d > signature
 type=$(field payloadType)
 printf 'DSSEv1 %d %s %d ' ${#type} "$type" $(wc -c < manifest.json) | cat - manifest.json > signed
 openssl pkeyutl -verify -pubin -inkey "$KEY" -rawin -in signed -sigfile signature
-for file in $(find anchors keys -type f 2> /dev/null); do  # each is in the manifest, by digest
-  sha256=$(openssl sha256 -r "$file" | cut -d' ' -f1)
-  grep -q "\"$file\":{\"sha256\":\"$sha256\"" manifest.json; done
+for file in $files; do  # those that are there are those of the manifest's list, by digest
+  printf '"%s":{"sha256":"%s"\n' "${file#./}" "$(openssl sha256 -r "$file" | cut -d' ' -f1)"
+done | sort > held
+sed 's/},"format":.*//' manifest.json | grep -o '"[^"]*":{"sha256":"[^"]*"' | sort | cmp - held
 """
 
 
-@pytest.mark.parametrize("change", ["nothing", "another key", "another manifest", "a file"])
+@pytest.mark.parametrize(
+    "change",
+    ["nothing", "another key", "another manifest", "a file", "a removed file", "one more file"],
+)
 def test_openssl_alone_verifies_a_bundle(tmp_path, change):
     if not shutil.which("openssl"):
         pytest.fail("openssl is not installed: the manual promises that it is enough")
@@ -410,6 +427,13 @@ def test_openssl_alone_verifies_a_bundle(tmp_path, change):
     if change == "a file":  # another scorer, whose checksum is right
         names = [name for name in made.files if name.startswith("anchors/")]
         files = {**made.files, names[0]: made.files[names[1]]}
+        data = pack({**files, ENVELOPE: made.envelope.to_bytes()})
+    if change in ("a removed file", "one more file"):
+        files = dict(made.files)
+        if change == "one more file":
+            files["keys/0009.json"] = b"{}"
+        else:
+            del files[next(name for name in files if name.startswith("anchors/"))]
         data = pack({**files, ENVELOPE: made.envelope.to_bytes()})
     (tmp_path / "demo.uvr").write_bytes(data)
     (tmp_path / "key.pem").write_text(key.public.pem())

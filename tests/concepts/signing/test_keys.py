@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from concepts.canonical import canonical_json
 from concepts.errors import SignatureError, VerificationError
 from concepts.signing.keys import KeyList, PrivateKey, PublicKey, sign_key_list
 
@@ -70,6 +71,52 @@ def test_other_keys_are_refused():
     ):
         with pytest.raises(VerificationError, match=message):
             read(data)
+
+
+# Every encoding of the eight points of small order, as in "Taming the many EdDSAs" (table 1) and
+# libsodium's blocklist; those after the first eight are not canonical.
+SMALL_ORDER = [
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0000000000000000000000000000000000000000000000000000000000000080",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+    "0100000000000000000000000000000000000000000000000000000000000080",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+]
+# A point of large order (y = 3) in the form that adds 2^255 - 19 to its y.
+NOT_CANONICAL = "f0" + "ff" * 30 + "7f"
+
+
+@pytest.mark.parametrize("text", [*SMALL_ORDER, NOT_CANONICAL])
+def test_a_key_for_which_anyone_can_sign_or_in_a_second_form_is_refused(text):
+    raw = bytes.fromhex(text)
+    canonical = int.from_bytes(raw, "little") % 2**255 < 2**255 - 19
+    message = "point of order" if canonical else "must be encoded canonically"
+    with pytest.raises(ValueError, match=message):
+        PublicKey(raw)
+    pem = ed25519.Ed25519PublicKey.from_public_bytes(raw).public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    with pytest.raises(VerificationError, match=message):
+        PublicKey.from_pem(pem)
+    plain = FIRST.to_dict()
+    listed = {**plain, "keys": sorted([*plain["keys"], text])}
+    with pytest.raises(VerificationError, match=message):
+        KeyList.from_bytes(canonical_json(listed))
+
+
+def test_the_canonical_encodings_next_to_those_are_keys():
+    for y in (2, 3, 2**255 - 19 - 2):
+        raw = y.to_bytes(32, "little")
+        assert PublicKey(raw).raw == raw
 
 
 def test_a_private_key_is_not_shown():

@@ -1,4 +1,5 @@
 import json
+import os
 import zipfile
 
 import pytest
@@ -135,6 +136,21 @@ def test_a_backup_never_goes_over_the_registry(filled, name):
     with pytest.raises(ConflictError, match="a part of the registry"):
         backup(filled.workspace, filled.home / name)
     assert contents(filled) == before
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_pipe_in_the_place_of_a_blob_stops_a_backup_and_is_found(filled, tmp_path):
+    path = filled.workspace.store.path(next(filled.workspace.store.digests()))
+    path.unlink()
+    os.mkfifo(path)
+    message = "cannot be read: it is a pipe or a device, not a regular file"
+    with pytest.raises(VerificationError, match=message):
+        backup(filled.workspace, tmp_path / "all.zip")
+    problems = [line for check in diagnose(filled.workspace).checks for line in check.problems]
+    assert any(message in line for line in problems)
+    os.mkfifo(tmp_path / "pipe.zip")
+    with pytest.raises(VerificationError, match=message):
+        restore(tmp_path / "pipe.zip", tmp_path / "restored")
 
 
 def test_backups_to_one_file_at_once_do_not_mix(filled, tmp_path):

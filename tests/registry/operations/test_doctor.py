@@ -4,8 +4,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from concepts.errors import VerificationError
+from concepts.files import replacing
 from concepts.signing.ed25519 import PrivateKey
 from registry import Registry
+from registry.operations import backup
 from registry.operations.doctor import Diagnosis, diagnose, repair
 from registry.store import guards
 from registry.store.db import transaction
@@ -59,6 +62,14 @@ def test_what_was_changed_behind_its_back_is_named(filled, name):
     found = problems(diagnose(filled.workspace))
     assert name in found
     assert message in " ".join(found[name])
+
+
+@pytest.mark.parametrize("registry", ["sqlite"], indirect=True)
+def test_an_event_that_holds_bytes_is_one_that_was_edited(filled, tmp_path):
+    tamper(filled, "UPDATE audit_event SET actor = x'ff' WHERE number = 2")
+    assert "event 2 was edited" in " ".join(problems(diagnose(filled.workspace))["audit"])
+    with pytest.raises(VerificationError, match="event 2 was edited"):
+        backup(filled.workspace, tmp_path / "all.zip")
 
 
 def test_missing_approvals_are_counted_with_those_of_authors(registry, define, collect):
@@ -162,3 +173,45 @@ def test_repair_removes_what_a_killed_process_left(filled):
     assert len(repair(filled.workspace, "ann").temporaries) == 1
     assert not left.exists()
     assert repair(filled.workspace, "ann").temporaries == ()
+
+
+def test_repair_removes_partial_files_unless_somebody_writes_them(filled):
+    names = ("all.zip", "blobs/registry")
+    left = [filled.home / name for name in names]
+    left = [path.with_name(f".{path.name}.0123456789abcdef.partial") for path in left]
+    for path in left:
+        path.write_bytes(b"half")
+    with replacing(filled.home / "other.zip"):
+        (found,) = [check for check in diagnose(filled.workspace).checks if check.notes]
+        assert found.notes == ("Unfinished files: 2. `uvr-registry doctor --repair` removes them.",)
+        removed = repair(filled.workspace, "ann").temporaries
+        assert removed == tuple(str(path.relative_to(filled.home)) for path in left)
+    assert not any(path.exists() for path in left)
+    assert (filled.home / "other.zip").exists()
+
+
+BROKEN = {
+    "bytes": ("actor", "UPDATE actor SET created_by = x'ff'", "rows"),
+    "a_number_too_large": ("release", "UPDATE release SET sequence = 4611686018427387904", "rows"),
+    "no_digest": ("anchor_set", "UPDATE anchor_set SET blob = 'x'", "blobs"),
+    "a_list_for_a_mapping": ("", "UPDATE release_member SET thresholds = '[]'", "releases"),
+    "deep": ("", f"UPDATE concept SET definition = '{'[' * 20000}'", "versions"),
+    "bytes_in_the_policy": ("policy", "UPDATE policy SET registry_id = x'ff'", "rows"),
+    "no_text": ("key_list", "UPDATE key_list SET envelope = x'ff'", "keys"),
+}
+
+
+@pytest.mark.parametrize("registry", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("name", list(BROKEN))
+def test_a_broken_row_is_a_finding_of_the_doctor_and_of_a_backup(filled, tmp_path, name):
+    table, statement, part = BROKEN[name]
+    filled.team.set("ann", roles=["admin"], actor="ann")
+    tamper(filled, statement)
+    found = problems(diagnose(filled.workspace))
+    assert part in found
+    if not table:  # What it holds can be written all the same.
+        assert backup(filled.workspace, tmp_path / "all.zip").problems
+        return
+    with pytest.raises(VerificationError, match=f"Table '{table}' has a row|is no SHA-256"):
+        backup(filled.workspace, tmp_path / "all.zip")
+    assert not (tmp_path / "all.zip").exists()

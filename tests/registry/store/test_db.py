@@ -1,6 +1,9 @@
 """What a database does wrong gets a name, by its code rather than by the words of its message."""
 
+import os
+import resource
 import sys
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import text
@@ -43,6 +46,24 @@ def test_a_full_sqlite_file_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(db, "SQLITE_PRAGMAS", ("PRAGMA max_page_count = 1",))
     with pytest.raises(UVRError, match="The disk is full"):
         do(connect(database_url(tmp_path)), "CREATE TABLE a (b)")
+
+
+@pytest.mark.parametrize("room", ["bytes", "files", None])
+def test_a_full_disk_is_told_where_sqlite_calls_it_an_error(tmp_path, monkeypatch, room):
+    engine = connect(database_url(tmp_path))
+    do(engine, "CREATE TABLE a (b)")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    plain = {"f_bavail": 1000, "f_frsize": 4096, "f_files": 1000, "f_favail": 1000}
+    full = {"bytes": {"f_bavail": 9}, "files": {"f_favail": 0}, None: {}}[room]
+    monkeypatch.setattr(os, "statvfs", lambda _path: SimpleNamespace(**plain | full))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # The next write fails.
+    try:
+        with pytest.raises(UVRError) as caught:
+            do(engine, "INSERT INTO a VALUES (1)")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    expected = "The disk is full" if room else "disk I/O error"
+    assert expected in str(caught.value)
 
 
 def test_a_number_that_is_too_large_is_told(engine):

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,13 @@ def test_samples_come_in_order_with_masks_and_prompts(folder):
     assert (first.image.getpixel((0, 0)), first.prompt) == ((0, 0, 255), "a wall")
     assert (second.image.getpixel((0, 0)), second.prompt) == ((255, 0, 0), "a red wall")
     assert first.mask is not None
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_picture_that_is_a_pipe_is_refused(folder):
+    os.mkfifo(folder / "c.png")
+    with pytest.raises(PictureError, match="not a regular file"):
+        read_samples(folder, [])
 
 
 def test_prompts_are_used_in_turn(folder):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import tracemalloc
 
 import pytest
 
@@ -17,6 +18,8 @@ from concepts.errors import (
 from tests.uvr.delivery.conftest import make_file
 from uvr.delivery.http import SLOWEST
 from uvr.delivery.location import parse_location
+
+MIB = 1 << 20
 
 
 def test_files_that_did_not_change_are_not_read_again(host):
@@ -89,6 +92,23 @@ def test_an_answer_above_the_cap_is_refused_by_its_length(host, server):
     server.body = bytes(5000)
     with pytest.raises(VerificationError, match="more than 4000 bytes"):
         host.source(server.url, max_bytes=4000).start()
+
+
+@pytest.mark.parametrize("place", ["server", "file"])
+def test_a_body_is_held_once_whatever_the_cap(host, server, place):
+    server.body = bytes(32 * MIB)
+    host.file.write_bytes(server.body)
+    location = parse_location(server.url if place == "server" else host.file, 1 << 30)
+    tracemalloc.start()
+    try:
+        (offer,) = location.offers({})
+        assert offer.read is not None
+        data = offer.read()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(data) == 32 * MIB
+    assert peak < 40 * MIB
 
 
 def test_a_server_that_is_not_there_is_named(host):

@@ -95,7 +95,7 @@ def test_too_large_a_file_is_refused_unread(host):
         host.source(max_bytes=1000).start()
     pipe = host.folder / "pipe"
     os.mkfifo(pipe)  # Opening it would wait for ever.
-    with pytest.raises(VerificationError, match="not a regular file"):
+    with pytest.raises(UVRError, match="not a regular file"):
         host.source(pipe).start()
 
 
@@ -145,7 +145,7 @@ def test_status_is_plain_json(host):
     assert found == {
         "location": str(host.file), "state": "ok", "bundle": "demo", "sequence": 1,
         "digest": digest, "checked_at": START, "loaded_at": START, "expires": LATER,
-        "stale": None, "last_error": None, "key_list_version": 1,
+        "stale": None, "last_error": None, "key_list_version": 1, "warnings": [],
     }  # fmt: skip
 
 

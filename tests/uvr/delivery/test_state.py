@@ -84,6 +84,58 @@ def test_any_damage_to_the_record_is_an_error(host):
         assert source.current.sequence == 7
 
 
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("name", ["state.json", "bundle.uvr", "lock", ""])
+def test_a_link_in_the_state_folder_is_refused(host, name):
+    host.offer(7)
+    host.source().start()
+    path, elsewhere = host.state / "demo" / name, host.folder / "elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+    host.offer(8)
+    with pytest.raises(UVRError, match=r"a link, and none is followed|symbolic links"):
+        host.source().start().refresh()
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("name", ["state.json", "bundle.uvr"])
+def test_a_pipe_in_the_state_folder_is_refused(host, name):
+    host.offer(7)
+    host.source().start()
+    path = host.state / "demo" / name
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UVRError, match="not a regular file"):
+        host.source().start()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_pipe_in_the_place_of_the_lock_is_not_waited_for(host):
+    (host.state / "demo").mkdir(parents=True)
+    os.mkfifo(host.state / "demo" / "lock")
+    host.offer(7)
+    with host.source() as source:
+        assert source.current.sequence == 7
+
+
+@pytest.mark.parametrize("folder", ["state", "state/demo"])
+def test_a_state_folder_that_others_may_write_is_warned_of(host, folder, caplog):
+    host.offer(7, expires=LATER)
+    with host.source() as source:
+        assert source.status().warnings == ()
+    (host.folder / folder).chmod(0o777)
+    with host.source() as source:
+        (warning,) = source.status().warnings
+    assert warning == (
+        f"every user of this machine may write to the state folder '{host.folder / folder}', and "
+        f"so have an old release taken for new: chmod o-w '{host.folder / folder}'"
+    )
+    assert warning in caplog.text
+    (host.folder / folder).chmod(0o1777)  # As /tmp: nobody removes what is another's.
+    with host.source() as source:
+        assert source.status().warnings == ()
+
+
 def test_a_bundle_ahead_of_its_record_is_taken_up(host):
     """As a kill between the two writes leaves it, also at the first one."""
     stored, record = host.state / "demo" / "bundle.uvr", host.state / "demo" / "state.json"

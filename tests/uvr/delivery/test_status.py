@@ -42,6 +42,17 @@ def test_a_stale_bundle_is_served_or_refused_as_the_host_chose(host, policy, sta
                 assert (source.current.sequence, source.status().state) == (1, state)
 
 
+def test_a_bundle_that_never_expires_is_warned_of(host, caplog):
+    host.offer(1)
+    with host.source(max_age=600) as source:  # A frozen mirror goes on confirming it.
+        (warning,) = source.status().warnings
+        assert "release 1 of 'demo' never expires" in warning
+        assert caplog.text.count(warning) == 1
+        host.offer(2, expires=LATER)
+        assert source.refresh()
+        assert source.status().warnings == ()
+
+
 def test_a_bundle_and_its_state_are_read_at_once(host, monkeypatch):
     host.offer(1, expires=LATER)
     with host.source(stale="degraded") as source:
