@@ -1,7 +1,8 @@
 """What other hosts hold and check stays byte for byte: bundles, digests, envelopes, the schema.
 
-`tests/data/unchanged` was written by release 0.2.0. Only a new file format or a new migration is a
-reason to write it anew, with ``UVR_TEST_STORE=1``.
+`tests/data/unchanged` was written by release 0.2.0, but for its events, which tell more since. Only
+a new file format, a new migration or an event that tells more is a reason to write it anew, with
+``UVR_TEST_STORE=1``.
 """
 
 import json
