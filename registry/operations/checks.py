@@ -19,6 +19,7 @@ from concepts.digest import json_digest
 from concepts.errors import UVRError
 from concepts.signing.envelope import BUNDLE_TYPE, pae
 from registry.audit.chain import check_chain
+from registry.audit.comparison import row_differences
 from registry.audit.trail import check_checkpoints
 from registry.change.event import AuditEvent, read_event
 from registry.keys.lists import current_keys
@@ -104,8 +105,11 @@ def spaces(session: Session, _store: BlobStore) -> Problems:
 def versions(session: Session, _store: BlobStore) -> Problems:
     """Definitions and versions have their digest, and version numbers have no gap."""
     for concept in session.scalars(select(Concept).order_by(Concept.slug)):
-        if json_digest(json.loads(concept.definition)) != concept.definition_digest:
+        definition = json.loads(concept.definition)
+        if json_digest(definition) != concept.definition_digest:
             yield f"The definition of '{concept.slug}' does not match its digest."
+        if (concept.name, concept.category) != (definition.get("name"), definition.get("category")):
+            yield f"The name or category of '{concept.slug}' is not that of its definition."
         rows = _versions_of(session, concept)
         if [row.number for row in rows] != list(range(1, len(rows) + 1)):
             yield f"The version numbers of '{concept.slug}' have a gap."
@@ -185,6 +189,11 @@ def trail(session: Session, _store: BlobStore) -> Problems:
                     f"Table '{table.name}' has a row of {newest}, later than the last event: the "
                     "audit trail was truncated, or the row written past it."
                 )
+
+
+def rows(session: Session, _store: BlobStore) -> Problems:
+    """Rows are what the events of the audit trail leave behind."""
+    return row_differences(session)
 
 
 def live_revoked(session: Session, _store: BlobStore) -> Problems:

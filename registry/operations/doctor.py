@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from concepts.canonical import strict_json
@@ -119,6 +119,7 @@ def check_content(session: Session, store: BlobStore, *, quick: bool = False) ->
         "releases": partial(checks.releases, quick=quick),
         "channels": checks.channels,
         "audit": checks.trail,
+        "rows": checks.rows,
     }
     return [_check(name, partial(part, session, store)) for name, part in parts.items()]
 
@@ -155,7 +156,7 @@ def _check(name: str, part: Callable[[], Iterable[str]]) -> Check:
     problems: list[str] = []
     try:
         problems.extend(part())
-    except (UVRError, DBAPIError, ValueError, LookupError, TypeError, OSError) as error:
+    except (UVRError, SQLAlchemyError, ValueError, LookupError, TypeError, OSError) as error:
         problems.append(str(error).splitlines()[0] if str(error) else repr(error))
     return Check(name, tuple(problems))
 

@@ -47,6 +47,7 @@ TAMPERED = {
     "reviews": ("DELETE FROM change_request", "nobody approved it"),
     "versions": (f"UPDATE concept_version SET content_digest = '{'f' * 64}'", "content"),
     "releases": (f"UPDATE signature SET value = '{'00' * 64}'", "invalid signature"),
+    "rows": ("DELETE FROM signature", "but is in the audit trail"),
     "channels": ("UPDATE channel_move SET number = 2", "have a gap"),
     "audit": ("UPDATE audit_event SET actor = 'eve' WHERE number = 2", "event 2 was edited"),
 }
@@ -59,6 +60,13 @@ def test_what_was_changed_behind_its_back_is_named(filled, name):
     found = problems(diagnose(filled.workspace))
     assert name in found
     assert message in " ".join(found[name])
+
+
+def test_a_name_that_is_not_that_of_the_definition_is_named(filled):
+    tamper(filled, "UPDATE concept SET name = 'Mug'")
+    assert problems(diagnose(filled.workspace))["versions"] == (
+        "The name or category of 'pistol' is not that of its definition.",
+    )
 
 
 def test_missing_approvals_are_counted_with_those_of_authors(registry, define, collect):
