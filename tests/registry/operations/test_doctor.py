@@ -4,8 +4,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from concepts.errors import VerificationError
 from concepts.signing.ed25519 import PrivateKey
 from registry import Registry
+from registry.operations import backup, restore
 from registry.operations.doctor import Diagnosis, diagnose, repair
 from registry.store import guards
 from registry.store.db import transaction
@@ -30,11 +32,12 @@ def problems(found: Diagnosis) -> dict[str, tuple[str, ...]]:
     return {check.name: check.problems for check in found.checks if not check.ok}
 
 
-def tamper(registry, statement):
+def tamper(registry, *statements):
     """Do what the triggers refuse, as someone with the database's password could."""
     with transaction(registry.workspace.engine, write=True) as connection:
         guards.drop(connection)
-        connection.execute(text(statement))
+        for statement in statements:
+            connection.execute(text(statement))
         guards.create(connection, newest_guards())
 
 
@@ -67,6 +70,70 @@ def test_a_name_that_is_not_that_of_the_definition_is_named(filled):
     assert problems(diagnose(filled.workspace))["versions"] == (
         "The name or category of 'pistol' is not that of its definition.",
     )
+
+
+@pytest.fixture
+def forged(registry, define, collect):
+    """A registry whose live version two updates have approved, at the instant of its submission."""
+    registry.team.set_policy(actor="ann", approvals=1)
+    registry.concepts.add(define(), actor="ann")
+    registry.versions.add("pistol", [collect(1)], actor="ann")
+    registry.versions.submit("pistol", actor="ann")
+    tamper(
+        registry,
+        "UPDATE change_request SET state = 'approved', closed_at = opened_at, closed_by = 'bob'",
+        "UPDATE concept_version SET state = 'approved'",
+    )
+    registry.releases.add("policy", actor="ann")
+    registry.channels.move("prod", "policy", actor="ann")
+    return registry
+
+
+def test_a_submission_approves_nothing_that_waits_for_approval(forged):
+    assert problems(diagnose(forged.workspace))["reviews"] == (
+        "Version pistol@1 is approved, but nobody approved it: no event says so.",
+    )
+    (member,) = forged.channels.live("prod").release.members
+    assert (member.approval, member.approved_at, member.approved_by) == ("", None, ())
+
+
+def test_a_forged_approval_is_not_restored(forged, tmp_path):
+    info = backup(forged.workspace, tmp_path / "all.zip")
+    assert "Version pistol@1 is approved, but nobody approved it: no event says so." in (
+        info.problems
+    )
+    with pytest.raises(VerificationError, match="--accept-problems"):
+        restore(tmp_path / "all.zip", tmp_path / "restored")
+
+
+@pytest.mark.parametrize("how", ["approve", "break_glass", "submit", "release"])
+def test_each_way_to_approve_is_vouched_for_by_its_event(registry, define, collect, how):
+    registry.concepts.add(define(), actor="ann")
+    registry.versions.add("pistol", [collect(1)], actor="ann")
+    if how in ("approve", "break_glass"):
+        registry.team.set_policy(actor="ann", approvals=1)
+    if how != "release":
+        registry.versions.submit("pistol", actor="ann")
+    if how in ("approve", "break_glass"):
+        glass = how == "break_glass"
+        registry.versions.approve("pistol", actor="ann", break_glass=glass, reason="now")
+    (member,) = registry.releases.add("policy", actor="ann").members
+    told = {"approve": "review", "break_glass": "break_glass"}.get(how, "policy")
+    assert (member.approval, member.approved_by) == (told, ("ann",))
+    assert problems(diagnose(registry.workspace)) == {}
+
+
+def test_an_approval_that_was_not_enough_may_be_made_up_for_by_the_policy(
+    registry, define, collect
+):
+    registry.team.set_policy(actor="ann", approvals=2)
+    registry.concepts.add(define(), actor="ann")
+    registry.versions.add("pistol", [collect(1)], actor="ann")
+    registry.versions.submit("pistol", actor="ann")
+    registry.versions.approve("pistol", actor="bob")
+    registry.team.set_policy(actor="ann", approvals=0)
+    registry.releases.add("policy", actor="ann")
+    assert problems(diagnose(registry.workspace)) == {}
 
 
 def test_missing_approvals_are_counted_with_those_of_authors(registry, define, collect):
