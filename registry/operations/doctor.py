@@ -22,6 +22,7 @@ from concepts.errors import UVRError, VerificationError
 from registry.change.workspace import Workspace
 from registry.operations import checks
 from registry.operations.gc import named_blobs
+from registry.store import tables
 from registry.store.blobs import TEMPORARY, BlobStore
 from registry.store.db import transaction
 
@@ -95,6 +96,7 @@ def diagnose(workspace: Workspace, *, quick: bool = False) -> Diagnosis:
         _check("database", partial(_database, workspace.engine)),
         _check("schema", partial(_schema, workspace.engine)),
         _check("triggers", partial(_triggers, workspace.engine)),
+        _check("tables", partial(_tables, workspace.engine)),
     ]
     with workspace.read() as session:
         results += check_content(session, workspace.store, quick=quick)
@@ -194,6 +196,11 @@ def _triggers(engine: Engine) -> Iterator[str]:
     with transaction(engine) as connection:
         for difference in guards.differences(connection, newest_guards()):
             yield f"{difference} `uvr-registry init` re-creates the triggers."
+
+
+def _tables(engine: Engine) -> Iterator[str]:
+    with transaction(engine) as connection:
+        yield from tables.differences(connection)
 
 
 def _left_over(session: Session, store: BlobStore) -> Iterator[str]:
