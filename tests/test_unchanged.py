@@ -106,6 +106,7 @@ def add(registry, slug, *collections):
 def registry(engine, tmp_path, monkeypatch):
     """An empty registry whose clock and id are fixed."""
     monkeypatch.setattr("concepts.instant.datetime", Stopped)
+    monkeypatch.setenv("UVR_ACCEPT_CLOCK", "1")  # The PostgreSQL server's clock goes on.
     url = engine.url.render_as_string(hide_password=False)
     made = Registry.create(tmp_path / "home", url)
     with transaction(engine, write=True) as connection:

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from concepts.canonical import strict_json
 from concepts.digest import is_digest
 from concepts.errors import UVRError, VerificationError
+from registry.change.clock import clock_doubt
 from registry.change.workspace import Workspace
 from registry.operations import checks
 from registry.operations.gc import named_blobs
@@ -100,8 +101,10 @@ def diagnose(workspace: Workspace, *, quick: bool = False) -> Diagnosis:
     ]
     with workspace.read() as session:
         results += check_content(session, workspace.store, quick=quick)
+        clock = _check("clock", partial(_clock, session))
         left = _check("", partial(_left_over, session, workspace.store))
         live = _check("", partial(checks.live_revoked, session, workspace.store))
+    results.append(clock)
     results.append(Check("leftovers", notes=left.problems))
     results.append(Check("live", notes=live.problems))
     results.append(_check("index", partial(_index, workspace.home / "index")))
@@ -201,6 +204,12 @@ def _triggers(engine: Engine) -> Iterator[str]:
 def _tables(engine: Engine) -> Iterator[str]:
     with transaction(engine) as connection:
         yield from tables.differences(connection)
+
+
+def _clock(session: Session) -> Iterator[str]:
+    doubt = clock_doubt(session)
+    if doubt is not None:
+        yield doubt
 
 
 def _left_over(session: Session, store: BlobStore) -> Iterator[str]:

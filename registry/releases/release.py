@@ -54,10 +54,10 @@ def add_release(
     last = newest_release(unit.session, row)
     _expect(row, last, expect_digest)
     before = released_members(unit.session, last) if last else []
-    chosen = lineup.choose(unit.session, members, before, unit.at)
+    chosen = lineup.choose(unit.session, members, before, unit.present)
     if not chosen and not allow_shrink:
         raise lineup.nothing(unit.session, members)
-    chosen = change(unit.session, chosen, Changes(modes, thresholds, disabled), unit.at)
+    chosen = change(unit.session, chosen, Changes(modes, thresholds, disabled), unit.present)
     lost = _check_shrink(unit, before, chosen, allow_shrink)
     approved = lineup.approve(unit, chosen)
     release = _insert(unit, store, row, last, chosen, expires=expires, note=note)
@@ -127,7 +127,7 @@ def _insert(
         lock_digest=lock_digest(item.locked for item in chosen),
         format=FORMAT,
         previous_digest=last.bundle_digest if last else None,
-        expires_at=None if expires is None else future("expires", expires, unit.at),
+        expires_at=None if expires is None else _expiry(unit, expires),
         key_list=newest_list(session),
         rollback_of=rollback_of,
         note=note,
@@ -143,6 +143,12 @@ def _insert(
         session.add(ReleaseRevocation(release_id=release.id, content_digest=digest))
     session.flush()
     return release
+
+
+def _expiry(unit: Work, expires: str) -> str:
+    """Return when a release expires; InputError if that is before it is made."""
+    instant = future("expires", expires, unit.present)
+    return future("expires", instant, unit.at)
 
 
 def _member_row(release: Release, item: Chosen) -> ReleaseMember:
@@ -183,7 +189,7 @@ def _check_shrink(
     unit: Work, before: Sequence[Chosen], after: Sequence[Chosen], allow: bool
 ) -> list[str]:
     max_share = None if allow else policy_row(unit.session).max_shrink
-    return lineup.check_shrink(before, after, unit.at, max_share)
+    return lineup.check_shrink(before, after, unit.present, max_share)
 
 
 def _revoked(session: Session, row: BundleRow, chosen: Sequence[Chosen]) -> list[str]:

@@ -10,7 +10,7 @@ from concepts.errors import (
 )
 from concepts.instant import parse_instant
 from concepts.signing.keys import PrivateKey
-from registry.change import event
+from registry.change import clock
 from registry.store.models import Release, SignatureRow
 
 
@@ -33,7 +33,8 @@ def travel(monkeypatch):
 
     def move(span):
         instant = parse_instant(span)
-        monkeypatch.setattr(event, "now", lambda: instant)
+        monkeypatch.setenv(clock.ACCEPT, "1")
+        monkeypatch.setattr(clock, "now", lambda: instant)
         return instant
 
     return move

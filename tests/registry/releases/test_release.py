@@ -16,7 +16,7 @@ from concepts.errors import (
 from concepts.instant import parse_instant
 from concepts.signing.keys import PrivateKey
 from registry import Registry
-from registry.change import event
+from registry.change import clock
 from registry.operations import backup, restore
 from registry.store.db import transaction
 
@@ -40,7 +40,8 @@ def travel(monkeypatch):
 
     def move(span):
         instant = parse_instant(span)
-        monkeypatch.setattr(event, "now", lambda: instant)
+        monkeypatch.setenv(clock.ACCEPT, "1")
+        monkeypatch.setattr(clock, "now", lambda: instant)
         return instant
 
     return move
