@@ -64,14 +64,14 @@ def _policy(told: Told, event: AuditEvent) -> None:
 
 def _add_concept(told: Told, event: AuditEvent) -> None:
     concept = told.add(event, "concept", event.subject, **made(event))
-    _define(told, event, concept)
+    _define(event, concept)
 
 
 def _define_concept(told: Told, event: AuditEvent) -> None:
-    _define(told, event, told.get(event, "concept", event.subject))
+    _define(event, told.get(event, "concept", event.subject))
 
 
-def _define(_told: Told, event: AuditEvent, concept: Fields) -> None:
+def _define(event: AuditEvent, concept: Fields) -> None:
     concept["definition_digest"] = event.details["definition_digest"]
     least = _known(concept.get("defined_by", (event.actor,)))
     _names(concept, "defined_by", event.details.get("defined_by"), least)
@@ -80,7 +80,7 @@ def _define(_told: Told, event: AuditEvent, concept: Fields) -> None:
 def _import(told: Told, event: AuditEvent) -> None:
     concept = told.make(event, "concept", event.subject, defined_by=AtLeast(frozenset()))
     if "definition_digest" in event.details:
-        _define(told, event, concept)
+        _define(event, concept)
     numbers, digests = event.details["added"], event.details["digests"]
     authors = event.details.get("authors", [None] * len(numbers))
     for number, digest, names in zip(numbers, digests, authors, strict=True):
@@ -109,7 +109,7 @@ def _edit(told: Told, event: AuditEvent) -> None:
     _names(version, "authors", event.details.get("authors"), least)
     concept = told.get(event, "concept", event.subject.rpartition("@")[0])
     if "definition_digest" in event.details:
-        _define(told, event, concept)
+        _define(event, concept)
     else:  # An old event: the edit may have changed the concept's definition, too.
         concept.pop("definition_digest", None)
         concept["defined_by"] = AtLeast(_known(concept["defined_by"]))
