@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from concepts.digest import json_digest
 from concepts.errors import VerificationError
-from registry.change.event import COVERED, FIRST
+from registry.change.event import COVERED, FIRST, AuditEvent, read_event
 from registry.store.models import AuditEventRow
 
 BATCH = 1000  # Rows in memory at once.
@@ -50,6 +50,12 @@ def check_chain(session: Session) -> Head:
     if wrong is not None:
         raise VerificationError(f"The audit trail is broken: {_diagnose(session, head, wrong)}.")
     return head
+
+
+def read_events(session: Session) -> Iterator[AuditEvent]:
+    """Yield all events, oldest first, in bounded memory."""
+    with closing(_rows(session)) as rows:
+        yield from map(read_event, rows)
 
 
 def event_digest(session: Session, number: int) -> str | None:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from concepts.canonical import canonical_json
 from concepts.errors import NotFoundError, PolicyError, VerificationError
 from concepts.signing.envelope import CHECKPOINT_TYPE, sign
-from registry.audit.chain import BATCH, COLUMNS, Head, check_chain, event_digest
+from registry.audit.chain import Head, check_chain, event_digest, read_events
 from registry.audit.checkpoint import Checkpoint, read_checkpoint, stored_checkpoints
 from registry.audit.history import concept_history
 from registry.change.event import AuditEvent, read_event
@@ -98,10 +98,9 @@ class Trail:
 
     def export(self) -> Iterator[str]:
         """Yield every event as a line of canonical JSON, oldest first, of one snapshot."""
-        query = select(*COLUMNS).order_by(AuditEventRow.number)
         with self._workspace.read() as session:
-            for row in session.execute(query.execution_options(yield_per=BATCH)):
-                yield canonical_json(read_event(row).to_dict()).decode()
+            for event in read_events(session):
+                yield canonical_json(event.to_dict()).decode()
 
     def verify(
         self, against: bytes | Path | None = None, keys: KeyList | None = None

@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from concepts.canonical import canonical_json
 from concepts.digest import json_digest
-from concepts.instant import now
 from registry.store.models import AuditEventRow
 
 FIRST = "0" * 64  # What the first event names as the digest before it.
@@ -46,12 +45,6 @@ class AuditEvent:
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
         return asdict(self)
-
-
-def clock(session: Session) -> str:
-    """Return the time, never earlier than the last event's: clocks of several hosts differ."""
-    last = _last(session)
-    return max(now(), last.at if last else "")
 
 
 def record(

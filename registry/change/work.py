@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from concepts.errors import InputError
 from registry.change import event
+from registry.change.clock import read_times
 from registry.change.policy import require_role
 from registry.store.blobs import BlobStore
 from registry.store.db import open_session
@@ -58,12 +59,14 @@ class Work:
         blobs: Where new blobs go.
         actor: Who makes the change.
         at: When; never earlier than the audit trail's last event.
+        present: This host's time, which tells what has expired.
     """
 
     session: Session
     blobs: NewBlobs
     actor: str
     at: str
+    present: str
 
     def record(self, action: str, subject: str, **details: Any) -> None:
         """Write the audit event of a state change."""
@@ -77,7 +80,8 @@ def work(
     """Open a unit of work for an actor who has a role; all of it is kept, or nothing.
 
     Raises:
-        PolicyError: The registry has actors and this one is not active or lacks the role.
+        PolicyError: The registry has actors and this one is not active or lacks the role, or this
+            host's clock cannot be believed.
     """
     if not actor.strip():
         raise InputError("The actor must be named: who makes the change?")
@@ -86,7 +90,8 @@ def work(
         kept_blobs(session, store, dry_run=dry_run) as blobs,
     ):
         require_role(session, actor, role)
-        yield Work(session, blobs, actor, event.clock(session))
+        times = read_times(session)
+        yield Work(session, blobs, actor, times.at, times.present)
         session.flush()
 
 

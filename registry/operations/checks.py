@@ -7,7 +7,6 @@ that cannot be read raise, and whoever calls reports that as a problem too.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from sqlalchemy import func, select
@@ -19,8 +18,9 @@ from concepts.digest import json_digest
 from concepts.errors import UVRError
 from concepts.signing.envelope import BUNDLE_TYPE, pae
 from registry.audit.chain import check_chain
+from registry.audit.comparison import row_differences
 from registry.audit.trail import check_checkpoints
-from registry.change.event import AuditEvent, read_event
+from registry.change.event import AuditEvent
 from registry.keys.lists import current_keys
 from registry.operations.gc import named_blobs
 from registry.releases.assemble import FORMAT, read_bundle_of, released_members
@@ -32,6 +32,7 @@ from registry.store.models import (
     AuditEventRow,
     Base,
     BundleRow,
+    ChangeRequest,
     Channel,
     ChannelMove,
     Concept,
@@ -42,10 +43,9 @@ from registry.store.models import (
     VersionAnchors,
 )
 from registry.versions.adding import content_digest
-from registry.versions.quorum import approval_of, open_request
+from registry.versions.quorum import Approval, approvals_of, approving_events, open_request
 from registry.versions.reading import read_anchor_set, read_scorer, read_space, stored_anchors
 
-REVIEWED = ("version.submit", "version.approve", "version.break_glass")
 TIMES = ("created_at", "at", "opened_at", "closed_at")
 Problems = Iterator[str]
 
@@ -104,8 +104,11 @@ def spaces(session: Session, _store: BlobStore) -> Problems:
 def versions(session: Session, _store: BlobStore) -> Problems:
     """Definitions and versions have their digest, and version numbers have no gap."""
     for concept in session.scalars(select(Concept).order_by(Concept.slug)):
-        if json_digest(json.loads(concept.definition)) != concept.definition_digest:
+        definition = json.loads(concept.definition)
+        if json_digest(definition) != concept.definition_digest:
             yield f"The definition of '{concept.slug}' does not match its digest."
+        if (concept.name, concept.category) != (definition.get("name"), definition.get("category")):
+            yield f"The name or category of '{concept.slug}' is not that of its definition."
         rows = _versions_of(session, concept)
         if [row.number for row in rows] != list(range(1, len(rows) + 1)):
             yield f"The version numbers of '{concept.slug}' have a gap."
@@ -119,7 +122,8 @@ def versions(session: Session, _store: BlobStore) -> Problems:
 
 def reviews(session: Session, _store: BlobStore) -> Problems:
     """What is approved was approved, and what is in review has an open request for its content."""
-    events = _events(session)
+    approvals = approvals_of(session, session.scalars(select(ConceptVersion)).all())
+    events, unreviewed = approving_events(session), _unreviewed(session)
     for concept in session.scalars(select(Concept).order_by(Concept.slug)):
         for row in _versions_of(session, concept):
             name = f"{concept.slug}@{row.number}"
@@ -129,8 +133,13 @@ def reviews(session: Session, _store: BlobStore) -> Problems:
                 yield f"Version {name} is {row.state} {about}."
             elif request is not None and request.content_digest != row.content_digest:
                 yield f"The request to review {name} is for other content."
-            if row.state in ("approved", "deprecated"):
-                yield from _approved(session, name, row, events)
+            approval = approvals.get(row.id)
+            if row.state not in ("approved", "deprecated"):
+                continue
+            if approval is not None:
+                yield from _approved(session, name, row, approval, events[name, approval.at])
+            elif row.id not in unreviewed:
+                yield f"Version {name} is {row.state}, but nobody approved it: no event says so."
 
 
 def releases(session: Session, store: BlobStore, *, quick: bool = False) -> Problems:
@@ -187,6 +196,11 @@ def trail(session: Session, _store: BlobStore) -> Problems:
                 )
 
 
+def rows(session: Session, _store: BlobStore) -> Problems:
+    """Rows are what the events of the audit trail leave behind."""
+    return row_differences(session)
+
+
 def live_revoked(session: Session, _store: BlobStore) -> Problems:
     """Revoked versions that a channel still points to: no fault of the registry, but urgent."""
     for channel in session.scalars(select(Channel).order_by(Channel.name)):
@@ -226,41 +240,29 @@ def _moves(session: Session, channel: Channel) -> list[tuple[ChannelMove, Releas
     return [(move, release) for move, release in session.execute(query)]
 
 
-def _events(session: Session) -> dict[str, list[AuditEvent]]:
-    """Return the events that approve versions, by version."""
-    events = defaultdict(list)
-    query = select(AuditEventRow).where(
-        AuditEventRow.action.in_((*REVIEWED, "release.add", "schema.migrate"))
-    )
-    for row in session.scalars(query.order_by(AuditEventRow.number)):
-        event = read_event(row)
-        names = event.details.get("approved") if event.action == "release.add" else None
-        for name in names if names is not None else [event.subject]:
-            events[name].append(event)
-    return events
-
-
 def _approved(
-    session: Session, name: str, row: ConceptVersion, events: dict[str, list[AuditEvent]]
+    session: Session, name: str, row: ConceptVersion, approval: Approval, event: AuditEvent
 ) -> Problems:
-    approval = approval_of(session, row)
-    if approval is None:
-        migrated = [event.at for event in events["0002"] if event.action == "schema.migrate"]
-        if not migrated or row.created_at > migrated[-1]:
-            yield f"Version {name} is {row.state}, but nobody approved it."
-        return
-    telling = [event for event in events[name] if event.at == approval.at]
-    if not telling:
-        yield f"Version {name} was approved at {approval.at}, but no event records it."
-    elif approval.how == "review":
-        needed = telling[-1].details.get("needed", 0)
-        if len(approval.by) < needed:
-            yield f"Version {name} has {len(approval.by)} of the {needed} approvals it needed."
+    needed = event.details.get("needed", 0) if approval.how == "review" else 0
+    if len(approval.by) < needed:
+        yield f"Version {name} has {len(approval.by)} of the {needed} approvals it needed."
     query = select(Review.content_digest).where(
         Review.decision == "approve", Review.at == approval.at, Review.reviewer.in_(approval.by)
     )
-    if approval.how != "policy" and row.content_digest not in set(session.scalars(query)):
+    reviewed = event.action in ("version.approve", "version.break_glass")
+    if reviewed and row.content_digest not in set(session.scalars(query)):
         yield f"The approval of version {name} is for other content."
+
+
+def _unreviewed(session: Session) -> set[int]:
+    """Return the ids of the versions that were released before there were reviews."""
+    query = select(func.max(AuditEventRow.at)).where(AuditEventRow.action == "schema.migrate")
+    migrated = session.scalar(query) or ""
+    requested = select(ChangeRequest.version_id).where(ChangeRequest.state == "approved")
+    old = select(ConceptVersion.id).where(
+        ConceptVersion.created_at <= migrated, ConceptVersion.id.not_in(requested)
+    )
+    return set(session.scalars(old))
 
 
 def _release(

@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from concepts.canonical import strict_json
 from concepts.digest import is_digest
 from concepts.errors import UVRError, VerificationError
 from concepts.files import open_file, read_bytes, remove_abandoned
+from registry.change.clock import clock_doubt
 from registry.change.workspace import Workspace
 from registry.operations import checks, rows
 from registry.operations.gc import named_blobs
+from registry.store import tables
 from registry.store.blobs import TEMPORARY, BlobStore
 from registry.store.db import transaction
 from registry.store.home import abandoned_in
@@ -30,7 +32,7 @@ from registry.store.home import abandoned_in
 OURS = "uvr-registry"
 # What reading a row or a file raises that is not what the program wrote.
 READING = (
-    UVRError, DBAPIError, ValueError, LookupError, TypeError, OSError, AttributeError,
+    UVRError, SQLAlchemyError, ValueError, LookupError, TypeError, OSError, AttributeError,
     ArithmeticError, RecursionError,
 )  # fmt: skip
 NAMES = ("cli", "commands", "concepts", "migrations", "registry", "uvr")
@@ -102,11 +104,14 @@ def diagnose(workspace: Workspace, *, quick: bool = False) -> Diagnosis:
         _check("database", partial(_database, workspace.engine)),
         _check("schema", partial(_schema, workspace.engine)),
         _check("triggers", partial(_triggers, workspace.engine)),
+        _check("tables", partial(_tables, workspace.engine)),
     ]
     with workspace.read() as session:
         results += check_content(session, workspace.store, quick=quick)
+        clock = _check("clock", partial(_clock, session))
         left = _check("", partial(_left_over, session, workspace))
         live = _check("", partial(checks.live_revoked, session, workspace.store))
+    results.append(clock)
     results.append(Check("leftovers", notes=left.problems))
     results.append(Check("live", notes=live.problems))
     results.append(_check("index", partial(_index, workspace.home / "index")))
@@ -118,7 +123,7 @@ def check_content(session: Session, store: BlobStore, *, quick: bool = False) ->
     """Check the rows of a session and the blobs that they name."""
     parts: dict[str, Callable[[Session, BlobStore], Iterable[str]]] = {
         "blobs": checks.blobs,
-        **({} if quick else {"rows": rows.check}),
+        **({} if quick else {"values": rows.check}),
         **({} if quick else {"anchors": checks.anchors, "scorers": checks.scorers}),
         "spaces": checks.spaces,
         "versions": checks.versions,
@@ -127,6 +132,7 @@ def check_content(session: Session, store: BlobStore, *, quick: bool = False) ->
         "releases": partial(checks.releases, quick=quick),
         "channels": checks.channels,
         "audit": checks.trail,
+        "rows": checks.rows,
     }
     return [_check(name, partial(part, session, store)) for name, part in parts.items()]
 
@@ -203,6 +209,17 @@ def _triggers(engine: Engine) -> Iterator[str]:
     with transaction(engine) as connection:
         for difference in guards.differences(connection, newest_guards()):
             yield f"{difference} `uvr-registry init` re-creates the triggers."
+
+
+def _tables(engine: Engine) -> Iterator[str]:
+    with transaction(engine) as connection:
+        yield from tables.differences(connection)
+
+
+def _clock(session: Session) -> Iterator[str]:
+    doubt = clock_doubt(session)
+    if doubt is not None:
+        yield doubt
 
 
 def _left_over(session: Session, workspace: Workspace) -> Iterator[str]:

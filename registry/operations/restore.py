@@ -15,6 +15,7 @@ from concepts.digest import is_digest
 from concepts.errors import ConflictError, VerificationError
 from registry.audit.chain import Head, check_chain
 from registry.change import event
+from registry.change.clock import read_times
 from registry.change.policy import policy_row
 from registry.change.work import NewBlobs, kept_blobs
 from registry.change.workspace import Workspace
@@ -75,12 +76,13 @@ def restore(
             _refuse_existing(connection)
             _load_tables(connection, archive, about["tables"])
             with Session(connection) as session:
+                at = read_times(session).at
                 with kept_blobs(session, workspace.store) as blobs:
                     _load_blobs(session, blobs, archive, progress)
                     _verify(session, workspace.store, about)
                 event.record(
                     session, "registry.restore", about["registry"], actor=actor,
-                    at=event.clock(session), events=about["events"], digest=about["digest"],
+                    at=at, events=about["events"], digest=about["digest"],
                 )  # fmt: skip
     bind_home(home, about["registry"])
     return workspace

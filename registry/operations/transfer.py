@@ -32,6 +32,7 @@ from registry.change.work import Work
 from registry.change.workspace import Workspace
 from registry.store.models import Concept, ConceptVersion
 from registry.versions.adding import (
+    about_definition,
     add_collection,
     content_digest,
     insert_concept,
@@ -171,14 +172,16 @@ def import_concept(
             for item in exported.versions
             if item.content_digest in numbers
         )
-        added = [_add_version(unit, concept, item) for item in news]
+        rows = [_add_version(unit, concept, item) for item in news]
+        added = tuple(row.number for row in rows)
         if not (new or added):
             raise ConflictError(f"Concept '{slug}' has everything that is in '{path}' already.")
         unit.record(
             "concept.import", slug, source=exported.registry, added=added, skipped=skipped,
             digests=[item.content_digest for item in news],
+            authors=[authors_of(row) for row in rows], **about_definition(concept),
         )  # fmt: skip
-        return ImportInfo(slug, new, tuple(added), tuple(skipped))
+        return ImportInfo(slug, new, added, tuple(skipped))
 
 
 def _describe(session: Session, row: ConceptVersion) -> dict[str, Any]:
@@ -284,7 +287,7 @@ def _authors(unit: Work, concept: Concept, item: _Version) -> str:
     return join_authors(unit.actor, *known, *wrote_before(unit.session, sets))
 
 
-def _add_version(unit: Work, concept: Concept, item: _Version) -> int:
+def _add_version(unit: Work, concept: Concept, item: _Version) -> ConceptVersion:
     latest = latest_version(unit.session, concept)
     row = ConceptVersion(
         concept_id=concept.id, number=latest.number + 1 if latest else 1, state="draft",
@@ -296,4 +299,4 @@ def _add_version(unit: Work, concept: Concept, item: _Version) -> int:
     for entry in item.collections:
         add_collection(unit, row, entry.anchors, entry.scorer)
     unit.session.flush()
-    return row.number
+    return row

@@ -225,8 +225,8 @@ class Channels:
                     f"Channel '{name}' did not point to anything yet at {instant}. "
                     f"`uvr-registry channel history {name}` shows when it was moved."
                 )
-            # A move by a host whose clock is ahead counts as made.
-            asked = instant or max(now(), move.at)
+            # The newest move counts as made, even by a host whose clock is ahead.
+            asked = instant or now()
             bundle = session.get_one(BundleRow, channel.bundle_id)
             release = session.get_one(Release, move.release_id)
             return _live(name, asked, move, release_info(session, bundle, release))

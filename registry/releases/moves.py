@@ -23,7 +23,7 @@ def check_release(unit: Work, bundle: BundleRow, release: Release, released: Bun
     revoked = [f"{item.slug}@{item.version}" for item in info.members if item.state == "revoked"]
     if revoked:
         raise PolicyError(f"{what} holds revoked versions: {', '.join(revoked)}. Release again.")
-    if release.expires_at is not None and unit.at >= release.expires_at:
+    if release.expires_at is not None and unit.present >= release.expires_at:
         raise PolicyError(f"{what} expired at {release.expires_at}. Release again.")
     needed = policy_row(unit.session).signatures
     signed = signed_by(unit.session, release, released)

@@ -53,10 +53,10 @@ def add_release(
     last = newest_release(unit.session, row)
     _expect(row, last, expect_digest)
     before = released_members(unit.session, last) if last else None
-    chosen = lineup.choose(unit.session, wanted, before, unit.at)
+    chosen = lineup.choose(unit.session, wanted, before, unit.present)
     if not chosen and not before and not asked.nothing:
         raise lineup.nothing(unit.session)
-    chosen = change(unit.session, chosen, changes, unit.at)
+    chosen = change(unit.session, chosen, changes, unit.present)
     lost = _check_shrink(unit, store, before or [], chosen, asked)
     approved = lineup.approve(unit, chosen)
     release = _insert(unit, store, row, last, chosen, expires=expires, note=asked.reason)
@@ -126,7 +126,7 @@ def _insert(
         lock_digest=lock_digest(item.locked for item in chosen),
         format=FORMAT,
         previous_digest=last.bundle_digest if last else None,
-        expires_at=None if expires is None else future("expires", expires, unit.at),
+        expires_at=None if expires is None else _expiry(unit, expires),
         key_list=newest_list(session),
         rollback_of=rollback_of,
         note=note,
@@ -142,6 +142,12 @@ def _insert(
         session.add(ReleaseRevocation(release_id=release.id, content_digest=digest))
     session.flush()
     return release
+
+
+def _expiry(unit: Work, expires: str) -> str:
+    """Return when a release expires; InputError if that is before it is made."""
+    instant = future("expires", expires, unit.present)
+    return future("expires", instant, unit.at)
 
 
 def _member_row(release: Release, item: Chosen) -> ReleaseMember:
@@ -190,8 +196,8 @@ def _check_shrink(
     """Return what is enforced less than before; PolicyError where it was not asked for."""
     raised = newly_raised(before, after, raised_thresholds(unit.session, after))
     check_reachable(unit.session, store, after, raised)
-    lost = losses(unit.session, before, after, raised, unit.at)
-    check_shrink(before, after, lost, asked, unit.at, policy_row(unit.session).max_shrink)
+    lost = losses(unit.session, before, after, raised, unit.present)
+    check_shrink(before, after, lost, asked, unit.present, policy_row(unit.session).max_shrink)
     return lost
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+PREFIX = "uvr_"  # Of the names of all triggers of this project.
 FUNCTION = "uvr_refuse_change"
 DISABLED = "disabled"
 
@@ -81,7 +82,7 @@ def definitions(guards: Sequence[Guard], dialect: str) -> Triggers:
     if statements is None:
         raise NotImplementedError(f"no triggers for {dialect}: use SQLite or PostgreSQL")
     return {
-        (f"uvr_{guard.table}_{kind}", guard.table): statement
+        (f"{PREFIX}{guard.table}_{kind}", guard.table): statement
         for guard in guards
         for kind, statement in statements(guard).items()
     }
@@ -104,7 +105,7 @@ def installed(connection: Connection) -> Triggers:
     return {
         (str(name), str(table)): str(statement)
         for name, table, statement in rows
-        if str(name).startswith("uvr_")
+        if str(name).startswith(PREFIX)
     }
 
 
@@ -164,7 +165,7 @@ def _sqlite_trigger(guard: Guard, kind: str, condition: str) -> str:
     for ours, its in (("IS DISTINCT FROM", "IS NOT"), ("SCHEMA.", ""), (" FOR SHARE", "")):
         condition = condition.replace(ours, its)
     return (
-        f"CREATE TRIGGER uvr_{guard.table}_{kind} BEFORE {kind.upper()} ON {guard.table} "
+        f"CREATE TRIGGER {PREFIX}{guard.table}_{kind} BEFORE {kind.upper()} ON {guard.table} "
         f"{f'WHEN {condition} ' if condition else ''}"
         f"BEGIN SELECT RAISE(ABORT, '{_message(guard)}'); END"
     )
@@ -207,7 +208,7 @@ def _postgres_trigger(guard: Guard, kind: str, each: str, condition: str = "") -
         quoted = condition.replace("'", "''")
         arguments += f", '{quoted}'"
     return (
-        f"CREATE TRIGGER uvr_{guard.table}_{kind} BEFORE {kind.upper()} ON {guard.table} "
+        f"CREATE TRIGGER {PREFIX}{guard.table}_{kind} BEFORE {kind.upper()} ON {guard.table} "
         f"FOR EACH {each} EXECUTE FUNCTION {FUNCTION}({arguments})"
     )
 

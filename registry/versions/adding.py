@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -65,8 +66,16 @@ def add_concept(
         if row.definition_digest == definition.digest:
             raise ConflictError(f"Concept '{row.slug}' exists with the same definition.")
         define(unit, row, definition)
-    unit.record(action, row.slug, definition_digest=definition.digest)
+    unit.record(action, row.slug, **about_definition(row))
     return row
+
+
+def about_definition(concept: Concept) -> dict[str, Any]:
+    """Return what an event tells of a concept's current definition."""
+    return {
+        "definition_digest": concept.definition_digest,
+        "defined_by": json.loads(concept.defined_by),
+    }
 
 
 def insert_concept(unit: Work, definition: ConceptDefinition) -> Concept:
@@ -130,7 +139,10 @@ def add_version(
     for entry in carried:
         session.add(scoring_row(version, entry.row))
     add_exemplars(unit, sets, exemplars)
-    unit.record("version.add", f"{concept.slug}@{version.number}", content_digest=digest)
+    unit.record(
+        "version.add", f"{concept.slug}@{version.number}", content_digest=digest,
+        authors=authors_of(version),
+    )  # fmt: skip
     return version
 
 

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from registry.answers import ReviewInfo
+from registry.change.event import AuditEvent, read_event
 from registry.change.policy import policy_row
-from registry.store.models import Actor, ChangeRequest, ConceptVersion, Review
+from registry.store.models import (
+    Actor,
+    AuditEventRow,
+    ChangeRequest,
+    Concept,
+    ConceptVersion,
+    Review,
+)
+
+APPROVING = ("version.submit", "version.approve", "version.break_glass", "release.add")
 
 
 @dataclass(frozen=True)
@@ -63,16 +73,12 @@ def count_approvals(session: Session, version: ConceptVersion) -> int:
     return len(_approvals(session, approved)) if approved else 0
 
 
-def approval_of(session: Session, version: ConceptVersion) -> Approval | None:
-    """Return how a version was approved.
-
-    None for one that never was, or that was released before there were reviews.
-    """
-    return approvals_of(session, [version]).get(version.id)
-
-
 def approvals_of(session: Session, versions: Sequence[ConceptVersion]) -> dict[int, Approval]:
-    """Return how versions were approved, by their id; those that never were are left out."""
+    """Return how versions were approved, by their id.
+
+    Those that never were are left out, and those that were released before there were reviews. A
+    row alone approves nothing: an event must have approved the version at that instant.
+    """
     # A draft has none that counts: approvals of earlier content are stale.
     wanted = [version.id for version in versions if version.state != "draft"]
     requests: dict[int, ChangeRequest] = {}
@@ -89,10 +95,31 @@ def approvals_of(session: Session, versions: Sequence[ConceptVersion]) -> dict[i
         )
         for review in session.scalars(approving):
             reviews.setdefault(review.change_request_id, []).append(review)
+    vouched = _vouched(session, requests.values())
     return {
         version_id: _approval(request, reviews.get(request.id, []))
         for version_id, request in requests.items()
+        if version_id in vouched
     }
+
+
+def approving_events(
+    session: Session, instants: Collection[str] | None = None
+) -> dict[tuple[str, str], AuditEvent]:
+    """Return the events, of some instants or all, that approved versions, by version and instant.
+
+    An approval that was not enough, or a submission that waits for one, approves nothing.
+    """
+    query = select(AuditEventRow).where(AuditEventRow.action.in_(APPROVING))
+    if instants is not None:
+        query = query.where(AuditEventRow.at.in_(instants))
+    events = {}
+    for row in session.scalars(query):
+        event = read_event(row)
+        approved = event.details.get("approved") or ()  # A release names its versions.
+        for name in (event.subject,) if approved is True else approved:
+            events[name, event.at] = event
+    return events
 
 
 def batches(ids: Sequence[int], size: int = 500) -> Iterator[Sequence[int]]:
@@ -113,6 +140,21 @@ def reviews_of(session: Session, request: ChangeRequest) -> list[ReviewInfo]:
         ReviewInfo(row.reviewer, row.decision, row.break_glass, row.reason, row.at)
         for row in session.scalars(query)
     ]
+
+
+def _vouched(session: Session, requests: Collection[ChangeRequest]) -> set[int]:
+    """Return the ids of the versions whose approved requests an event vouches for."""
+    vouched: set[int] = set()
+    closed = {row.version_id: str(row.closed_at) for row in requests}
+    for ids in batches(list(closed)):
+        events = approving_events(session, {closed[version_id] for version_id in ids})
+        query = select(ConceptVersion.id, Concept.slug, ConceptVersion.number).join(
+            Concept, Concept.id == ConceptVersion.concept_id
+        )
+        for version_id, slug, number in session.execute(query.where(ConceptVersion.id.in_(ids))):
+            if (f"{slug}@{number}", closed[version_id]) in events:
+                vouched.add(version_id)
+    return vouched
 
 
 def _approval(request: ChangeRequest, reviews: Sequence[Review]) -> Approval:

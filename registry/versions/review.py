@@ -20,6 +20,7 @@ from registry.answers import RequestInfo, VersionInfo
 from registry.change.policy import policy_row
 from registry.change.workspace import Workspace
 from registry.store.models import ChangeRequest, Concept, ConceptVersion
+from registry.versions.adding import about_definition
 from registry.versions.editing import NO_THRESHOLDS, edit_version
 from registry.versions.lifecycle import (
     close,
@@ -181,7 +182,10 @@ class Reviews:
                 unit, self._workspace.store, concept, version,
                 definition=definition, thresholds=thresholds, collections=collections,
             )  # fmt: skip
-            record(unit, "edit", concept, version, before=before)
+            record(
+                unit, "edit", concept, version, before=before, authors=authors_of(version),
+                **about_definition(concept),
+            )  # fmt: skip
             return version_info(unit.session, concept, version)
 
     def deprecate(

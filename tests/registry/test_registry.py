@@ -249,7 +249,9 @@ def test_each_change_is_one_event_in_the_chain(registry, define, collect):
         (3, "cem", "version.add", "pistol@1"),
         (4, "dia", "release.add", "default#1"),
     ]
-    assert events[2].details == {"content_digest": info.content_digest}
+    assert events[2].details == {
+        "content_digest": info.content_digest, "authors": ["ann", "bob", "cem"],
+    }  # fmt: skip
     assert [e.prev_digest for e in events] == ["0" * 64, *(e.digest for e in events[:-1])]
 
 

@@ -8,7 +8,7 @@ from concepts.errors import VerificationError
 from concepts.files import replacing
 from concepts.signing.ed25519 import PrivateKey
 from registry import Registry
-from registry.operations import backup
+from registry.operations import backup, restore
 from registry.operations.doctor import Diagnosis, diagnose, repair
 from registry.store import guards
 from registry.store.db import transaction
@@ -33,11 +33,12 @@ def problems(found: Diagnosis) -> dict[str, tuple[str, ...]]:
     return {check.name: check.problems for check in found.checks if not check.ok}
 
 
-def tamper(registry, statement):
+def tamper(registry, *statements):
     """Do what the triggers refuse, as someone with the database's password could."""
     with transaction(registry.workspace.engine, write=True) as connection:
         guards.drop(connection)
-        connection.execute(text(statement))
+        for statement in statements:
+            connection.execute(text(statement))
         guards.create(connection, newest_guards())
 
 
@@ -50,6 +51,7 @@ TAMPERED = {
     "reviews": ("DELETE FROM change_request", "nobody approved it"),
     "versions": (f"UPDATE concept_version SET content_digest = '{'f' * 64}'", "content"),
     "releases": (f"UPDATE signature SET value = '{'00' * 64}'", "invalid signature"),
+    "rows": ("DELETE FROM signature", "but is in the audit trail"),
     "channels": ("UPDATE channel_move SET number = 2", "have a gap"),
     "audit": ("UPDATE audit_event SET actor = 'eve' WHERE number = 2", "event 2 was edited"),
 }
@@ -70,6 +72,77 @@ def test_an_event_that_holds_bytes_is_one_that_was_edited(filled, tmp_path):
     assert "event 2 was edited" in " ".join(problems(diagnose(filled.workspace))["audit"])
     with pytest.raises(VerificationError, match="event 2 was edited"):
         backup(filled.workspace, tmp_path / "all.zip")
+
+
+def test_a_name_that_is_not_that_of_the_definition_is_named(filled):
+    tamper(filled, "UPDATE concept SET name = 'Mug'")
+    assert problems(diagnose(filled.workspace))["versions"] == (
+        "The name or category of 'pistol' is not that of its definition.",
+    )
+
+
+@pytest.fixture
+def forged(registry, define, collect):
+    """A registry whose live version two updates have approved, at the instant of its submission."""
+    registry.team.set_policy(actor="ann", approvals=1)
+    registry.concepts.add(define(), actor="ann")
+    registry.versions.add("pistol", [collect(1)], actor="ann")
+    registry.versions.submit("pistol", actor="ann")
+    tamper(
+        registry,
+        "UPDATE change_request SET state = 'approved', closed_at = opened_at, closed_by = 'bob'",
+        "UPDATE concept_version SET state = 'approved'",
+    )
+    registry.releases.add("policy", actor="ann")
+    registry.channels.move("prod", "policy", actor="ann")
+    return registry
+
+
+def test_a_submission_approves_nothing_that_waits_for_approval(forged):
+    assert problems(diagnose(forged.workspace))["reviews"] == (
+        "Version pistol@1 is approved, but nobody approved it: no event says so.",
+    )
+    (member,) = forged.channels.live("prod").release.members
+    assert (member.approval, member.approved_at, member.approved_by) == ("", None, ())
+
+
+def test_a_forged_approval_is_not_restored(forged, tmp_path):
+    info = backup(forged.workspace, tmp_path / "all.zip")
+    assert "Version pistol@1 is approved, but nobody approved it: no event says so." in (
+        info.problems
+    )
+    with pytest.raises(VerificationError, match="--accept-problems"):
+        restore(tmp_path / "all.zip", tmp_path / "restored")
+
+
+@pytest.mark.parametrize("how", ["approve", "break_glass", "submit", "release"])
+def test_each_way_to_approve_is_vouched_for_by_its_event(registry, define, collect, how):
+    registry.concepts.add(define(), actor="ann")
+    registry.versions.add("pistol", [collect(1)], actor="ann")
+    if how in ("approve", "break_glass"):
+        registry.team.set_policy(actor="ann", approvals=1)
+    if how != "release":
+        registry.versions.submit("pistol", actor="ann")
+    if how in ("approve", "break_glass"):
+        glass = how == "break_glass"
+        registry.versions.approve("pistol", actor="ann", break_glass=glass, reason="now")
+    (member,) = registry.releases.add("policy", actor="ann").members
+    told = {"approve": "review", "break_glass": "break_glass"}.get(how, "policy")
+    assert (member.approval, member.approved_by) == (told, ("ann",))
+    assert problems(diagnose(registry.workspace)) == {}
+
+
+def test_an_approval_that_was_not_enough_may_be_made_up_for_by_the_policy(
+    registry, define, collect
+):
+    registry.team.set_policy(actor="ann", approvals=2)
+    registry.concepts.add(define(), actor="ann")
+    registry.versions.add("pistol", [collect(1)], actor="ann")
+    registry.versions.submit("pistol", actor="ann")
+    registry.versions.approve("pistol", actor="bob")
+    registry.team.set_policy(actor="ann", approvals=0)
+    registry.releases.add("policy", actor="ann")
+    assert problems(diagnose(registry.workspace)) == {}
 
 
 def test_missing_approvals_are_counted_with_those_of_authors(registry, define, collect):
@@ -191,12 +264,16 @@ def test_repair_removes_partial_files_unless_somebody_writes_them(filled):
 
 
 BROKEN = {
-    "bytes": ("actor", "UPDATE actor SET created_by = x'ff'", "rows"),
-    "a_number_too_large": ("release", "UPDATE release SET sequence = 4611686018427387904", "rows"),
+    "bytes": ("actor", "UPDATE actor SET created_by = x'ff'", "values"),
+    "a_number_too_large": (
+        "release",
+        "UPDATE release SET sequence = 4611686018427387904",
+        "values",
+    ),
     "no_digest": ("anchor_set", "UPDATE anchor_set SET blob = 'x'", "blobs"),
     "a_list_for_a_mapping": ("", "UPDATE release_member SET thresholds = '[]'", "releases"),
     "deep": ("", f"UPDATE concept SET definition = '{'[' * 20000}'", "versions"),
-    "bytes_in_the_policy": ("policy", "UPDATE policy SET registry_id = x'ff'", "rows"),
+    "bytes_in_the_policy": ("policy", "UPDATE policy SET registry_id = x'ff'", "values"),
     "no_text": ("key_list", "UPDATE key_list SET envelope = x'ff'", "keys"),
 }
 

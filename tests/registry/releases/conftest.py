@@ -3,7 +3,7 @@
 import pytest
 
 from concepts.instant import parse_instant
-from registry.change import event
+from registry.change import clock
 
 
 @pytest.fixture
@@ -25,7 +25,8 @@ def travel(monkeypatch):
 
     def move(span):
         instant = parse_instant(span)
-        monkeypatch.setattr(event, "now", lambda: instant)
+        monkeypatch.setenv(clock.ACCEPT, "1")
+        monkeypatch.setattr(clock, "now", lambda: instant)
         return instant
 
     return move

@@ -225,6 +225,8 @@ def test_an_edit_may_change_everything(team, define, collect):
     assert team.concepts.get("pistol").definition == new
     assert last_event(team).details == {
         "before": before.content_digest, "content_digest": after.content_digest,
+        "authors": list(after.authors), "definition_digest": new.digest,
+        "defined_by": ["ann"],
     }  # fmt: skip
     # The digest is the one that the same content has elsewhere.
     team.versions.add("pistol", [collect(6)], actor="ann")
