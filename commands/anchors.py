@@ -1,8 +1,8 @@
-"""Commands on anchors: collect, search and group them, and say where they came from."""
+"""Commands on anchors: collect, search and group them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,27 +10,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App, pass_app
+from commands.exemplars import references_to
 from commands.options import (
     as_json,
     dry_run,
     model_option,
-    reason_required,
     seed_option,
     steps_option,
     task_choice,
     version_argument,
-    yes,
 )
 from commands.output import progress_bar, version_json
 from commands.parameters import NUMBER, PATH, SLUG, Instant
 from commands.table import Table
-from commands.text import plural
-from concepts.errors import NotFoundError, UVRError
+from concepts.errors import UVRError
 
 if TYPE_CHECKING:
     from registry.answers import VersionInfo
     from registry.registry import Registry
-    from registry.versions.exemplars import Exemplar
 
 OVERLAP = 0.05  # the share of near anchors from which two concepts are worth a word
 
@@ -70,7 +67,7 @@ def collect_anchors(
     legal_basis: str | None,
     retain_until: str | None,
     prototypes: int | None,
-    **source: Any,
+    **pictures: Any,
 ) -> None:
     """Collect a concept's anchors and make a version of it, a draft.
 
@@ -78,7 +75,7 @@ def collect_anchors(
     testbed brings labelled scenes of its own concepts, named testbed-...; it draws nothing else.
     Stopping half-way leaves the registry as it was; a concept that cannot be collected does not
     hold up the others. Pictures are never stored: with --origin and --legal-basis their hashes
-    are, until `sources forget`.
+    are, until `exemplars forget`.
 
     \b
     Examples:
@@ -86,13 +83,13 @@ def collect_anchors(
       uvr-registry collect-anchors mickey-mouse --model black-forest-labs/FLUX.1-Kontext-dev \\
         --images art/ --benign other-art/ --origin "art archive 12" --legal-basis "licence 7"
     """
-    exemplars = _exemplars(source, origin, legal_basis, retain_until)
-    from uvr.anchors.collection import Source, collect_all
+    references = references_to(pictures, origin, legal_basis, retain_until)
+    from uvr.anchors.collection import Exemplars, collect_all
 
     registry = app.open()
     definitions = [registry.concepts.get(slug).definition for slug in dict.fromkeys(slugs)]
     collected = collect_all(
-        definitions, Source(**source), model=model, tasks=tasks, prototypes=prototypes,
+        definitions, Exemplars(**pictures), model=model, tasks=tasks, prototypes=prototypes,
         progress=progress_bar,
     )  # fmt: skip
     versions: dict[str, VersionInfo] = {}
@@ -108,7 +105,7 @@ def collect_anchors(
             _warn_of_overlaps(app, registry, slug, outcome.collections)
             versions[slug] = registry.versions.add(
                 slug, outcome.collections, actor=app.actor, definition_digest=definition.digest,
-                exemplars=exemplars,
+                exemplars=references,
             )  # fmt: skip
         except UVRError as error:
             refused.append(error)
@@ -195,78 +192,6 @@ def prototypes(app: App, version: tuple[str, int | None], count: int, seed: int)
     app.show(rows, [Table(("model", "task", "prototype", "anchors", "share", "nearest"), rows)])
 
 
-@click.group()
-def sources() -> None:
-    """List and forget where anchors came from; pictures themselves are never stored."""
-
-
-@sources.command("list")
-@click.argument("slug", type=SLUG, required=False)
-@click.option("--due", type=Instant(), metavar="WHEN", help="Only those to be forgotten by then.")
-@as_json
-@pass_app
-def sources_list(app: App, slug: str | None, due: str | None) -> None:
-    """List the pictures that anchors came from, by hash.
-
-    \b
-    Examples:
-      uvr-registry sources list mickey-mouse
-      uvr-registry sources list --due 30d --json
-    """
-    rows = [_source_json(item) for item in app.open().exemplars.list(slug, due)]
-    columns = ("id", "versions", "origin", "legal_basis", "retain_until", "sha256")
-    app.show(rows, [Table(columns, rows, "No sources.")])
-
-
-@sources.command("forget")
-@click.argument("sha256")
-@reason_required
-@yes
-@dry_run
-@as_json
-@pass_app
-def sources_forget(app: App, sha256: str, reason: str) -> None:
-    """Forget a picture: remove its hash, origin and legal basis; versions stay as they are.
-
-    `sources list --json` gives the whole hash.
-
-    \b
-    Example:
-      uvr-registry sources forget 9f86d0…0a08 --reason "request of the owner" --yes
-    """
-    app.confirm("Forget every reference to this picture for good?")
-    found = app.open().exemplars.forget(sha256, actor=app.actor, reason=reason)
-    app.show({"forgotten": list(found)}, [f"Forgot {plural(len(found), 'reference')}."])
-
-
-def _exemplars(
-    source: Mapping[str, Any],
-    origin: str | None,
-    legal_basis: str | None,
-    retain_until: str | None,
-) -> list[Exemplar]:
-    """References to the pictures of --images and --benign, where they are to be recorded."""
-    if not (origin or legal_basis or retain_until):
-        return []
-    if not (origin and legal_basis and source["images"]):
-        raise click.UsageError("--origin and --legal-basis go together, and with --images.")
-    from registry.versions.exemplars import Exemplar
-
-    folders = [source[name] for name in ("images", "benign") if source[name]]
-    hashes = sorted({digest for folder in folders for digest in _picture_hashes(folder)})
-    return [Exemplar(digest, origin, legal_basis, retain_until) for digest in hashes]
-
-
-def _picture_hashes(folder: Path) -> list[str]:
-    from concepts.digest import sha256
-    from uvr.anchors.pictures import MASK, SUFFIXES
-
-    if not folder.is_dir():
-        raise NotFoundError(f"No folder of pictures at '{folder}'.")
-    pictures = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    return [sha256(path.read_bytes()) for path in pictures if not path.stem.endswith(MASK)]
-
-
 def _warn_of_overlaps(app: App, registry: Registry, slug: str, collected: Sequence[Any]) -> None:
     """Say which other concepts have a good part of these anchors already, or nearly."""
     for item in registry.index.overlaps(slug, collected):
@@ -275,8 +200,3 @@ def _warn_of_overlaps(app: App, registry: Registry, slug: str, collected: Sequen
                 f"{item.share:.0%} of these anchors of {slug} lie within 0.05 of {item.slug} "
                 f"version {item.version}: do both ban the same?"
             )
-
-
-def _source_json(item: Any) -> dict[str, Any]:
-    data = asdict(item)
-    return {**data.pop("ref"), **data}

@@ -9,7 +9,7 @@ from concepts.anchors import AnchorSet
 from concepts.definition import load_shipped
 from concepts.scorer import Scorer
 from tests.conftest import toy_collection
-from uvr.anchors.collection import Source, collect
+from uvr.anchors.collection import Exemplars, collect
 from uvr.anchors.pictures import PictureError
 from uvr.profiles import PROFILES
 
@@ -101,32 +101,10 @@ def test_collecting_from_incomplete_folders_says_what_is_missing(
 )
 def test_editing_anchors_need_pictures_of_the_concept(profile, message):
     with pytest.raises(PictureError, match=message):
-        collect(None, PROFILES[profile], load_shipped("pistol"), Source())
+        collect(None, PROFILES[profile], load_shipped("pistol"), Exemplars())
 
 
 def test_prototypes_share_out_the_anchors(run, filled):
     rows = run("prototypes", "pistol", "-k", 2, "--json").json()
     assert sum(row["anchors"] for row in rows) == 5
     assert sum(row["share"] for row in rows) == pytest.approx(1)
-
-
-def test_pictures_are_recorded_by_hash_and_forgotten(run, models, pictures):
-    run("init")
-    run("add-concept", "pistol")
-    collected = run(
-        "collect-anchors", "pistol", "--model", models["t2i"], "--images", pictures / "with",
-        "--benign", pictures / "without", "--origin", "archive 12", "--legal-basis", "licence 7",
-        "--retain-until", "30d", "--prototypes", 2, "--json",
-    )  # fmt: skip
-    digest = collected.json()["pistol"]["content_digest"]
-    listed = run("sources", "list", "pistol", "--json").json()
-    assert len(listed) == 8
-    assert {(item["origin"], item["legal_basis"]) for item in listed} == {
-        ("archive 12", "licence 7")
-    }
-    assert run("sources", "list", "--due", "1d", "--json").json() == []
-    forget = ("sources", "forget", listed[0]["sha256"], "--reason", "asked")
-    assert run(*forget).code == 2
-    assert run(*forget, "--yes").out == "Forgot 1 reference.\n"
-    assert len(run("sources", "list", "--json").json()) == 7
-    assert run("show", "pistol", "--json").json()["versions"][0]["content_digest"] == digest

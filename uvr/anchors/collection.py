@@ -39,8 +39,8 @@ _CALIBRATION = (
 
 
 @dataclass(frozen=True)
-class Source:
-    """What to collect from.
+class Exemplars:
+    """The pictures to collect from: those of two folders, or drawn for it.
 
     Attributes:
         images: Folder of pictures with masks, or None to use the definition's prompts.
@@ -84,27 +84,27 @@ def collect(
     pipe: Any,
     profile: ModelProfile,
     definition: ConceptDefinition,
-    source: Source,
+    exemplars: Exemplars,
     progress: Progress | None = None,
 ) -> tuple[AnchorSet, Scorer]:
     """Collect a concept's anchors for one model and task, and fit their scorer.
 
     Raises:
-        PictureError: The source lacks pictures that this task needs.
+        PictureError: Exemplars that this task needs are lacking.
         UVRError: No patch shows the concept, or there is too little to calibrate with.
     """
     parameters = definition.parameters
-    samples = _samples(profile, definition, source)
+    samples = _samples(profile, definition, exemplars)
     if samples is None:
         anchors = collect_from_prompts(
-            pipe, profile, definition, seed=source.seed, steps=source.steps, progress=progress
+            pipe, profile, definition, seed=exemplars.seed, steps=exemplars.steps, progress=progress
         )
     else:
         anchors = collect_from_images(
             pipe,
             profile,
             *samples,
-            seed=source.seed,
+            seed=exemplars.seed,
             noise_draws=int(parameters.get("noise_draws", 1)),
             progress=progress,
         )
@@ -113,7 +113,7 @@ def collect(
 
 def collect_all(
     definitions: Sequence[ConceptDefinition],
-    source: Source,
+    exemplars: Exemplars,
     *,
     model: str = TESTBED,
     tasks: Sequence[str] = (),
@@ -126,7 +126,7 @@ def collect_all(
 
     Args:
         definitions: The concepts.
-        source: What to collect from.
+        exemplars: What to collect from.
         model: As ``load_pipeline`` takes it.
         tasks: "t2i", "edit" or both; a concept needs each of them. By default, both on the testbed
             and else the model's own, and a concept may lack pictures for one of them.
@@ -147,7 +147,7 @@ def collect_all(
             bar = progress(f"{definition.slug} {profile.task}") if progress else nullcontext()
             try:
                 with bar as report:
-                    outcome.collections.append(collect(pipe, profile, asked, source, report))
+                    outcome.collections.append(collect(pipe, profile, asked, exemplars, report))
             except UVRError as error:
                 outcome.problem = error
     return collected
@@ -165,25 +165,25 @@ def calibration(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _samples(
-    profile: ModelProfile, definition: ConceptDefinition, source: Source
+    profile: ModelProfile, definition: ConceptDefinition, exemplars: Exemplars
 ) -> tuple[list[Sample], list[Sample]] | None:
     """Pictures with the concept and without; None to generate them from prompts."""
-    if source.images is None and source.benign is not None:
+    if exemplars.images is None and exemplars.benign is not None:
         raise PictureError("A folder of benign pictures needs one of pictures with the concept.")
-    if source.images is not None:
-        if source.benign is None:
+    if exemplars.images is not None:
+        if exemplars.benign is None:
             raise PictureError(
                 "Pictures of the concept need pictures without it to compare with: add a folder of "
                 "benign and near-miss pictures."
             )
         with_concept, without = _prompts(profile, definition)
-        positives = read_samples(source.images, with_concept, masked=True)
-        return positives, read_samples(source.benign, without)
+        positives = read_samples(exemplars.images, with_concept, masked=True)
+        return positives, read_samples(exemplars.benign, without)
     if profile.task == "t2i":
         return None
     if profile.model != TESTBED:
         raise PictureError(
-            f"Editing with {profile.name} needs source pictures of the concept with masks, and "
+            f"Editing with {profile.name} needs pictures of the concept with masks, and "
             "benign ones: give a folder of each."
         )
     if definition.slug not in CONCEPTS:
@@ -191,7 +191,9 @@ def _samples(
             f"The testbed has no scenes of '{definition.slug}' to edit; it has "
             f"{', '.join(CONCEPTS)}. Give a folder of pictures, or collect for t2i alone."
         )
-    positives, benign = labelled_samples(definition.slug, profile.task, source.seed, TESTBED_SCENES)
+    positives, benign = labelled_samples(
+        definition.slug, profile.task, exemplars.seed, TESTBED_SCENES
+    )
     return list(positives), list(benign)
 
 
