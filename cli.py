@@ -24,6 +24,7 @@ from commands import (
     audit,
     bundles,
     channels,
+    collection,
     concepts,
     evaluation,
     exemplars,
@@ -45,7 +46,7 @@ OLD_NAMES = {"sources": "exemplars"}
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Concepts": (
         operations.init, concepts.add_concept, concepts.list_concepts, concepts.show,
-        anchors.collect_anchors, versions.edit_version, versions.diff, anchors.search,
+        collection.collect_anchors, versions.edit_version, versions.diff, anchors.search,
         anchors.prototypes, pictures.attribute, exemplars.exemplars,
     ),
     "Review": (

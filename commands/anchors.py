@@ -1,124 +1,22 @@
-"""Commands on anchors: collect, search and group them."""
+"""Commands on anchors: search and group them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from commands.app import App, pass_app
-from commands.exemplars import references_to
 from commands.options import (
     as_json,
-    dry_run,
     model_option,
     seed_option,
-    steps_option,
     task_choice,
     version_argument,
 )
-from commands.output import progress_bar, version_json
-from commands.parameters import NUMBER, PATH, SLUG, Instant
+from commands.parameters import NUMBER, PATH
 from commands.table import Table
-from concepts.errors import UVRError
-
-if TYPE_CHECKING:
-    from registry.answers import VersionInfo
-    from registry.registry import Registry
-
-OVERLAP = 0.05  # the share of near anchors from which two concepts are worth a word
-
-
-@click.command("collect-anchors")
-@click.argument("slugs", nargs=-1, required=True, type=SLUG, metavar="SLUG...")
-@model_option
-@click.option(
-    "--task",
-    "tasks",
-    multiple=True,
-    type=task_choice,
-    help="Repeat it for both.  [default: both on the testbed, else the model's own]",
-)
-@click.option("--images", type=PATH, help="Folder of NAME.png with NAME.mask.png.")
-@click.option("--benign", type=PATH, help="Folder of pictures without the concept.")
-@click.option("--origin", help="Where the pictures of --images and --benign come from.")
-@click.option("--legal-basis", help="Why they may be used, such as a licence.")
-@click.option("--retain-until", type=Instant(), metavar="WHEN", help="When to forget them.")
-@click.option(
-    "--prototypes",
-    type=click.IntRange(1, 64),
-    help="Directions that stand for the anchors.  [default: the definition's, or 1]",
-)
-@seed_option
-@steps_option
-@dry_run
-@as_json
-@pass_app
-def collect_anchors(
-    app: App,
-    /,
-    slugs: tuple[str, ...],
-    model: str,
-    tasks: tuple[str, ...],
-    origin: str | None,
-    legal_basis: str | None,
-    retain_until: str | None,
-    prototypes: int | None,
-    **pictures: Any,
-) -> None:
-    """Collect a concept's anchors and make a version of it, a draft.
-
-    Without --images, the model draws the definition's prompts (text-to-image); for editing, the
-    testbed brings labelled scenes of its own concepts, named testbed-...; it draws nothing else.
-    Stopping half-way leaves the registry as it was; a concept that cannot be collected does not
-    hold up the others. Pictures are never stored: with --origin and --legal-basis their hashes
-    are, until `exemplars forget`.
-
-    \b
-    Examples:
-      uvr-registry collect-anchors testbed-pistol testbed-bomb
-      uvr-registry collect-anchors mickey-mouse --model black-forest-labs/FLUX.1-Kontext-dev \\
-        --images art/ --benign other-art/ --origin "art archive 12" --legal-basis "licence 7"
-    """
-    references = references_to(pictures, origin, legal_basis, retain_until)
-    from uvr.anchors.collection import Exemplars, collect_all
-
-    registry = app.open()
-    definitions = [registry.concepts.get(slug).definition for slug in dict.fromkeys(slugs)]
-    collected = collect_all(
-        definitions, Exemplars(**pictures), model=model, tasks=tasks, prototypes=prototypes,
-        progress=progress_bar,
-    )  # fmt: skip
-    versions: dict[str, VersionInfo] = {}
-    refused: list[UVRError] = []
-    for definition in definitions:
-        slug, outcome = definition.slug, collected[definition.slug]
-        if outcome.problem is not None and outcome.failed:
-            refused.append(outcome.problem)
-            continue
-        if outcome.problem is not None:
-            app.warn(f"{slug} has no new anchors for one of the tasks. {outcome.problem}")
-        try:
-            _warn_of_overlaps(app, registry, slug, outcome.collections)
-            versions[slug] = registry.versions.add(
-                slug, outcome.collections, actor=app.actor, definition_digest=definition.digest,
-                exemplars=references,
-            )  # fmt: skip
-        except UVRError as error:
-            refused.append(error)
-    if versions:
-        lines = [
-            f"{slug} version {version.number}: {version.anchors} anchors, "
-            f"{version.counter_anchors} counter-anchors"
-            for slug, version in versions.items()
-        ]
-        app.show({slug: version_json(version) for slug, version in versions.items()}, lines)
-        app.hint(f"Next: uvr-registry submit {next(iter(versions))}, or release at once.")
-    if refused:
-        raise type(refused[0])(" ".join(map(str, refused)))
 
 
 @click.command()
@@ -149,7 +47,7 @@ def search(
     registry, sample = app.open(), Sample(read_picture(picture), prompt=prompt)
     pipe, profile = load_pipeline(model, task)
     features = capture_from_images(pipe, profile, [sample], seed=seed)[0]
-    hits = registry.index.search(anchor_space(pipe, profile, features.shape[1]), features, count)
+    hits = registry.index.search(anchor_space(pipe, profile), features, count)
     concepts, anchors = rank_hits(hits, count)
     result = {"concepts": list(map(asdict, concepts)), "anchors": list(map(asdict, anchors))}
     columns = ("slug", "version", "anchor", "patch", "score")
@@ -190,13 +88,3 @@ def prototypes(app: App, version: tuple[str, int | None], count: int, seed: int)
             for position, item in enumerate(group(anchors, count, within_share=share, seed=seed))
         ]  # fmt: skip
     app.show(rows, [Table(("model", "task", "prototype", "anchors", "share", "nearest"), rows)])
-
-
-def _warn_of_overlaps(app: App, registry: Registry, slug: str, collected: Sequence[Any]) -> None:
-    """Say which other concepts have a good part of these anchors already, or nearly."""
-    for item in registry.index.overlaps(slug, collected):
-        if item.share >= OVERLAP:
-            app.warn(
-                f"{item.share:.0%} of these anchors of {slug} lie within 0.05 of {item.slug} "
-                f"version {item.version}: do both ban the same?"
-            )

@@ -170,8 +170,8 @@ def fit_scorer(
             f"Cannot calibrate from {len(anchors)} anchors and {len(pictures)} benign pictures; "
             "at least one anchor and two pictures without the concept are needed."
         )
-    held_out = _cross_scores(anchor_set, rule, shrinkage, within_share, prototypes)
-    peaks = _highest(held_out.anchors, anchor_set.anchor_images)
+    held_out = held_out_scores(anchor_set, rule, shrinkage, within_share, prototypes)
+    peaks = highest_of_each(held_out.anchors, anchor_set.anchor_images)
     seed, grow = _thresholds(
         held_out.counters[benign],
         anchor_set.counter_images[benign],
@@ -219,21 +219,35 @@ def _thresholds(
 ) -> tuple[float, float]:
     """Seed and grow threshold from benign scores, their pictures, and ``fit_scorer``'s numbers."""
     grow = _upper_quantile(scores, rates[1])
-    seed = max(_upper_quantile(_highest(scores, images), rates[0]), grow)
+    seed = max(_upper_quantile(highest_of_each(scores, images), rates[0]), grow)
     raised = [line + margin * max(0.0, usual - line) for line in (seed, grow)]
     return raised[0], raised[1]
 
 
 @dataclass(frozen=True)
-class _HeldOut:
+class HeldOut:
+    """Scores of an anchor set by directions that its other half was fitted to.
+
+    Attributes:
+        anchors: Of the anchors, (n,).
+        counters: Of the counter-anchors, (m,).
+    """
+
     anchors: NDArray[np.float64]
     counters: NDArray[np.float64]
 
 
-def _cross_scores(
-    anchor_set: AnchorSet, rule: str, shrinkage: float, within_share: float, prototypes: int
-) -> _HeldOut:
-    """Score each half of the pictures with directions fitted on the other half."""
+def held_out_scores(
+    anchor_set: AnchorSet,
+    rule: str = "whitened",
+    shrinkage: float = 0.1,
+    within_share: float = WITHIN_SHARE,
+    prototypes: int = 1,
+) -> HeldOut:
+    """Score each half of the pictures with directions fitted on the other half.
+
+    The arguments are those of ``fit_scorer``.
+    """
     anchor_half = _halves(anchor_set.anchor_images)
     # A picture that holds the concept keeps its counter-anchors in its anchors' half.
     counter_half = _halves(anchor_set.counter_images, anchor_set.anchor_images)
@@ -259,7 +273,7 @@ def _cross_scores(
         counter_scores[counter_half == half] = highest_scores(
             directions, anchor_set.counter_anchors[counter_half == half]
         )
-    return _HeldOut(anchor_scores, counter_scores)
+    return HeldOut(anchor_scores, counter_scores)
 
 
 def _halves(images: NDArray[np.int32], known: NDArray[np.int32] | None = None) -> NDArray[np.bool_]:
@@ -272,7 +286,8 @@ def _halves(images: NDArray[np.int32], known: NDArray[np.int32] | None = None) -
     return np.array([half[int(image)] for image in images], dtype=bool)
 
 
-def _highest(scores: NDArray[np.float64], images: NDArray[np.int32]) -> NDArray[np.float64]:
+def highest_of_each(scores: NDArray[np.float64], images: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return each picture's highest score, in the order of their numbers."""
     _, inverse = np.unique(images, return_inverse=True)
     highest = np.full(int(inverse.max()) + 1, -np.inf)
     np.maximum.at(highest, inverse, scores)

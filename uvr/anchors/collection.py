@@ -19,7 +19,9 @@ from concepts.errors import UVRError
 from concepts.scorer import Scorer
 from uvr.anchors.calibrate import fit_scorer
 from uvr.anchors.capture import Progress
-from uvr.anchors.extract import collect_from_images, collect_from_prompts
+from uvr.anchors.doubts import doubts
+from uvr.anchors.extend import extended, next_picture, require_space
+from uvr.anchors.extract import anchor_space, collect_from_images, collect_from_prompts
 from uvr.anchors.pictures import PictureError, read_samples
 from uvr.pipelines import TESTBED, load_pipeline
 from uvr.profiles import ModelProfile
@@ -63,11 +65,13 @@ class Collected:
         strict: Whether every task that was asked for is needed.
         collections: Anchors and scorer, one pair for each task that went well.
         problem: What went wrong, if anything did.
+        doubts: Sentences about pictures that may not show what their folder says.
     """
 
     strict: bool = False
     collections: list[tuple[AnchorSet, Scorer]] = field(default_factory=list)
     problem: UVRError | None = None
+    doubts: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:
@@ -79,6 +83,11 @@ class Collected:
             return False
         return self.strict or not self.collections or type(self.problem) is not PictureError
 
+    def doubt(self, sentence: str) -> None:
+        """Keep a sentence about a picture; two tasks may say the same."""
+        if sentence not in self.doubts:
+            self.doubts.append(sentence)
+
 
 def collect(
     pipe: Any,
@@ -86,14 +95,29 @@ def collect(
     definition: ConceptDefinition,
     exemplars: Exemplars,
     progress: Progress | None = None,
+    held: AnchorSet | None = None,
+    doubt: Callable[[str], object] | None = None,
 ) -> tuple[AnchorSet, Scorer]:
     """Collect a concept's anchors for one model and task, and fit their scorer.
 
+    Args:
+        pipe: The pipeline.
+        profile: Its profile.
+        definition: The concept.
+        exemplars: What to collect from.
+        progress: Told how far it is.
+        held: Anchors that the new ones are added to.
+        doubt: Told a sentence about each picture that may not show what its folder says.
+
     Raises:
         PictureError: Exemplars that this task needs are lacking.
+        MismatchError: ``held`` is of another anchor space.
+        ConflictError: ``held`` has all of these anchors already.
         UVRError: No patch shows the concept, or there is too little to calibrate with.
     """
     parameters = definition.parameters
+    if held is not None:
+        require_space(held, anchor_space(pipe, profile))
     samples = _samples(profile, definition, exemplars)
     if samples is None:
         anchors = collect_from_prompts(
@@ -108,7 +132,14 @@ def collect(
             noise_draws=int(parameters.get("noise_draws", 1)),
             progress=progress,
         )
-    return anchors, fit_scorer(anchors, **{**profile.calibration, **calibration(parameters)})
+    first = 0
+    if held is not None:
+        first, anchors = next_picture(held), extended(held, anchors)
+    options = {**profile.calibration, **calibration(parameters)}
+    if samples is not None and doubt is not None:
+        for sentence in doubts(anchors, *samples, options, first=first):
+            doubt(sentence)
+    return anchors, fit_scorer(anchors, **options)
 
 
 def collect_all(
@@ -118,6 +149,8 @@ def collect_all(
     model: str = TESTBED,
     tasks: Sequence[str] = (),
     prototypes: int | None = None,
+    held: Mapping[str, Sequence[AnchorSet]] | None = None,
+    agree: Callable[[Sequence[ModelProfile]], object] | None = None,
     progress: ProgressBar | None = None,
 ) -> dict[str, Collected]:
     """Collect several concepts' anchors, for each task of a model.
@@ -131,14 +164,20 @@ def collect_all(
         tasks: "t2i", "edit" or both; a concept needs each of them. By default, both on the testbed
             and else the model's own, and a concept may lack pictures for one of them.
         prototypes: Directions that stand for the anchors, in place of the definitions' own.
+        held: Anchors to add to, by slug; those of another model or task count for nothing.
+        agree: Called with the profiles once the models are loaded; what it raises ends it all
+            before anything is collected.
         progress: Makes what reports the progress of one concept and task, by their names.
 
     Returns:
         What was collected, by slug, in the order of the definitions.
     """
     collected = {definition.slug: Collected(strict=bool(tasks)) for definition in definitions}
-    for task in tasks or (("edit", "t2i") if model == TESTBED else (None,)):
-        pipe, profile = load_pipeline(model, task)
+    asked_for = tasks or (("edit", "t2i") if model == TESTBED else (None,))
+    pipelines = [load_pipeline(model, task) for task in asked_for]
+    if agree is not None:
+        agree([profile for _, profile in pipelines])
+    for pipe, profile in pipelines:
         for definition in definitions:
             outcome = collected[definition.slug]
             if outcome.strict and outcome.problem is not None:
@@ -147,10 +186,20 @@ def collect_all(
             bar = progress(f"{definition.slug} {profile.task}") if progress else nullcontext()
             try:
                 with bar as report:
-                    outcome.collections.append(collect(pipe, profile, asked, exemplars, report))
+                    found = collect(
+                        pipe, profile, asked, exemplars, report,
+                        _of(profile, (held or {}).get(definition.slug, ())), outcome.doubt,
+                    )  # fmt: skip
+                outcome.collections.append(found)
             except UVRError as error:
                 outcome.problem = error
     return collected
+
+
+def _of(profile: ModelProfile, sets: Sequence[AnchorSet]) -> AnchorSet | None:
+    """Those of some anchors that are of a profile's model and task."""
+    wanted = (profile.model, profile.task)
+    return next((s for s in sets if (s.space.model, s.space.task) == wanted), None)
 
 
 def _with_prototypes(definition: ConceptDefinition, count: int | None) -> ConceptDefinition:

@@ -28,6 +28,7 @@ from uvr.anchors.capture import (
     capture_from_images,
     capture_from_prompts,
 )
+from uvr.families.family import tap_width
 from uvr.families.known import family_of
 from uvr.profiles import ModelProfile
 from uvr.revision import weights_revision
@@ -196,14 +197,15 @@ def patch_coverage(
     return coverage
 
 
-def anchor_space(pipe: Any, profile: ModelProfile, dim: int) -> AnchorSpace:
+def anchor_space(pipe: Any, profile: ModelProfile) -> AnchorSpace:
     """Space of the anchors that this pipeline and profile give."""
+    transformer = pipe.transformer
     return AnchorSpace(
         model=profile.model,
-        revision=weights_revision(pipe.transformer),
+        revision=weights_revision(transformer),
         task=profile.task,
         taps=profile.taps,
-        dim=dim,
+        dim=tap_width(family_of(pipe), transformer, profile.taps),
         sigma=profile.sigma,
     )
 
@@ -227,7 +229,7 @@ def _anchor_set(
     counters = _thin(counters, np.random.default_rng(seed))
     pictures = np.broadcast_to(numbers[:, None].astype(np.int32), anchors.shape)
     return AnchorSet(
-        space=anchor_space(pipe, profile, features.shape[-1]),
+        space=anchor_space(pipe, profile),
         anchors=features[anchors],
         anchor_images=pictures[anchors],
         counter_anchors=features[counters],
