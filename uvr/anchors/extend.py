@@ -30,7 +30,7 @@ def extended(held: AnchorSet, more: AnchorSet) -> AnchorSet:
     if all(anchor.tobytes() in known for anchor in more.anchors):
         raise ConflictError(
             f"All {len(more.anchors)} {held.space.task} anchors are there already: these pictures "
-            "were added before."
+            "were added before. Give others, or draw them from another seed."
         )
     first = next_picture(held)
     return AnchorSet(
