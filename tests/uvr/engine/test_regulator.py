@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,17 @@ from concepts.bundle import (
     read_bundle,
     write_bundle,
 )
-from concepts.errors import ExpiredError, MismatchError, NotFoundError
+from concepts.errors import (
+    ExpiredError,
+    InputError,
+    MismatchError,
+    NotFoundError,
+    SignatureError,
+    VerificationError,
+)
 from concepts.scorer import Scorer
+from concepts.signing.ed25519 import PrivateKey
+from concepts.signing.keys import KeyList
 from tests.uvr.conftest import bundle_of, call_pipe, make_scorer, random_weights
 from tests.uvr.engine.conftest import firing, locked
 from uvr.delivery.source import BundleSource
@@ -254,3 +264,33 @@ def test_overrides_of_a_host_are_logged_and_in_its_status(t2i_profile, caplog):
     )
     with pytest.raises(ValueError, match="both name ball"):
         Regulator(firing(t2i_profile), allow=["ball"], deny=["ball"])
+
+
+def test_a_bundle_file_is_opened_by_its_path(t2i_profile, tmp_path, monkeypatch):
+    key, other = PrivateKey.generate(), PrivateKey.generate()
+    written = locked(firing(t2i_profile)).sign(key)
+    monkeypatch.chdir(tmp_path)
+    Path("policy.uvr").write_bytes(write_bundle(written))
+    for name, signer in (("keys.json", key), ("others.json", other)):
+        Path(name).write_bytes(KeyList(1, 1, (signer.public,)).to_bytes())
+    for path in ("policy.uvr", Path("policy.uvr")):
+        for keys in ("keys.json", Path("keys.json"), KeyList(1, 1, (key.public,)), None):
+            assert Regulator(path, keys=keys).bundle.digest == written.digest
+    with pytest.raises(InputError, match=r"Who may have signed 'policy.uvr'.*keys=None"):
+        Regulator("policy.uvr")
+    with pytest.raises(SignatureError, match=r"'policy.uvr': "):
+        Regulator("policy.uvr", keys="others.json")
+    with pytest.raises(NotFoundError, match=r"No bundle file at 'other.uvr'"):
+        Regulator("other.uvr", keys=None)
+    with pytest.raises(InputError, match="is an address"):
+        Regulator("https://policy.example/policy.uvr", keys=None)
+    Path("policy.uvr").write_bytes(write_bundle(written)[:-1])
+    with pytest.raises(VerificationError, match=r"'policy.uvr': .*corrupt"):
+        Regulator("policy.uvr", keys=None)
+
+
+def test_what_is_no_bundle_is_a_slip(t2i_profile):
+    with pytest.raises(TypeError, match="bundle is of type bytes"):
+        Regulator(b"")
+    with pytest.raises(TypeError, match="keys go with the path"):
+        Regulator(firing(t2i_profile), keys=None)
