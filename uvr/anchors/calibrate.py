@@ -23,6 +23,7 @@ from concepts.prototypes import (
     weighted_mean,
 )
 from concepts.scorer import Scorer
+from uvr.conditions import conditions_of
 
 Array = NDArray[np.float32]
 
@@ -199,6 +200,8 @@ def fit_scorer(
     }
     if prototypes > 1:
         metadata["prototypes"] = len(directions)
+    if conditions := conditions_of(anchor_set.provenance):
+        metadata["conditions"] = conditions
     return Scorer(
         rule=rule,
         weights=np.stack([direction.weight for direction in directions]).astype(np.float32),
@@ -226,12 +229,7 @@ def _thresholds(
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Scores of an anchor set by directions that its other half was fitted to.
-
-    Attributes:
-        anchors: Of the anchors, (n,).
-        counters: Of the counter-anchors, (m,).
-    """
+    """Scores of anchors, (n,), and counter-anchors, (m,), by directions of the other half."""
 
     anchors: NDArray[np.float64]
     counters: NDArray[np.float64]

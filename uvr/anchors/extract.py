@@ -83,7 +83,7 @@ def collect_from_images(
         "benign": len(benign),
         "noise_draws": noise_draws,
         "seed": seed,
-        "size": list(profile.size),
+        **_conditions(profile, profile.steps),
     }
     return _anchor_set(pipe, profile, features, anchors, counters, numbers, provenance, seed)
 
@@ -137,8 +137,7 @@ def collect_from_prompts(
         "counter_prompts": counter,
         "seeds_per_prompt": repeats,
         "seed": seed,
-        "steps": steps or profile.steps,
-        "size": list(profile.size),
+        **_conditions(profile, steps or profile.steps),
     }
     anchors = np.concatenate([shows, np.zeros_like(everything)])
     counters = np.concatenate([clear, everything])
@@ -248,6 +247,13 @@ def _line(inside: NDArray[Any], outside: NDArray[Any], rate: float) -> float:
     deviation = float(median - tenth) / NormalDist().inv_cdf(0.9)
     within = float(median) + NormalDist().inv_cdf(1 - rate) * deviation
     return max(within, float(np.quantile(outside, 1 - rate)))
+
+
+def _conditions(profile: ModelProfile, steps: int) -> dict[str, Any]:
+    """What ``uvr.conditions.conditions_of`` reads."""
+    given = {"size": list(profile.size), "steps": steps}
+    text_length = profile.call.get("max_sequence_length")
+    return given if text_length is None else {**given, "text_length": text_length}
 
 
 def _thin(chosen: NDArray[np.bool_], random: np.random.Generator) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ import torch
 from diffusers import FluxKontextPipeline
 
 from concepts.errors import MismatchError, UVRError
-from tests.uvr.conftest import call_pipe, make_pipe
+from tests.uvr.conftest import STEPS, call_pipe, make_pipe
 from tests.uvr.engine.conftest import firing, picture
 from uvr.engine.attachment import KEPT_REPORTS
 from uvr.engine.regulator import Regulator
@@ -189,3 +189,25 @@ def test_fused_projections_are_regulated_too(t2i_pipe, t2i_profile, silent):
     stock = call_pipe(t2i_pipe, "a cup", [1])
     with Regulator(silent(t2i_profile), profile=t2i_profile).attach(t2i_pipe):
         assert torch.equal(stock, call_pipe(t2i_pipe, "a cup", [1]))
+
+
+def test_a_call_far_from_what_anchors_were_collected_under_says_so(t2i_pipe, t2i_profile, caplog):
+    conditions = [{"height": 32, "width": 32, "steps": STEPS, "text_length": 12}]
+    bundle = firing(t2i_profile, 1e9)
+    (variant,) = bundle.variants
+    (member,) = variant.members
+    scorer = replace(member.scorer, metadata={"conditions": conditions})
+    variant = replace(variant, members=(replace(member, scorer=scorer),))
+    bundle = replace(bundle, variants=(variant,), digest="")
+    far = {"width": 64, "num_inference_steps": 2, "max_sequence_length": 5}
+    with Regulator(bundle, profile=t2i_profile).attach(t2i_pipe) as attachment:
+        call_pipe(t2i_pipe, "a cup", [1])
+        for _ in range(2):
+            call_pipe(t2i_pipe, "a cup", [1], **far)
+    told = [
+        "pictures of 64 x 32 pixels, anchors were collected at 32 x 32; less surely found: ball",
+        "2 steps, anchors were collected with 5; less surely found: ball",
+        "5 text tokens, anchors were collected with 12; less surely found: ball",
+    ]
+    assert [report.notes for report in attachment.reports] == [[], told, told]
+    assert caplog.messages == told
