@@ -35,8 +35,10 @@ from commands import (
     audit,
     bundles,
     channels,
+    collection,
     concepts,
     evaluation,
+    exemplars,
     keys,
     operations,
     pictures,
@@ -50,11 +52,13 @@ from concepts.errors import UVRError
 from concepts.printable import printable
 
 STOPPED = 130
+OLD_NAMES = {"sources": "exemplars"}
+"""Commands that had another name in an earlier release; scripts may still use that."""
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Concepts": (
         operations.init, concepts.add_concept, concepts.list_concepts, concepts.show,
-        anchors.collect_anchors, versions.edit_version, versions.diff, anchors.search,
-        anchors.prototypes, pictures.attribute, anchors.sources,
+        collection.collect_anchors, versions.edit_version, versions.diff, anchors.search,
+        anchors.prototypes, pictures.attribute, exemplars.exemplars,
     ),
     "Review": (
         versions.submit, versions.approve, versions.reject, versions.deprecate, versions.revoke,
@@ -76,6 +80,10 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
 
 class Sections(click.Group):
     """The group of all commands, whose help lists them by what they are for."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, by its name or the one that it had."""
+        return super().get_command(ctx, OLD_NAMES.get(cmd_name, cmd_name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write each section's commands with their short help."""

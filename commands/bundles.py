@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +10,7 @@ import click
 
 from commands.app import App, pass_app
 from commands.options import as_json, keys_option, sequence_option
-from commands.output import save_bundle
+from commands.output import save_bundle, silenced
 from commands.parameters import BUNDLE, CHANNEL, OUT, OUT_FOLDER, PATH, Instant
 from commands.reading import read_bundle_file, read_key_list
 from commands.table import Table
@@ -145,7 +143,7 @@ def pull(
     source = BundleSource(
         location, keys=keys, state=state, name=name, poll_seconds=0, stale="fail_closed"
     )
-    with _silenced("uvr.source"), source:  # What it logs is this command's error.
+    with silenced("uvr.source"), source:  # What it logs is this command's error.
         status = source.status()
         if status.last_error:  # The last known good was loaded: say what is wrong with the new.
             try:
@@ -181,14 +179,3 @@ def _bundle_lines(summary: Mapping[str, Any]) -> list[str | Table]:
             if item["seed_threshold"] > item["own_threshold"]
         ]
     return lines
-
-
-@contextmanager
-def _silenced(name: str) -> Iterator[None]:
-    """Turn a logger off for a while."""
-    logger = logging.getLogger(name)
-    logger.disabled = True
-    try:
-        yield
-    finally:
-        logger.disabled = False

@@ -44,13 +44,13 @@ def _demo_bundle(home: Path, seed: int) -> Bundle:
     from concepts.definition import load_shipped
     from concepts.words import TASKS
     from registry.registry import Registry
-    from uvr.anchors.collection import Source, collect_all
+    from uvr.anchors.collection import Exemplars, collect_all
     from uvr.testbed.samples import CONCEPTS
 
     actor = "demo"
     registry = Registry.create(home, f"sqlite:///{home / 'registry.db'}")
     definitions = [load_shipped(slug) for slug in CONCEPTS]
-    collected = collect_all(definitions, Source(seed=seed), tasks=TASKS, progress=progress_bar)
+    collected = collect_all(definitions, Exemplars(seed=seed), tasks=TASKS, progress=progress_bar)
     for definition in definitions:
         outcome = collected[definition.slug]
         if outcome.problem is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -109,6 +110,17 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
             bars[0].update(done - bars[0].pos)
 
         yield update
+
+
+@contextmanager
+def silenced(name: str) -> Iterator[None]:
+    """Turn a logger off for a while."""
+    logger = logging.getLogger(name)
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = False
 
 
 def diff_lines(found: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ import click
 
 from commands.app import App, pass_app
 from commands.options import as_json, keys_option, model_option, seed_option, steps_option
-from commands.output import progress_bar
+from commands.output import progress_bar, silenced
 from commands.parameters import FILE, NUMBER, OUT, PATH, SIDE
 from commands.reading import read_bundle_file, read_key_list
 from commands.table import Table
@@ -137,7 +137,8 @@ def _draw(
     _check_sides(pipe, height, width)
     given = {"num_inference_steps": steps, "height": height, "width": width}
     request |= {name: value for name, value in given.items() if value is not None}
-    with progress_bar("Drawing") as progress:
+    # What the regulator logs is among the notes.
+    with silenced("uvr.regulator"), progress_bar("Drawing") as progress:
         image, found = draw(pipe, profile, request, seed=seed, bundle=released, progress=progress)
     _save_picture(image, out)
     click.echo(f"Wrote {out}")

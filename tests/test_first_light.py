@@ -9,7 +9,7 @@ from diffusers import FluxKontextPipeline, FluxPipeline
 from concepts.bundle import Bundle, read_bundle, write_bundle
 from concepts.definition import load_shipped
 from registry.registry import Registry
-from uvr.anchors.collection import Source, collect
+from uvr.anchors.collection import Exemplars, collect
 from uvr.evaluation.cases import draw_cases
 from uvr.evaluation.figures import erasure, preservation
 from uvr.evaluation.uses import USES, make_cases
@@ -25,7 +25,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     registry = Registry.create(home, f"sqlite:///{home / 'registry.db'}")
     definition = load_shipped(SLUG)
     registry.concepts.add(definition, actor="test")
-    found = [collect(*load_pipeline("testbed", task), definition, Source()) for task in TASKS]
+    found = [collect(*load_pipeline("testbed", task), definition, Exemplars()) for task in TASKS]
     registry.versions.add(SLUG, found, actor="test")
     release = registry.releases.add("policy", actor="test")
     file = home / "policy.uvr"

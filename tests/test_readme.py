@@ -52,7 +52,7 @@ def test_the_walk_of_a_team_works_as_written(run, monkeypatch, tmp_path):
             monkeypatch.setenv(*words[1].split("=", 1))
             continue
         assert words[0] == "uvr-registry", words
-        extra = {"approve": ["--yes"], "collect-anchors": ["--task", "t2i"]}
+        extra = {"approve": ["--yes"], "collect-anchors": ["--task", "t2i", "--yes"]}
         more = next((extra[word] for word in words if word in extra), [])
         result = run(*words[1:], *more)
         assert (result.code, result.err) == (0, ""), (words, result)
@@ -146,4 +146,4 @@ def any_bundle() -> Bundle:
 
 
 class _Profile:
-    task = "t2i"
+    model, task = "testbed", "t2i"

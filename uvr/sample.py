@@ -17,8 +17,10 @@ class Sample:
         image: The picture; resized to the model's usual size.
         mask: Pixels that show the concept (non-zero), at any size; None when there are none.
         prompt: Its caption or, for editing, an instruction for which it is the source.
+        name: What to call it to whoever gave it, such as its path; "" when it was made here.
     """
 
     image: Image.Image
     mask: Image.Image | NDArray[Any] | None = None
     prompt: str = ""
+    name: str = ""

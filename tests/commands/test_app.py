@@ -88,7 +88,7 @@ def test_another_digest_than_expected_is_a_conflict(run, filled, command):
     [
         "approve pistol",
         "revoke pistol --reason x",
-        "sources forget 00 --reason x",
+        "exemplars forget 00 --reason x",
         "gc",
         "restore backup.zip",
         "key rotate --revoke alice --key alice.pem",
@@ -111,7 +111,7 @@ def test_what_cannot_be_undone_asks_first(run, key, filled, monkeypatch, command
 LISTS = (
     "init", "export-concept pistol --out pistol.uvrc",
     "concepts", "concepts --shipped", "show pistol", "show pistol@1", "reviews", "releases",
-    "channel list", "sources list", "actor list", "policy show", "key list", "audit log",
+    "channel list", "exemplars list", "actor list", "policy show", "key list", "audit log",
     "audit verify", "index",
 )  # fmt: skip
 

@@ -24,6 +24,7 @@ from concepts.prototypes import (
     weighted_mean,
 )
 from concepts.scorer import Scorer
+from uvr.conditions import conditions_of
 
 Array = NDArray[np.float32]
 
@@ -174,8 +175,8 @@ def fit_scorer(
             f"Cannot calibrate from {len(anchors)} anchors and {len(pictures)} benign pictures; "
             "at least one anchor and two pictures without the concept are needed."
         )
-    held_out = _cross_scores(anchor_set, rule, shrinkage, within_share, prototypes)
-    peaks = _highest(held_out.anchors, anchor_set.anchor_images)
+    held_out = held_out_scores(anchor_set, rule, shrinkage, within_share, prototypes)
+    peaks = highest_of_each(held_out.anchors, anchor_set.anchor_images)
     seed, grow = _thresholds(
         held_out.counters[benign],
         anchor_set.counter_images[benign],
@@ -203,6 +204,8 @@ def fit_scorer(
     }
     if prototypes > 1:
         metadata["prototypes"] = len(directions)
+    if conditions := conditions_of(anchor_set.provenance):
+        metadata["conditions"] = conditions
     return Scorer(
         rule=rule,
         weights=np.stack([direction.weight for direction in directions]).astype(np.float32),
@@ -223,21 +226,30 @@ def _thresholds(
 ) -> tuple[float, float]:
     """Seed and grow threshold from benign scores, their pictures, and ``fit_scorer``'s numbers."""
     grow = _upper_quantile(scores, rates[1])
-    seed = max(_upper_quantile(_highest(scores, images), rates[0]), grow)
+    seed = max(_upper_quantile(highest_of_each(scores, images), rates[0]), grow)
     raised = [line + margin * max(0.0, usual - line) for line in (seed, grow)]
     return raised[0], raised[1]
 
 
 @dataclass(frozen=True)
-class _HeldOut:
+class HeldOut:
+    """Scores of anchors, (n,), and counter-anchors, (m,), by directions of the other half."""
+
     anchors: NDArray[np.float64]
     counters: NDArray[np.float64]
 
 
-def _cross_scores(
-    anchor_set: AnchorSet, rule: str, shrinkage: float, within_share: float, prototypes: int
-) -> _HeldOut:
-    """Score each fold of the pictures with directions fitted on the other folds."""
+def held_out_scores(
+    anchor_set: AnchorSet,
+    rule: str = "whitened",
+    shrinkage: float = 0.1,
+    within_share: float = WITHIN_SHARE,
+    prototypes: int = 1,
+) -> HeldOut:
+    """Score each fold of the pictures with directions fitted on the other folds.
+
+    The arguments are those of ``fit_scorer``.
+    """
     anchor_fold = _folds(anchor_set.anchor_images)
     # A picture that holds the concept keeps its counter-anchors in its anchors' fold.
     counter_fold = _folds(anchor_set.counter_images, anchor_set.anchor_images)
@@ -263,7 +275,7 @@ def _cross_scores(
         counter_scores[counter_fold == fold] = highest_scores(
             directions, anchor_set.counter_anchors[counter_fold == fold]
         )
-    return _HeldOut(anchor_scores, counter_scores)
+    return HeldOut(anchor_scores, counter_scores)
 
 
 def _folds(images: NDArray[np.int32], known: NDArray[np.int32] | None = None) -> NDArray[np.int64]:
@@ -276,7 +288,8 @@ def _folds(images: NDArray[np.int32], known: NDArray[np.int32] | None = None) ->
     return np.array([fold[int(image)] for image in images])
 
 
-def _highest(scores: NDArray[np.float64], images: NDArray[np.int32]) -> NDArray[np.float64]:
+def highest_of_each(scores: NDArray[np.float64], images: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return each picture's highest score, in the order of their numbers."""
     _, inverse = np.unique(images, return_inverse=True)
     highest = np.full(int(inverse.max()) + 1, -np.inf)
     np.maximum.at(highest, inverse, scores)

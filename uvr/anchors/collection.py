@@ -19,7 +19,9 @@ from concepts.errors import UVRError
 from concepts.scorer import Scorer
 from uvr.anchors.calibrate import fit_scorer
 from uvr.anchors.capture import Progress
-from uvr.anchors.extract import collect_from_images, collect_from_prompts
+from uvr.anchors.doubts import doubts
+from uvr.anchors.extend import extended, next_picture, require_space
+from uvr.anchors.extract import anchor_space, collect_from_images, collect_from_prompts
 from uvr.anchors.pictures import PictureError, read_samples
 from uvr.pipelines import TESTBED, load_pipeline
 from uvr.profiles import ModelProfile
@@ -39,8 +41,8 @@ _CALIBRATION = (
 
 
 @dataclass(frozen=True)
-class Source:
-    """What to collect from.
+class Exemplars:
+    """The pictures to collect from: those of two folders, or drawn for it.
 
     Attributes:
         images: Folder of pictures with masks, or None to use the definition's prompts.
@@ -63,11 +65,13 @@ class Collected:
         strict: Whether every task that was asked for is needed.
         collections: Anchors and scorer, one pair for each task that went well.
         problem: What went wrong, if anything did.
+        doubts: Sentences about pictures that may not show what their folder says.
     """
 
     strict: bool = False
     collections: list[tuple[AnchorSet, Scorer]] = field(default_factory=list)
     problem: UVRError | None = None
+    doubts: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:
@@ -79,45 +83,74 @@ class Collected:
             return False
         return self.strict or not self.collections or type(self.problem) is not PictureError
 
+    def doubt(self, sentence: str) -> None:
+        """Keep a sentence about a picture; two tasks may say the same."""
+        if sentence not in self.doubts:
+            self.doubts.append(sentence)
+
 
 def collect(
     pipe: Any,
     profile: ModelProfile,
     definition: ConceptDefinition,
-    source: Source,
+    exemplars: Exemplars,
     progress: Progress | None = None,
+    held: AnchorSet | None = None,
+    doubt: Callable[[str], object] | None = None,
 ) -> tuple[AnchorSet, Scorer]:
     """Collect a concept's anchors for one model and task, and fit their scorer.
 
+    Args:
+        pipe: The pipeline.
+        profile: Its profile.
+        definition: The concept.
+        exemplars: What to collect from.
+        progress: Told how far it is.
+        held: Anchors that the new ones are added to.
+        doubt: Told a sentence about each picture that may not show what its folder says.
+
     Raises:
-        PictureError: The source lacks pictures that this task needs.
+        PictureError: Exemplars that this task needs are lacking.
+        MismatchError: ``held`` is of another anchor space.
+        ConflictError: ``held`` has all of these anchors already.
         UVRError: No patch shows the concept, or there is too little to calibrate with.
     """
     parameters = definition.parameters
-    samples = _samples(profile, definition, source)
+    if held is not None:
+        require_space(held, anchor_space(pipe, profile))
+    samples = _samples(profile, definition, exemplars)
     if samples is None:
         anchors = collect_from_prompts(
-            pipe, profile, definition, seed=source.seed, steps=source.steps, progress=progress
+            pipe, profile, definition, seed=exemplars.seed, steps=exemplars.steps, progress=progress
         )
     else:
         anchors = collect_from_images(
             pipe,
             profile,
             *samples,
-            seed=source.seed,
+            seed=exemplars.seed,
             noise_draws=int(parameters.get("noise_draws", 1)),
             progress=progress,
         )
-    return anchors, fit_scorer(anchors, **{**profile.calibration, **calibration(parameters)})
+    first = 0
+    if held is not None:
+        first, anchors = next_picture(held), extended(held, anchors)
+    options = {**profile.calibration, **calibration(parameters)}
+    if samples is not None and doubt is not None:
+        for sentence in doubts(anchors, *samples, options, first=first):
+            doubt(sentence)
+    return anchors, fit_scorer(anchors, **options)
 
 
 def collect_all(
     definitions: Sequence[ConceptDefinition],
-    source: Source,
+    exemplars: Exemplars,
     *,
     model: str = TESTBED,
     tasks: Sequence[str] = (),
     prototypes: int | None = None,
+    held: Mapping[str, Sequence[AnchorSet]] | None = None,
+    agree: Callable[[Sequence[ModelProfile]], object] | None = None,
     progress: ProgressBar | None = None,
 ) -> dict[str, Collected]:
     """Collect several concepts' anchors, for each task of a model.
@@ -126,19 +159,25 @@ def collect_all(
 
     Args:
         definitions: The concepts.
-        source: What to collect from.
+        exemplars: What to collect from.
         model: As ``load_pipeline`` takes it.
         tasks: "t2i", "edit" or both; a concept needs each of them. By default, both on the testbed
             and else the model's own, and a concept may lack pictures for one of them.
         prototypes: Directions that stand for the anchors, in place of the definitions' own.
+        held: Anchors to add to, by slug; those of another model or task count for nothing.
+        agree: Called with the profiles once the models are loaded; what it raises ends it all
+            before anything is collected.
         progress: Makes what reports the progress of one concept and task, by their names.
 
     Returns:
         What was collected, by slug, in the order of the definitions.
     """
     collected = {definition.slug: Collected(strict=bool(tasks)) for definition in definitions}
-    for task in tasks or (("edit", "t2i") if model == TESTBED else (None,)):
-        pipe, profile = load_pipeline(model, task)
+    asked_for = tasks or (("edit", "t2i") if model == TESTBED else (None,))
+    pipelines = [load_pipeline(model, task) for task in asked_for]
+    if agree is not None:
+        agree([profile for _, profile in pipelines])
+    for pipe, profile in pipelines:
         for definition in definitions:
             outcome = collected[definition.slug]
             if outcome.strict and outcome.problem is not None:
@@ -147,10 +186,20 @@ def collect_all(
             bar = progress(f"{definition.slug} {profile.task}") if progress else nullcontext()
             try:
                 with bar as report:
-                    outcome.collections.append(collect(pipe, profile, asked, source, report))
+                    found = collect(
+                        pipe, profile, asked, exemplars, report,
+                        _of(profile, (held or {}).get(definition.slug, ())), outcome.doubt,
+                    )  # fmt: skip
+                outcome.collections.append(found)
             except UVRError as error:
                 outcome.problem = error
     return collected
+
+
+def _of(profile: ModelProfile, sets: Sequence[AnchorSet]) -> AnchorSet | None:
+    """Those of some anchors that are of a profile's model and task."""
+    wanted = (profile.model, profile.task)
+    return next((s for s in sets if (s.space.model, s.space.task) == wanted), None)
 
 
 def _with_prototypes(definition: ConceptDefinition, count: int | None) -> ConceptDefinition:
@@ -165,25 +214,25 @@ def calibration(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _samples(
-    profile: ModelProfile, definition: ConceptDefinition, source: Source
+    profile: ModelProfile, definition: ConceptDefinition, exemplars: Exemplars
 ) -> tuple[list[Sample], list[Sample]] | None:
     """Pictures with the concept and without; None to generate them from prompts."""
-    if source.images is None and source.benign is not None:
+    if exemplars.images is None and exemplars.benign is not None:
         raise PictureError("A folder of benign pictures needs one of pictures with the concept.")
-    if source.images is not None:
-        if source.benign is None:
+    if exemplars.images is not None:
+        if exemplars.benign is None:
             raise PictureError(
                 "Pictures of the concept need pictures without it to compare with: add a folder of "
                 "benign and near-miss pictures."
             )
         with_concept, without = _prompts(profile, definition)
-        positives = read_samples(source.images, with_concept, masked=True)
-        return positives, read_samples(source.benign, without)
+        positives = read_samples(exemplars.images, with_concept, masked=True)
+        return positives, read_samples(exemplars.benign, without)
     if profile.task == "t2i":
         return None
     if profile.model != TESTBED:
         raise PictureError(
-            f"Editing with {profile.name} needs source pictures of the concept with masks, and "
+            f"Editing with {profile.name} needs pictures of the concept with masks, and "
             "benign ones: give a folder of each."
         )
     if definition.slug not in CONCEPTS:
@@ -191,7 +240,9 @@ def _samples(
             f"The testbed has no scenes of '{definition.slug}' to edit; it has "
             f"{', '.join(CONCEPTS)}. Give a folder of pictures, or collect for t2i alone."
         )
-    positives, benign = labelled_samples(definition.slug, profile.task, source.seed, TESTBED_SCENES)
+    positives, benign = labelled_samples(
+        definition.slug, profile.task, exemplars.seed, TESTBED_SCENES
+    )
     return list(positives), list(benign)
 
 

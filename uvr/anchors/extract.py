@@ -28,6 +28,7 @@ from uvr.anchors.capture import (
     capture_from_images,
     capture_from_prompts,
 )
+from uvr.families.family import tap_width
 from uvr.families.known import family_of
 from uvr.profiles import ModelProfile
 from uvr.revision import weights_revision
@@ -82,7 +83,7 @@ def collect_from_images(
         "benign": len(benign),
         "noise_draws": noise_draws,
         "seed": seed,
-        "size": list(profile.size),
+        **_conditions(profile, profile.steps),
     }
     return _anchor_set(pipe, profile, features, anchors, counters, numbers, provenance, seed)
 
@@ -136,8 +137,7 @@ def collect_from_prompts(
         "counter_prompts": counter,
         "seeds_per_prompt": repeats,
         "seed": seed,
-        "steps": steps or profile.steps,
-        "size": list(profile.size),
+        **_conditions(profile, steps or profile.steps),
     }
     anchors = np.concatenate([shows, np.zeros_like(everything)])
     counters = np.concatenate([clear, everything])
@@ -196,14 +196,15 @@ def patch_coverage(
     return coverage
 
 
-def anchor_space(pipe: Any, profile: ModelProfile, dim: int) -> AnchorSpace:
+def anchor_space(pipe: Any, profile: ModelProfile) -> AnchorSpace:
     """Space of the anchors that this pipeline and profile give."""
+    transformer = pipe.transformer
     return AnchorSpace(
         model=profile.model,
-        revision=weights_revision(pipe.transformer),
+        revision=weights_revision(transformer),
         task=profile.task,
         taps=profile.taps,
-        dim=dim,
+        dim=tap_width(family_of(pipe), transformer, profile.taps),
         sigma=profile.sigma,
     )
 
@@ -227,7 +228,7 @@ def _anchor_set(
     counters = _thin(counters, np.random.default_rng(seed))
     pictures = np.broadcast_to(numbers[:, None].astype(np.int32), anchors.shape)
     return AnchorSet(
-        space=anchor_space(pipe, profile, features.shape[-1]),
+        space=anchor_space(pipe, profile),
         anchors=features[anchors],
         anchor_images=pictures[anchors],
         counter_anchors=features[counters],
@@ -246,6 +247,13 @@ def _line(inside: NDArray[Any], outside: NDArray[Any], rate: float) -> float:
     deviation = float(median - tenth) / NormalDist().inv_cdf(0.9)
     within = float(median) + NormalDist().inv_cdf(1 - rate) * deviation
     return max(within, float(np.quantile(outside, 1 - rate)))
+
+
+def _conditions(profile: ModelProfile, steps: int) -> dict[str, Any]:
+    """What ``uvr.conditions.conditions_of`` reads."""
+    given = {"size": list(profile.size), "steps": steps}
+    text_length = profile.call.get("max_sequence_length")
+    return given if text_length is None else {**given, "text_length": text_length}
 
 
 def _thin(chosen: NDArray[np.bool_], random: np.random.Generator) -> NDArray[np.bool_]:

@@ -83,7 +83,7 @@ def _read_sample(path: Path, prompt: str, masked: bool) -> Sample:
     text = path.with_suffix(".txt")
     if text.is_file():
         prompt = text.read_text(encoding="utf-8").strip()
-    return Sample(image, mask, prompt)
+    return Sample(image, mask, prompt, str(path))
 
 
 def _pixels(image: Image.Image) -> str:

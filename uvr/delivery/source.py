@@ -15,49 +15,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from concepts.bundle import MAX_BYTES, Bundle
-from concepts.digest import sha256
 from concepts.errors import (
     ExpiredError,
     InputError,
     NotFoundError,
-    RollbackError,
     UVRError,
     VerificationError,
 )
 from concepts.fields import SLUG
 from concepts.instant import now
 from concepts.signing.keys import KeyList
+from uvr.delivery.known_good import Held, KnownGood
 from uvr.delivery.location import location_key, parse_location
-from uvr.delivery.offer import Offer
 from uvr.delivery.poller import Poller
 from uvr.delivery.state import Accepted, TrustState
-from uvr.delivery.status import BundleInUse, SourceStatus, Staleness, never_expires
+from uvr.delivery.status import BundleInUse, SourceStatus, Staleness
 from uvr.delivery.trust import HostTrust, read_keys
 
 log = logging.getLogger("uvr.source")
-
-
-@dataclass(frozen=True)
-class _Held:
-    bundle: Bundle
-    file_digest: str
-    loaded_at: str
-    keys: KeyList | None  # That were trusted when it was verified.
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What the bytes behind a validator are: a bundle's digest, or why they are too old."""
-
-    validator: str
-    digest: str = ""
-    too_old: str = ""
 
 
 class BundleSource:
@@ -116,8 +96,7 @@ class BundleSource:
         self._staleness = Staleness(stale, max_age)
         self._require = require
         self._clock = clock
-        self._held: _Held | None = None
-        self._known: dict[str, _Seen] = {}  # by the offer's name
+        self._good = KnownGood(self._location, self._trust, clock)
         self._last_error: str | None = None
         self._logged: str | None = None
         self._poller = Poller(self._poll, poll_seconds)
@@ -132,11 +111,11 @@ class BundleSource:
         """
         if self._poller.running:
             return self
-        damage = self._recover()
+        damage = self._good.recover()
         try:
             self.refresh()
         except UVRError as error:
-            if self._held is None and self._require:
+            if self._good.held is None and self._require:
                 verified = isinstance(error, VerificationError)
                 raise error if verified or damage is None else damage from error
         if self._require:
@@ -171,7 +150,7 @@ class BundleSource:
 
     def in_use(self) -> BundleInUse:
         """Return ``current`` together with how it stands; raises what ``current`` raises."""
-        held = self._held
+        held = self._good.held
         if held is None:
             why = f": {self._last_error}" if self._last_error else "; call start() first"
             raise NotFoundError(f"No bundle was loaded from '{self._location.shown}'{why}")
@@ -196,15 +175,17 @@ class BundleSource:
         """
         with self._poller.turn:
             try:
-                return self._check()
+                changed = self._good.check()
             except UVRError as error:
                 self._last_error = str(error)
                 log.warning("bundle source %s: %s", self._location.shown, error)
                 raise
+            self._last_error = self._good.passed_over
+            return changed
 
     def status(self) -> SourceStatus:
         """Say how the source stands."""
-        held, accepted = self._held, self._trust.accepted
+        held, accepted = self._good.held, self._trust.accepted
         bundle = held.bundle if held else None
         stale = self._stale(held) if held else None
         return SourceStatus(
@@ -219,113 +200,10 @@ class BundleSource:
             stale=stale,
             last_error=self._last_error,
             key_list_version=accepted.keys.version if accepted.keys else None,
-            warnings=self._warnings(bundle) if bundle else (),
+            warnings=self._good.warnings(bundle) if bundle else (),
         )
 
-    def _recover(self) -> UVRError | None:
-        """Go on from the record and the last known good on disk, where they are ahead.
-
-        Returns:
-            Why there is no last known good although there should be.
-        """
-        stored = self._trust.state.load()
-        if stored is not None:
-            self._trust.accepted = stored.continued_by(self._trust.accepted)
-            if self._trust.accepted.keys != stored.keys:  # A newer list was given by hand.
-                self._trust.state.trust(self._trust.accepted)
-        if self._held is not None and self._held.bundle.digest == self._trust.accepted.digest:
-            return None
-        data = self._trust.state.load_bundle()
-        if data is None:
-            return None
-        try:
-            # One that has expired since may be served still; the stale policy decides.
-            bundle = self._trust.verified(data, at=None)
-        except VerificationError as error:
-            error = type(error)(f"The last known good '{self._trust.state.bundle}': {error}")
-            if not self._trust.accepted.sequence:
-                raise error from None
-            log.error("bundle source %s: %s", self._location.shown, error)
-            return error
-        at, accepted = self._clock(), self._trust.accepted
-        if (bundle.digest, self._trust.signers(bundle)) != (accepted.digest, accepted.signers):
-            # Killed between the two writes: the bundle had been verified, the record is behind.
-            # When it was confirmed is not known; the record's instant errs to the safe side.
-            self._trust.record(bundle, data, "", accepted.checked_at or at)
-        self._use(bundle, sha256(data), at)
-        if self._trust.accepted.etag:
-            self._known = {"": _Seen(self._trust.accepted.etag, bundle.digest)}
-        return None
-
-    def _check(self) -> bool:
-        before = self._held
-        self._recover()
-        at, keys = self._clock(), self._trust.accepted.keys
-        if self._held is None or self._held.keys != keys:
-            self._known = {}  # By other keys everything is to be verified again.
-        known: dict[str, _Seen] = {}
-        refused: list[UVRError] = []
-        older: list[UVRError] = []
-        for offer in self._location.offers({name: s.validator for name, s in self._known.items()}):
-            try:
-                known[offer.name] = _Seen(offer.validator, self._considered(offer, at))
-            except RollbackError as error:
-                # Older releases may lie beside the newest; there is no need to read them again.
-                known[offer.name] = _Seen(offer.validator, too_old=str(error))
-                older.append(error)
-            except UVRError as error:
-                refused.append(error)
-        # What was too old may be new by a key list that came in this poll.
-        self._known = known if self._trust.accepted.keys == keys else {}
-        held = self._held
-        offered = {seen.digest for seen in known.values()}
-        if held is None or not {held.bundle.digest, self._trust.accepted.digest} <= offered:
-            raise next(iter(refused + older), None) or self._withdrawn()
-        self._trust.accepted = replace(self._trust.accepted, checked_at=at)
-        self._trust.state.checked(self._trust.accepted)
-        self._last_error = str(refused[0]) if refused else None
-        for problem in refused:
-            log.warning("bundle source %s: passed over: %s", self._location.shown, problem)
-        return before is None or held.bundle.digest != before.bundle.digest
-
-    def _considered(self, offer: Offer, at: str) -> str:
-        """Take an offer into use if it is valid and not older; returns its bundle's digest."""
-        held = self._held
-        if offer.read is None:
-            seen = self._known[offer.name]
-            if seen.too_old:
-                raise RollbackError(seen.too_old)
-            # By a key list that came in this poll, it is to be verified again: in the next one.
-            return (
-                seen.digest if held is not None and held.keys == self._trust.accepted.keys else ""
-            )
-        data = offer.read()
-        found = (sha256(data), self._trust.accepted.digest, self._trust.accepted.keys)
-        if held is not None and found == (held.file_digest, held.bundle.digest, held.keys):
-            return held.bundle.digest
-        bundle = self._trust.verified(data, at)
-        self._trust.record(bundle, data, offer.validator if not offer.name else "", at)
-        self._use(bundle, found[0], at)
-        return bundle.digest
-
-    def _use(self, bundle: Bundle, file_digest: str, at: str) -> None:
-        self._held = _Held(bundle, file_digest, at, self._trust.accepted.keys)
-        log.info(
-            "bundle source %s: release %d of %s is in use (%s)",
-            self._location.shown, bundle.sequence, bundle.name, bundle.digest,
-        )  # fmt: skip
-        for warning in self._warnings(bundle):
-            log.warning("bundle source %s: %s", self._location.shown, warning)
-
-    def _warnings(self, bundle: Bundle) -> tuple[str, ...]:
-        return tuple(filter(None, (never_expires(bundle), self._trust.state.folder.exposed())))
-
-    def _withdrawn(self) -> UVRError:
-        return NotFoundError(
-            f"'{self._location.shown}' no longer offers release {self._trust.accepted.sequence}."
-        )
-
-    def _stale(self, held: _Held) -> str | None:
+    def _stale(self, held: Held) -> str | None:
         return self._staleness.reason(held.bundle, self._trust.accepted.checked_at, self._clock())
 
     def _log_staleness(self, stale: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from concepts.bundle import BundleVariant
 from concepts.errors import NotFoundError, UVRError
+from uvr.conditions import Conditions, far_notes, recorded_conditions
 from uvr.engine.generation import Assignment, Detour, Generation, Regulation
 from uvr.engine.look import look_at
 from uvr.engine.schedule import after_set_timesteps, current_step, is_plain_euler, noise_levels
@@ -26,8 +28,11 @@ from uvr.method.rewind import (
     where_fired,
 )
 from uvr.method.stage import plan_stage
+from uvr.method.tokens import TokenLayout
 from uvr.profiles import ModelProfile
 from uvr.report import RegulationReport
+
+log = logging.getLogger("uvr.regulator")
 
 KEPT_REPORTS = 16
 """Reports that an attachment keeps: each has score maps of every picture, (``uvr.engine.look``)."""
@@ -66,6 +71,8 @@ class Attachment:
         self._scheduler = pipe.scheduler
         self._state = AttentionState(taps=_taps(variant))
         self._width = max(family.layers(pipe.transformer).values())
+        self._collected: tuple[BundleVariant | None, list[Any]] = (None, [])
+        self._warned: set[str] = set()
         self._assignment: Assignment | None = None
         self._generation: Generation | None = None
 
@@ -171,8 +178,26 @@ class Attachment:
         report = assignment.report
         report.images = [[] for _ in range(rows.pictures)]
         report.shadow = [[] for _ in range(rows.pictures)]
+        self._note_far_conditions(assignment, layout, len(sigmas) - 1)
         self.reports.append(report)
         return Generation(assignment, family, sigmas, stage, layout, rows, first, step)
+
+    def _note_far_conditions(self, assignment: Assignment, layout: TokenLayout, steps: int) -> None:
+        """Say where a call is far from what anchors were collected under; warn of it once."""
+        variant = assignment.variant
+        if variant is not None and self._collected[0] is not variant:
+            self._collected = (variant, [
+                (item.slug, tuple(recorded_conditions(item.scorer.metadata.get("conditions"))))
+                for item in variant.members
+            ])  # fmt: skip
+        patch = self._family.patch_size(self._pipe)
+        height, width = (patch * side for side in layout.grid)
+        call = Conditions(height, width, steps, layout.num_text)
+        for note in far_notes(self._collected[1] if variant else (), call):
+            assignment.report.notes.append(note)
+            if note not in self._warned:
+                self._warned.add(note)
+                log.warning("%s", note)
 
     def _look(self, generation: Generation, variant: BundleVariant, call: Call, output: Any) -> Any:
         """Score the features of the plain call; regulate what fired and is to be enforced."""

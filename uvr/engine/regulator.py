@@ -19,11 +19,13 @@ import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from concepts.bundle import Bundle, BundleVariant, Member
 from concepts.errors import ExpiredError, NotFoundError, UVRError
 from concepts.instant import now
+from uvr.delivery.bundle_file import UNSAID, Keys, open_bundle
 from uvr.delivery.source import BundleSource
 from uvr.delivery.status import BundleInUse, SourceStatus
 from uvr.engine.attachment import Attachment
@@ -66,26 +68,41 @@ class Regulator:
     """A bundle, ready to be attached to pipelines; holds no state of any generation.
 
     Args:
-        bundle: What to look for: a bundle, or a source that was started. With a source each
-            generation begins with the release in use then and keeps it to its end. A bundle that
-            expires later than this serves on; it is stale then, in the log and in every report.
+        bundle: What to look for: a bundle, the path of a bundle file, or a source that was
+            started. With a source each generation begins with the release in use then and keeps it
+            to its end. A bundle that expires later than this serves on; it is stale then, in the
+            log and in every report.
+        keys: Who may have signed the file at a path, or the file with their key list; None checks
+            it against damage alone. A path needs one or the other; nothing else takes any.
         deny: Slugs to enforce here even if the bundle only reports or measures them.
         allow: Slugs to report but not to regulate here, whatever the bundle says.
         profile: Use this profile instead of the one found for the pipeline.
 
     Raises:
+        InputError: There is a path, and no word on ``keys``.
+        VerificationError: The file at the path is damaged, or not signed by enough of the keys.
         ExpiredError: The bundle has expired already.
         NotFoundError: ``deny`` or ``allow`` names a concept that the bundle does not hold.
     """
 
     def __init__(
         self,
-        bundle: Bundle | BundleSource,
+        bundle: Bundle | BundleSource | Path | str,
         *,
+        keys: Keys = UNSAID,
         deny: Collection[str] = (),
         allow: Collection[str] = (),
         profile: ModelProfile | None = None,
     ) -> None:
+        if isinstance(bundle, Path | str):
+            bundle = open_bundle(bundle, keys)
+        elif keys is not UNSAID:
+            raise TypeError("keys go with the path of a bundle file alone")
+        if not isinstance(bundle, Bundle | BundleSource):
+            raise TypeError(
+                f"bundle is of type {type(bundle).__name__}; a Bundle, a path or a BundleSource is "
+                "expected"
+            )
         self.source = None if isinstance(bundle, Bundle) else bundle
         self._fixed = bundle if isinstance(bundle, Bundle) else None
         self.deny = frozenset(deny)

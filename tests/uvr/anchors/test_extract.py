@@ -9,7 +9,7 @@ from PIL import Image
 
 from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
-from tests.uvr.conftest import HEAD_DIM, HEADS, call_pipe, make_transformer
+from tests.uvr.conftest import HEAD_DIM, HEADS, STEPS, call_pipe, make_transformer
 from uvr.anchors.calibrate import fit_scorer
 from uvr.anchors.capture import recorded_features
 from uvr.anchors.extract import (
@@ -18,6 +18,7 @@ from uvr.anchors.extract import (
     label_patches,
     patch_coverage,
 )
+from uvr.conditions import conditions_of
 from uvr.revision import weights_revision
 from uvr.sample import Sample
 
@@ -59,7 +60,10 @@ def test_anchors_from_pictures_are_the_covered_patches(task, request):
     assert sorted(set(chosen.counter_images.tolist())) == [0, 1, 2, 3, 4]
     assert seen == [(4, 10), (8, 10), (10, 10)]
     assert chosen.space.taps == profile.taps
-    assert fit_scorer(chosen).weights.shape == (1, DIM)
+    scorer = fit_scorer(chosen)
+    assert scorer.weights.shape == (1, DIM)
+    conditions = {"height": 32, "width": 32, "steps": STEPS, "text_length": 12}
+    assert scorer.metadata["conditions"] == [conditions]
 
 
 def test_collection_leaves_the_pipeline_as_found(t2i_pipe, t2i_profile):
@@ -92,6 +96,7 @@ def test_anchors_from_prompts_come_from_the_look_step(t2i_pipe, t2i_profile):
     assert set(chosen.anchor_images.tolist()) <= {0, 1, 2}
     assert {3, 4, 5, 6, 7, 8} <= set(chosen.counter_images.tolist())
     assert chosen.provenance["method"] == "prompts"
+    assert conditions_of(chosen.provenance)[0]["steps"] == STEPS
     assert chosen.space.sigma == t2i_profile.sigma
 
 

@@ -1,0 +1,215 @@
+"""The command that collects anchors, and what it says of those that were there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands.app import App, pass_app
+from commands.exemplars import references_to
+from commands.options import (
+    as_json,
+    dry_run,
+    model_option,
+    seed_option,
+    steps_option,
+    task_choice,
+    yes,
+)
+from commands.output import progress_bar, version_json
+from commands.parameters import PATH, SLUG, Instant
+from commands.text import version_name
+from concepts.errors import UVRError
+
+if TYPE_CHECKING:
+    from concepts.anchors import AnchorSet
+    from registry.answers import ConceptDetail, VersionInfo, VersionSpace
+    from registry.registry import Registry
+    from registry.versions.exemplars import Exemplar
+    from uvr.profiles import ModelProfile
+
+OVERLAP = 0.05  # the share of near anchors from which two concepts are worth a word
+
+
+@click.command("collect-anchors")
+@click.argument("slugs", nargs=-1, required=True, type=SLUG, metavar="SLUG...")
+@model_option
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    type=task_choice,
+    help="Repeat it for both.  [default: both on the testbed, else the model's own]",
+)
+@click.option("--images", type=PATH, help="Folder of NAME.png with NAME.mask.png.")
+@click.option("--benign", type=PATH, help="Folder of pictures without the concept.")
+@click.option("--add", is_flag=True, help="Add to the anchors that are there; keep those.")
+@click.option("--origin", help="Where the pictures of --images and --benign come from.")
+@click.option("--legal-basis", help="Why they may be used, such as a licence.")
+@click.option("--retain-until", type=Instant(), metavar="WHEN", help="When to forget them.")
+@click.option(
+    "--prototypes",
+    type=click.IntRange(1, 64),
+    help="Directions that stand for the anchors.  [default: the definition's, or 1]",
+)
+@seed_option
+@steps_option
+@yes
+@dry_run
+@as_json
+@pass_app
+def collect_anchors(
+    app: App,
+    /,
+    slugs: tuple[str, ...],
+    model: str,
+    tasks: tuple[str, ...],
+    add: bool,
+    origin: str | None,
+    legal_basis: str | None,
+    retain_until: str | None,
+    prototypes: int | None,
+    **pictures: Any,
+) -> None:
+    """Collect a concept's anchors and make a version of it, a draft.
+
+    Without --images, the model draws the definition's prompts (text-to-image); for editing, the
+    testbed brings labelled scenes of its own concepts, named testbed-...
+    New anchors of a model and task take the place of those of the version before, which stays as
+    it is: this asks first, unless --add keeps them too. Stopping half-way leaves the registry as
+    it was; a concept that cannot be collected does not hold up the others. Pictures are never
+    stored: with --origin and --legal-basis their hashes are, until `exemplars forget`.
+
+    \b
+    Examples:
+      uvr-registry collect-anchors testbed-pistol testbed-bomb
+      uvr-registry collect-anchors mickey-mouse --model black-forest-labs/FLUX.1-Kontext-dev \\
+        --images art/ --benign other-art/ --origin "art archive 12" --legal-basis "licence 7"
+      uvr-registry collect-anchors red-kite --images more/ --benign other-art/ --add
+    """
+    references = references_to(pictures, origin, legal_basis, retain_until)
+    from uvr.anchors.collection import Exemplars, collect_all
+
+    registry = app.open()
+    found = [registry.concepts.get(slug) for slug in dict.fromkeys(slugs)]
+    definitions = [concept.definition for concept in found]
+    before = {concept.slug: _latest(concept) for concept in found}
+    collected = collect_all(
+        definitions, Exemplars(**pictures), model=model, tasks=tasks, prototypes=prototypes,
+        held=_held(registry, before) if add else None,
+        agree=None if add else partial(_ask_to_replace, app, before),
+        progress=progress_bar,
+    )  # fmt: skip
+    versions: dict[str, VersionInfo] = {}
+    refused: list[UVRError] = []
+    for definition in definitions:
+        slug, outcome = definition.slug, collected[definition.slug]
+        if outcome.problem is not None and outcome.failed:
+            refused.append(outcome.problem)
+            continue
+        if outcome.problem is not None:
+            app.warn(f"{slug} has no new anchors for one of the tasks. {outcome.problem}")
+        for sentence in outcome.doubts:
+            app.warn(f"{slug}: {sentence}")
+        try:
+            _warn_of_overlaps(app, registry, slug, outcome.collections)
+            known = _references_of(registry, before[slug], outcome.collections) if add else []
+            versions[slug] = registry.versions.add(
+                slug, outcome.collections, actor=app.actor, definition_digest=definition.digest,
+                exemplars=[*references, *known],
+            )  # fmt: skip
+        except UVRError as error:
+            refused.append(error)
+    if versions:
+        lines, data = [], {}
+        for slug, version in versions.items():
+            lines += _collected_lines(version, before[slug], collected[slug].collections, add)
+            data[slug] = {**version_json(version), "warnings": collected[slug].doubts}
+        app.show(data, lines)
+        app.hint(f"Next: uvr-registry submit {next(iter(versions))}, or release at once.")
+    if refused:
+        raise type(refused[0])(" ".join(map(str, refused)))
+
+
+def _latest(concept: ConceptDetail) -> VersionInfo | None:
+    """The version that the next one goes on from: the newest that was not revoked."""
+    left = [version for version in concept.versions if version.state != "revoked"]
+    return left[-1] if left else None
+
+
+def _held(
+    registry: Registry, before: Mapping[str, VersionInfo | None]
+) -> dict[str, list[AnchorSet]]:
+    """The anchors of some versions, by slug."""
+    return {
+        slug: [registry.versions.anchor_set(slug, s.digest, found.number) for s in found.spaces]
+        for slug, found in before.items()
+        if found is not None
+    }
+
+
+def _same_place(version: VersionInfo | None, model: str, task: str) -> VersionSpace | None:
+    """What a version holds of a model and task; anchors of any one space take its place."""
+    spaces = version.spaces if version is not None else ()
+    return next((s for s in spaces if (s.space.model, s.space.task) == (model, task)), None)
+
+
+def _ask_to_replace(
+    app: App, before: Mapping[str, VersionInfo | None], profiles: Sequence[ModelProfile]
+) -> None:
+    """Ask, where a version has anchors whose place the new ones would take."""
+    replaced = [
+        f"the {held.anchors:,} {profile.task} anchors of {version_name(slug, found.number)}"
+        for slug, found in before.items()
+        for profile in profiles
+        if found is not None and (held := _same_place(found, profile.model, profile.task))
+    ]
+    if replaced:
+        app.confirm(
+            f"The next version will have new anchors in place of {', '.join(replaced)}. Go on?",
+            "--add to keep those too, or --yes",
+        )
+
+
+def _references_of(
+    registry: Registry, version: VersionInfo | None, collections: Sequence[Any]
+) -> list[Exemplar]:
+    """References to the pictures behind the anchors that new ones were added to."""
+    spaces = [anchors.space for anchors, _ in collections]
+    held = [_same_place(version, space.model, space.task) for space in spaces]
+    sets = {item.anchor_set for item in held if item is not None}
+    if not sets or version is None:
+        return []
+    return [item.ref for item in registry.exemplars.list(version.slug) if item.anchor_set in sets]
+
+
+def _collected_lines(
+    version: VersionInfo, before: VersionInfo | None, collections: Sequence[Any], add: bool
+) -> list[str]:
+    """What a new version holds, and what became of the anchors that were there."""
+    lines = [
+        f"{version.slug} version {version.number}: {version.anchors} anchors, "
+        f"{version.counter_anchors} counter-anchors"
+    ]
+    for anchors, _ in collections:
+        held = _same_place(before, anchors.space.model, anchors.space.task)
+        if held is None or before is None:
+            continue
+        of = f"{held.anchors} of version {before.number}"
+        found = len(anchors.anchors)
+        what = f"{found - held.anchors} added to the {of}" if add else f"{found} in place of {of}"
+        lines.append(f"  {anchors.space.task}: {what}")
+    return lines
+
+
+def _warn_of_overlaps(app: App, registry: Registry, slug: str, collected: Sequence[Any]) -> None:
+    """Say which other concepts have a good part of these anchors already, or nearly."""
+    for item in registry.index.overlaps(slug, collected):
+        if item.share >= OVERLAP:
+            app.warn(
+                f"{item.share:.0%} of these anchors of {slug} lie within 0.05 of {item.slug} "
+                f"version {item.version}: do both ban the same?"
+            )

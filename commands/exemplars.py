@@ -1,0 +1,98 @@
+"""Commands on exemplars, the pictures that anchors came from: list and forget what is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands.app import App, pass_app
+from commands.options import as_json, dry_run, reason_required, yes
+from commands.parameters import SLUG, Instant
+from commands.table import Table
+from commands.text import plural
+from concepts.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from registry.versions.exemplars import Exemplar
+
+
+@click.group()
+def exemplars() -> None:
+    """List and forget the pictures that anchors came from, known by their hashes alone."""
+
+
+@exemplars.command("list")
+@click.argument("slug", type=SLUG, required=False)
+@click.option("--due", type=Instant(), metavar="WHEN", help="Only those to be forgotten by then.")
+@as_json
+@pass_app
+def exemplars_list(app: App, slug: str | None, due: str | None) -> None:
+    """List the pictures that anchors came from, by hash.
+
+    \b
+    Examples:
+      uvr-registry exemplars list mickey-mouse
+      uvr-registry exemplars list --due 30d --json
+    """
+    rows = [_exemplar_json(item) for item in app.open().exemplars.list(slug, due)]
+    columns = ("id", "versions", "origin", "legal_basis", "retain_until", "sha256")
+    app.show(rows, [Table(columns, rows, "No exemplars.")])
+
+
+@exemplars.command("forget")
+@click.argument("sha256")
+@reason_required
+@yes
+@dry_run
+@as_json
+@pass_app
+def exemplars_forget(app: App, sha256: str, reason: str) -> None:
+    """Forget a picture: remove its hash, origin and legal basis; versions stay as they are.
+
+    `exemplars list --json` gives the whole hash.
+
+    \b
+    Example:
+      uvr-registry exemplars forget 9f86d0…0a08 --reason "request of the owner" --yes
+    """
+    app.confirm("Forget every reference to this picture for good?")
+    found = app.open().exemplars.forget(sha256, actor=app.actor, reason=reason)
+    app.show({"forgotten": list(found)}, [f"Forgot {plural(len(found), 'reference')}."])
+
+
+def references_to(
+    pictures: Mapping[str, Any],
+    origin: str | None,
+    legal_basis: str | None,
+    retain_until: str | None,
+) -> list[Exemplar]:
+    """References to the pictures of --images and --benign, where they are to be recorded."""
+    if not (origin or legal_basis or retain_until):
+        return []
+    if not (origin and legal_basis and pictures["images"]):
+        raise click.UsageError("--origin and --legal-basis go together, and with --images.")
+    from registry.versions.exemplars import Exemplar
+
+    folders = [pictures[name] for name in ("images", "benign") if pictures[name]]
+    hashes = sorted({digest for folder in folders for digest in _picture_hashes(folder)})
+    return [Exemplar(digest, origin, legal_basis, retain_until) for digest in hashes]
+
+
+def _picture_hashes(folder: Path) -> list[str]:
+    from concepts.digest import sha256
+    from concepts.files import read_bytes
+    from uvr.anchors.pictures import MASK, SUFFIXES
+
+    if not folder.is_dir():
+        raise NotFoundError(f"No folder of pictures at '{folder}'.")
+    pictures = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    return [sha256(read_bytes(path)) for path in pictures if not path.stem.endswith(MASK)]
+
+
+def _exemplar_json(item: Any) -> dict[str, Any]:
+    data = asdict(item)
+    return {**data.pop("ref"), **data}

@@ -1,0 +1,83 @@
+"""Doubts about exemplars: pictures that do not show what their folder says.
+
+They are told and not refused: a mask may be meant to be small, a near-miss may look like the
+concept. Only pictures that someone gave by name are told of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from concepts.anchors import AnchorSet
+from uvr.anchors.calibrate import held_out_scores, highest_of_each
+from uvr.anchors.extract import MIN_COVERAGE
+from uvr.sample import Sample
+
+_FITTED_BY = ("rule", "shrinkage", "within_share", "prototypes")
+
+
+def doubts(
+    anchor_set: AnchorSet,
+    positives: Sequence[Sample],
+    benign: Sequence[Sample],
+    options: Mapping[str, Any],
+    *,
+    first: int = 0,
+) -> Iterator[str]:
+    """Yield a sentence about each picture that is not what its folder says.
+
+    Args:
+        anchor_set: What was collected from the pictures, perhaps beside others.
+        positives: Pictures with masks.
+        benign: Pictures without the concept.
+        options: Arguments of ``fit_scorer``.
+        first: Number of the first positive in the anchor set; the rest follow in order.
+    """
+    yield from _masks_without_anchors(anchor_set, positives, first)
+    benign_from = first + len(positives)
+    for number in _like_the_concept(anchor_set, options):
+        place = number - benign_from
+        if 0 <= place < len(benign) and benign[place].name:
+            yield (
+                f"'{benign[place].name}' is among the benign pictures and matches the concept as "
+                f"{anchor_set.space.task} pictures of it do. If it shows the concept, take it out: "
+                "it raises the threshold."
+            )
+
+
+def _masks_without_anchors(
+    anchor_set: AnchorSet, positives: Sequence[Sample], first: int
+) -> Iterator[str]:
+    with_anchors = set(anchor_set.anchor_images.tolist())
+    for place, sample in enumerate(positives):
+        if first + place in with_anchors or not sample.name:
+            continue
+        if not np.asarray(sample.mask).any():
+            yield (
+                f"The mask of '{sample.name}' covers nothing, so the picture gives no anchors. A "
+                "mask is white where the picture shows the concept."
+            )
+        else:
+            yield (
+                f"The mask of '{sample.name}' covers less than {MIN_COVERAGE:.0%} of every patch, "
+                "so the picture gives no anchors. Crop it closer to the concept."
+            )
+
+
+def _like_the_concept(anchor_set: AnchorSet, options: Mapping[str, Any]) -> list[int]:
+    """Numbers of benign pictures that outdo the lowest quarter of the concept's pictures.
+
+    Directions that were fitted on other pictures say so: the scorer's own take a benign picture
+    that shows the concept for an example of what must not match.
+    """
+    scores = held_out_scores(
+        anchor_set, **{name: options[name] for name in _FITTED_BY if name in options}
+    )
+    shown = highest_of_each(scores.anchors, anchor_set.anchor_images)
+    peaks = highest_of_each(scores.counters, anchor_set.counter_images)
+    numbers = np.unique(anchor_set.counter_images)
+    benign = ~np.isin(numbers, anchor_set.anchor_images)
+    return [int(number) for number in numbers[benign & (peaks >= np.quantile(shown, 0.25))]]
