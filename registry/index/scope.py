@@ -59,8 +59,13 @@ def sets_in_use(
 
 
 def draft_sets(session: Session, space: AnchorSpaceRow, slug: str | None = None) -> list[StoredSet]:
-    """Return the anchors in a space of each concept's newest version that is not approved yet."""
-    return _sets(session, space, ConceptVersion.id.in_(_newest("draft", "in_review")), slug)
+    """Return the anchors in a space of the drafts that are the newest version of their concept.
+
+    An older one was left behind. What was revoked does not count as newer.
+    """
+    newest = _newest("draft", "in_review", "approved", "deprecated")
+    drafts = newest.where(ConceptVersion.state.in_(("draft", "in_review")))
+    return _sets(session, space, ConceptVersion.id.in_(drafts), slug)
 
 
 def sets_of(session: Session, space: AnchorSpaceRow, slug: str, number: int) -> list[StoredSet]:

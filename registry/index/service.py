@@ -70,7 +70,7 @@ class Index:
             k: How many for each vector.
             slug: Only this concept's.
             version: Only this version's, with ``slug``, whatever its state.
-            drafts: Look also at each concept's newest version that is not approved yet.
+            drafts: Look also at a concept's newest version where it is not approved yet.
 
         Returns:
             For each vector at most k hits, by falling cosine, then slug, version and anchor.
