@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.errors import NotFoundError
 from concepts.scorer import Scorer
-from registry.answers import VersionInfo
+from registry.answers import VersionDetail, VersionInfo
 from registry.versions import adding, reading
 from registry.versions.diff import VersionDiff, diff_versions
 from registry.versions.exemplars import Exemplar
+from registry.versions.live import live_places
 from registry.versions.review import Reviews
 
 
@@ -59,6 +60,28 @@ class Versions(Reviews):
             concept = reading.find_concept(session, slug)
             row = reading.find_version(session, concept, number)
             return reading.version_info(session, concept, row)
+
+    def detail(self, slug: str, number: int | None = None) -> VersionDetail:
+        """Return a version with its definition, the newest by default.
+
+        Raises:
+            NotFoundError: If the concept or the version does not exist.
+        """
+        with self._workspace.read() as session:
+            concept = reading.find_concept(session, slug)
+            row = reading.find_version(session, concept, number)
+            others = reading.versions_of(session, concept)
+            approved = [
+                other.number
+                for other in others
+                if other.id != row.id and other.state in ("approved", "deprecated")
+            ]
+            return VersionDetail(
+                version=reading.version_info(session, concept, row),
+                definition=reading.read_definition(row.definition),
+                live=tuple(live_places(session, concept).get(concept.id, ())),
+                approved=max(approved, default=None),
+            )
 
     def diff(self, slug: str, before: int, after: int) -> VersionDiff:
         """Compare two versions of a concept.
