@@ -17,7 +17,14 @@ from commands.options import (
     version_argument,
     yes,
 )
-from commands.output import diff_lines, show_events, show_version, version_json, version_lines
+from commands.output import (
+    detail_lines,
+    diff_lines,
+    show_events,
+    show_version,
+    version_json,
+    version_lines,
+)
 from commands.parameters import NUMBER, SLUG
 from commands.reading import read_definition
 from commands.table import Table
@@ -134,7 +141,8 @@ def approve(
     """Approve a version in review: the content that you looked at, named by its digest.
 
     `show SLUG@NUMBER` gives the digest. Without --expect-digest this shows what is in review now
-    and asks; --yes approves whatever that is.
+    (what differs from the version approved before, or else the definition; anchors, thresholds
+    and where the concept is live) and asks; --yes approves whatever that is.
 
     \b
     Examples:
@@ -266,14 +274,23 @@ def log(app: App, slug: str) -> None:
 def _asked_for_review(
     app: App, registry: Registry, slug: str, number: int | None
 ) -> tuple[tuple[str, int | None], str | None]:
-    """Show a request for review and ask; return the version and the digest that was shown."""
+    """Show a version in review and ask; return the version and the digest that was shown."""
     found = [item for item in registry.versions.requests() if item.slug == slug]
     found = [item for item in found if number in (None, item.version)]
     if not found:
         return (slug, number), None  # The library says what is wrong.
     item = max(found, key=lambda request: request.version)
+    detail = registry.versions.detail(slug, item.version)
+    changes = None
+    if detail.approved is not None:
+        changes = registry.versions.diff(slug, detail.approved, item.version).to_dict()
     what = f"{version_name(slug, item.version)} by {', '.join(item.authors)}"
     note = f', "{item.note}"' if item.note else ""
-    question = f"Approve {what}{note}, content {item.content_digest}?"
-    app.confirm(printable(question), "--expect-digest with the digest that you looked at, or --yes")
-    return (slug, item.version), item.content_digest
+    # Whatever changes meanwhile, the approval is for this digest alone.
+    question = f"Approve {what}{note}, content {detail.version.content_digest}?"
+    app.confirm(
+        printable(question),
+        "--expect-digest with the digest that you looked at, or --yes",
+        detail_lines(detail, changes),
+    )
+    return (slug, item.version), detail.version.content_digest
