@@ -25,6 +25,7 @@ from commands import (
     bundles,
     channels,
     concepts,
+    drafts,
     evaluation,
     keys,
     operations,
@@ -42,8 +43,8 @@ STOPPED = 130
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Concepts": (
         operations.init, concepts.add_concept, concepts.list_concepts, concepts.show,
-        anchors.collect_anchors, versions.edit_version, versions.diff, anchors.search,
-        anchors.prototypes, pictures.attribute, anchors.sources,
+        anchors.collect_anchors, drafts.edit_version, drafts.copy_version, versions.diff,
+        anchors.search, anchors.prototypes, pictures.attribute, anchors.sources,
     ),
     "Review": (
         versions.submit, versions.approve, versions.reject, versions.deprecate, versions.revoke,

@@ -1,4 +1,4 @@
-"""Commands on versions: edit, compare, review and revoke them."""
+"""Commands on versions: compare, review and revoke them."""
 
 from __future__ import annotations
 
@@ -22,64 +22,14 @@ from commands.output import (
     diff_lines,
     show_events,
     show_version,
-    version_json,
-    version_lines,
 )
 from commands.parameters import NUMBER, SLUG
-from commands.reading import read_definition
 from commands.table import Table
 from commands.text import version_name
 from concepts.printable import printable
 
 if TYPE_CHECKING:
     from registry.registry import Registry
-
-
-@click.command("edit-version")
-@version_argument
-@click.option("--definition", metavar="SOURCE", help="YAML file, or a shipped name.")
-@click.option(
-    "--threshold",
-    "thresholds",
-    type=(str, float, float),
-    multiple=True,
-    metavar="TASK SEED GROW",
-    help="Thresholds for t2i, edit or one anchor space's digest; repeat it.",
-)
-@expect_digest
-@dry_run
-@as_json
-@pass_app
-def edit_version(
-    app: App,
-    version: tuple[str, int | None],
-    definition: str | None,
-    thresholds: tuple[tuple[str, float, float], ...],
-    expect_digest: str | None,
-) -> None:
-    """Change a draft's definition or thresholds; one in review becomes a draft again.
-
-    A patch with score >= SEED starts a region, one with score >= GROW beside it joins. What was
-    approved before no longer counts.
-
-    \b
-    Example:
-      uvr-registry edit-version testbed-pistol --threshold t2i 3.5 2.0
-    """
-    if definition is None and not thresholds:
-        raise click.UsageError("Nothing to change: give --definition or --threshold.")
-    registry = app.open()
-    reviewed = {item.version for item in registry.versions.requests() if item.slug == version[0]}
-    changed = registry.versions.edit(
-        *version,
-        actor=app.actor,
-        definition=None if definition is None else read_definition(definition),
-        thresholds={task: (seed, grow) for task, seed, grow in thresholds},
-        expect_digest=expect_digest,
-    )
-    app.show(version_json(changed), version_lines(changed))
-    if changed.number in reviewed:
-        app.warn("It was in review, and its approvals no longer count. Submit it again.")
 
 
 @click.command()

@@ -58,6 +58,8 @@ def test_a_command_without_a_registry_says_how_to_make_one(run, home):
         ("edit-version pistol --threshold video 3 2", 3, "video"),
         ("edit-version pistol --threshold t2i 2 9", 2, "grow_threshold"),
         ("edit-version pistol --threshold t2i nan 1", 2, "finite"),
+        ("copy-version pistol --threshold t2i 3 2", 5, "draft, not approved"),
+        ("copy-version pistol", 2, "--threshold"),
         ("submit pistol --expect-digest 123", 2, "64 lower-case hex digits"),
         ("generate x --seed 99999999999999999999", 2, "--seed"),
         ("generate x --steps 100000000", 2, "--steps"),
