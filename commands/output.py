@@ -75,6 +75,8 @@ def detail_lines(
         title, text = "definition", dump_definition(detail.definition).splitlines()
     else:
         title, text = f"changes since version {changes['before']}", diff_lines(changes)
+        if not changes["definition"]:
+            text = ["definition: the same", *text]
     *head, scoring = version_lines(detail.version)
     nowhere = "live nowhere; a release enforces it unless told otherwise"
     return [
