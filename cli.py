@@ -37,6 +37,7 @@ from commands import (
     channels,
     collection,
     concepts,
+    drafts,
     evaluation,
     exemplars,
     keys,
@@ -57,8 +58,8 @@ OLD_NAMES = {"sources": "exemplars"}
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Concepts": (
         operations.init, concepts.add_concept, concepts.list_concepts, concepts.show,
-        collection.collect_anchors, versions.edit_version, versions.diff, anchors.search,
-        anchors.prototypes, pictures.attribute, exemplars.exemplars,
+        collection.collect_anchors, drafts.edit_version, drafts.copy_version, versions.diff,
+        anchors.search, anchors.prototypes, pictures.attribute, exemplars.exemplars,
     ),
     "Review": (
         versions.submit, versions.approve, versions.reject, versions.deprecate, versions.revoke,

@@ -68,6 +68,7 @@ def fill(registry: Registry, count: int, dim: int) -> None:
         definition = ConceptDefinition(slug, "Concept", "object", "A thing.", ("a thing",))
         registry.concepts.add(definition, actor="bench")
         registry.versions.add(slug, [collection(concept(number, each, dim))], actor="bench")
+        registry.versions.submit(slug, actor="bench")
 
 
 def index_of(registry: Registry, kind: str | None = None) -> OpenIndex:

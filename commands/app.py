@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -69,12 +69,7 @@ class App:
         if self.json:
             click.echo(json.dumps(data, indent=2, default=str))
         else:
-            width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-            texts = (
-                item.lines(width) if isinstance(item, Table) else [printable(item)]
-                for item in lines
-            )
-            click.echo("\n".join(chain.from_iterable(texts)))
+            click.echo(_text(lines, sys.stdout))
         if self.dry_run:
             click.echo("Dry run: nothing was changed.", err=True)
 
@@ -87,13 +82,28 @@ class App:
         if sys.stderr.isatty() and not self.json:
             click.echo(printable(text), err=True)
 
-    def confirm(self, question: str, instead: str = "--yes") -> None:
-        """Ask before what cannot be undone; without a terminal an option must answer."""
-        if self.yes or self.dry_run:
+    def confirm(
+        self, question: str, instead: str = "--yes", about: Iterable[str | Table] = ()
+    ) -> None:
+        """Show what it is about and ask; without a terminal an option must answer.
+
+        A dry run shows it too, and asks nothing.
+        """
+        if self.yes:
             return
-        if not sys.stdin.isatty():
+        if not (self.dry_run or sys.stdin.isatty()):
             raise click.UsageError(f"{question} There is no terminal to ask on: give {instead}.")
-        click.confirm(question, abort=True, err=True)
+        if text := _text(about, sys.stderr):
+            click.echo(text, err=True)
+        if not self.dry_run:
+            click.confirm(question, abort=True, err=True)
+
+
+def _text(lines: Iterable[str | Table], stream: TextIO) -> str:
+    """Return lines and tables as a stream shows them: a terminal has a width."""
+    width = shutil.get_terminal_size().columns if stream.isatty() else None
+    texts = (item.lines(width) if isinstance(item, Table) else [printable(item)] for item in lines)
+    return "\n".join(chain.from_iterable(texts))
 
 
 pass_app = click.make_pass_decorator(App)

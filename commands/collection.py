@@ -21,8 +21,9 @@ from commands.options import (
 )
 from commands.output import progress_bar, version_json
 from commands.parameters import PATH, SLUG, Instant
+from commands.reading import check_model
 from commands.text import version_name
-from concepts.errors import UVRError
+from concepts.errors import NotFoundError, UVRError
 
 if TYPE_CHECKING:
     from concepts.anchors import AnchorSet
@@ -91,11 +92,15 @@ def collect_anchors(
       uvr-registry collect-anchors red-kite --images more/ --benign other-art/ --add
     """
     references = references_to(pictures, origin, legal_basis, retain_until)
-    from uvr.anchors.collection import Exemplars, collect_all
-
+    check_model(model)
     registry = app.open()
     found = [registry.concepts.get(slug) for slug in dict.fromkeys(slugs)]
     definitions = [concept.definition for concept in found]
+    for folder in (pictures["images"], pictures["benign"]):
+        if folder is not None and not folder.is_dir():
+            raise NotFoundError(f"No folder of pictures at '{folder}'.")
+    from uvr.anchors.collection import Exemplars, collect_all
+
     before = {concept.slug: _latest(concept) for concept in found}
     collected = collect_all(
         definitions, Exemplars(**pictures), model=model, tasks=tasks, prototypes=prototypes,
@@ -211,5 +216,5 @@ def _warn_of_overlaps(app: App, registry: Registry, slug: str, collected: Sequen
         if item.share >= OVERLAP:
             app.warn(
                 f"{item.share:.0%} of these anchors of {slug} lie within 0.05 of {item.slug} "
-                f"version {item.version}: do both ban the same?"
+                f"version {item.version} ({item.state.replace('_', ' ')}): do both ban the same?"
             )

@@ -9,12 +9,15 @@ import click
 
 from commands.app import App, pass_app
 from commands.options import as_json, dry_run, expect_digest, version_argument
-from commands.output import version_json, version_lines
+from commands.output import detail_json, detail_lines, version_json
 from commands.reading import read_definition
 from commands.table import Table
+from commands.text import mode_words, threshold_words
+from concepts.instant import now
 
 if TYPE_CHECKING:
     from concepts.definition import ConceptDefinition
+    from registry.answers import ConceptStanding
 
 
 @click.command("add-concept")
@@ -69,7 +72,9 @@ def add_concept(app: App, /, source: str | None, expect_digest: str | None, **fi
 @as_json
 @pass_app
 def list_concepts(app: App, shipped: bool) -> None:
-    """List the registry's concepts.
+    """List the registry's concepts: their newest version, and what is live in which channel.
+
+    Mode and threshold of what is live are those of its release; JSON has names and categories too.
 
     \b
     Examples:
@@ -82,9 +87,11 @@ def list_concepts(app: App, shipped: bool) -> None:
         slugs = shipped_definitions()
         app.show(slugs, slugs)
         return
-    found = [asdict(info) for info in app.open().concepts.list()]
-    columns = ("slug", "category", "latest_version", "name")
-    app.show(found, [Table(columns, found, "No concepts yet: `uvr-registry add-concept`.")])
+    found = app.open().concepts.standings()
+    rows = [row for standing in found for row in standing_rows(standing)]
+    columns = ("slug", "version", "state", "mode", "threshold", "live")
+    empty = "No concepts yet: `uvr-registry add-concept`."
+    app.show(list(map(asdict, found)), [Table(columns, rows, empty)])
 
 
 @click.command()
@@ -94,27 +101,32 @@ def list_concepts(app: App, shipped: bool) -> None:
 @as_json
 @pass_app
 def show(app: App, version: tuple[str, int | None], as_yaml: bool, shipped: bool) -> None:
-    """Show a concept's definition and versions, or one version's scoring.
+    """Show a concept's definition and versions, or one version with its own definition.
 
     \b
     Examples:
       uvr-registry show testbed-pistol --json
       uvr-registry show testbed-pistol@2
+      uvr-registry show testbed-pistol@2 --yaml
       uvr-registry show --shipped pistol > my-character.yaml
     """
     slug, number = version
-    if shipped or as_yaml:
+    if shipped:
         if number is not None:
-            raise click.UsageError("--yaml and --shipped print a concept's definition: no @NUMBER.")
-        from concepts.definition import dump_definition
-
-        definition = read_definition(slug) if shipped else app.open().concepts.get(slug).definition
-        app.show(definition.to_dict(), dump_definition(definition).rstrip("\n").split("\n"))
+            raise click.UsageError("What ships with the project has no versions: no @NUMBER.")
+        _show_definition(app, read_definition(slug))
         return
-    detail = app.open().concepts.get(slug)
+    registry = app.open()
     if number is not None:
-        found = detail.version(number)
-        app.show(version_json(found), version_lines(found))
+        found = registry.versions.detail(slug, number)
+        if as_yaml:
+            _show_definition(app, found.definition)
+        else:
+            app.show(detail_json(found), detail_lines(found))
+        return
+    detail = registry.concepts.get(slug)
+    if as_yaml:
+        _show_definition(app, detail.definition)
         return
     definition, versions = detail.definition, [version_json(v) for v in detail.versions]
     lines: list[str | Table] = [f"{definition.slug} ({definition.category}): {definition.name}"]
@@ -125,6 +137,29 @@ def show(app: App, version: tuple[str, int | None], as_yaml: bool, shipped: bool
     lines.append(Table(columns, versions, "No versions yet: `uvr-registry collect-anchors`."))
     data = {"definition": definition.to_dict(), "definition_digest": definition.digest}
     app.show({**data, "versions": versions}, lines)
+
+
+def _show_definition(app: App, definition: ConceptDefinition) -> None:
+    from concepts.definition import dump_definition
+
+    app.show(definition.to_dict(), dump_definition(definition).rstrip("\n").split("\n"))
+
+
+def standing_rows(standing: ConceptStanding) -> list[dict[str, Any]]:
+    """A row for each version that is live, as it is there, and one for a newest that is not."""
+    at, channels = now(), dict[tuple[Any, ...], list[str]]()
+    for place in standing.live:
+        mode = mode_words(place.mode, place.disabled_until, at)
+        row = (place.version, place.state, mode, threshold_words(place.thresholds))
+        channels.setdefault(row, []).append(place.channel)
+    if standing.latest_version not in {place.version for place in standing.live}:
+        own = threshold_words(standing.thresholds)
+        channels[standing.latest_version, standing.state, None, own] = []
+    columns = ("version", "state", "mode", "threshold")
+    return [
+        {"slug": standing.slug, **dict(zip(columns, row, strict=True)), "live": names}
+        for row, names in channels.items()
+    ]
 
 
 def _definition_from_flags(fields: dict[str, Any]) -> ConceptDefinition:

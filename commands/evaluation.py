@@ -10,7 +10,7 @@ import click
 from commands.options import seed_option
 from commands.output import progress_bar
 from commands.parameters import OUT_FOLDER
-from concepts.files import write_file
+from concepts.files import check_writable, write_file
 
 if TYPE_CHECKING:
     from concepts.bundle import Bundle
@@ -26,6 +26,7 @@ def demo(out: Path, seed: int) -> None:
     Example:
       uvr-registry demo --out demo
     """
+    check_writable(out / "demo.uvr")
     import tempfile
 
     from concepts.bundle import write_bundle

@@ -193,7 +193,8 @@ def import_concept(app: App, file: Path) -> None:
 def index(app: App, kind: str | None) -> None:
     """Build the search indexes that are missing or stale; exit code 9 if one misses too much.
 
-    A search builds what it needs by itself; this does it beforehand, and says how well it finds.
+    They hold what is live or approved. A search builds what it needs by itself; this does it
+    beforehand, and says how well it finds.
 
     \b
     Examples:
@@ -202,7 +203,8 @@ def index(app: App, kind: str | None) -> None:
     """
     rows = [{**asdict(found), **asdict(found.build)} for found in app.open().index.build(kind)]
     columns = ("model", "task", "kind", "vectors", "dim", "recall", "queries", "seconds", "space")
-    app.show(rows, [Table(columns, rows, "No anchors yet: `uvr-registry collect-anchors`.")])
+    empty = "Nothing to index: no version with anchors is live or approved."
+    app.show(rows, [Table(columns, rows, empty)])
 
 
 @click.command()

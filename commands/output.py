@@ -16,12 +16,13 @@ import click
 
 from commands.app import App
 from commands.table import Table
-from commands.text import cell, plural, version_name
+from commands.text import cell, mode_words, plural, threshold_words, version_name
 from concepts.files import write_file
+from concepts.instant import now
 
 if TYPE_CHECKING:
     from concepts.bundle import Bundle
-    from registry.answers import VersionInfo
+    from registry.answers import LivePlace, VersionDetail, VersionInfo
     from registry.change.workspace import Workspace
 
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -50,6 +51,52 @@ def version_lines(version: VersionInfo) -> list[str | Table]:
         f"by {', '.join(version.authors)}",
         f"content {version.content_digest}",
         Table((*columns, "grow_threshold"), rows),
+    ]
+
+
+def detail_json(detail: VersionDetail) -> dict[str, Any]:
+    """A version in full as JSON has it."""
+    live = [asdict(place) for place in detail.live]
+    definition = detail.definition.to_dict()
+    return {**version_json(detail.version), "definition": definition, "live": live}
+
+
+def detail_lines(
+    detail: VersionDetail, changes: Mapping[str, Any] | None = None
+) -> list[str | Table]:
+    """A version in full: scoring, definition, and where its concept is live.
+
+    Args:
+        detail: The version.
+        changes: What differs from the version approved before, in place of the whole definition.
+    """
+    if changes is None:
+        from concepts.definition import dump_definition
+
+        title, text = "definition", dump_definition(detail.definition).splitlines()
+    else:
+        title, text = f"changes since version {changes['before']}", diff_lines(changes)
+        if not changes["definition"]:
+            text = ["definition: the same", *text]
+    *head, scoring = version_lines(detail.version)
+    nowhere = "live nowhere; a release enforces it unless told otherwise"
+    return [
+        *head,
+        f"{title}:",
+        *(f"  {line}".rstrip() for line in text),
+        scoring,
+        *(live_lines(detail.live) or [nowhere]),
+    ]
+
+
+def live_lines(places: Sequence[LivePlace]) -> list[str]:
+    """Where versions are live, a line for each channel."""
+    at = now()
+    return [
+        f"live in '{place.channel}', release {place.sequence} of '{place.bundle}': version "
+        f"{place.version}, mode {mode_words(place.mode, place.disabled_until, at)}, "
+        f"threshold {threshold_words(place.thresholds)}"
+        for place in places
     ]
 
 

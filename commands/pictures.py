@@ -13,7 +13,7 @@ from commands.app import App, pass_app
 from commands.options import as_json, keys_option, model_option, seed_option, steps_option
 from commands.output import progress_bar, silenced
 from commands.parameters import FILE, NUMBER, OUT, PATH, SIDE
-from commands.reading import read_bundle_file, read_key_list
+from commands.reading import check_model, read_bundle_file, read_key_list
 from commands.table import Table
 from concepts.files import check_writable, write_file
 from concepts.instant import now
@@ -125,16 +125,23 @@ def _draw(
     places = [path for path in (out, report, heat_map) if path is not None]
     if len({path.absolute() for path in places}) < len(places):
         raise click.UsageError("--out, --report and --heat-map name one file twice.")
-    if report is not None:  # it may be named after the picture
-        check_writable(report)
+    for path in places:
+        check_writable(path)
+    # All of this before the slow imports.
+    check_model(model)
+    if model == "testbed":
+        from uvr.testbed import SIDE_STEP
+
+        _check_sides(SIDE_STEP, height, width)
     released = None
-    if bundle_file is not None:  # before the slow imports
+    if bundle_file is not None:
         released = read_bundle_file(bundle_file, read_key_list(keys_file), now())
     from uvr.drawing import draw
     from uvr.pipelines import load_pipeline
 
     pipe, profile = load_pipeline(model, task)
-    _check_sides(pipe, height, width)
+    if model != "testbed":
+        _check_sides(2 * int(pipe.vae_scale_factor), height, width)
     given = {"num_inference_steps": steps, "height": height, "width": width}
     request |= {name: value for name, value in given.items() if value is not None}
     # What the regulator logs is among the notes.
@@ -155,11 +162,11 @@ def _draw(
         click.echo(f"Warning: {printable(note)}", err=True)
 
 
-def _check_sides(pipe: Any, height: int | None, width: int | None) -> None:
+def _check_sides(step: int, height: int | None, width: int | None) -> None:
     """Refuse sizes that the model would quietly change."""
     for name, side in (("--height", height), ("--width", width)):
-        if side is not None and side % (patch := 2 * int(pipe.vae_scale_factor)):
-            raise click.UsageError(f"{name} is {side}, a multiple of {patch} is expected.")
+        if side is not None and side % step:
+            raise click.UsageError(f"{name} is {side}, a multiple of {step} is expected.")
 
 
 def _outcome(findings: Sequence[ConceptFinding]) -> list[str]:

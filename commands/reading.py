@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from concepts.errors import NotFoundError, VerificationError
+from concepts.errors import NotFoundError, VerificationError, did_you_mean
 
 if TYPE_CHECKING:
     from concepts.bundle import Bundle
@@ -28,6 +29,20 @@ def read_bundle_file(file: Path, keys: KeyList | None, at: str | None = None) ->
         return read_bundle(file, keys, at=at)
     except VerificationError as error:
         raise type(error)(f"'{file}': {error}") from error
+
+
+def check_model(model: str) -> None:
+    """Refuse a name that no model can have, before the slow imports; the hub alone knows more."""
+    folder = Path(model)
+    if model == "testbed" or (folder / "model_index.json").is_file():
+        return
+    if folder.is_dir():
+        raise NotFoundError(f"The folder '{model}' holds no pipeline: no model_index.json in it.")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+        raise NotFoundError(
+            f"No model '{model}': 'testbed', a folder with a pipeline, or a repository of the hub, "
+            f"OWNER/NAME, is expected.{did_you_mean(model, ['testbed'])}"
+        )
 
 
 def read_file(path: Path, what: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -23,6 +24,21 @@ def plural(number: int, noun: str) -> str:
     """Write a number with its noun."""
     many = f"{noun[:-1]}ies" if noun.endswith("y") and noun != "key" else f"{noun}s"
     return f"{number:,} {noun if number == 1 else many}"
+
+
+def mode_words(mode: str, disabled_until: str | None, at: str) -> str:
+    """Write a mode, and from when on it holds where that is still to come."""
+    paused = disabled_until is not None and disabled_until > at
+    return f"{mode} from {cell(disabled_until)}" if paused else mode
+
+
+def threshold_words(thresholds: Mapping[str, float]) -> str:
+    """Write seed thresholds, which are by "MODEL/TASK"; one model goes without saying."""
+    models = {name.rpartition("/")[0] for name in thresholds}
+    return ", ".join(
+        f"{name if len(models) > 1 else name.rpartition('/')[2]} {value:.3g}"
+        for name, value in thresholds.items()
+    )
 
 
 def version_name(slug: str, number: int | None) -> str:

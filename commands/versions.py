@@ -1,4 +1,4 @@
-"""Commands on versions: edit, compare, review and revoke them."""
+"""Commands on versions: compare, review and revoke them."""
 
 from __future__ import annotations
 
@@ -17,62 +17,19 @@ from commands.options import (
     version_argument,
     yes,
 )
-from commands.output import diff_lines, show_events, show_version, version_json, version_lines
+from commands.output import (
+    detail_lines,
+    diff_lines,
+    show_events,
+    show_version,
+)
 from commands.parameters import NUMBER, SLUG
-from commands.reading import read_definition
 from commands.table import Table
 from commands.text import version_name
 from concepts.printable import printable
 
 if TYPE_CHECKING:
     from registry.registry import Registry
-
-
-@click.command("edit-version")
-@version_argument
-@click.option("--definition", metavar="SOURCE", help="YAML file, or a shipped name.")
-@click.option(
-    "--threshold",
-    "thresholds",
-    type=(str, float, float),
-    multiple=True,
-    metavar="TASK SEED GROW",
-    help="Thresholds for t2i, edit or one anchor space's digest; repeat it.",
-)
-@expect_digest
-@dry_run
-@as_json
-@pass_app
-def edit_version(
-    app: App,
-    version: tuple[str, int | None],
-    definition: str | None,
-    thresholds: tuple[tuple[str, float, float], ...],
-    expect_digest: str | None,
-) -> None:
-    """Change a draft's definition or thresholds; one in review becomes a draft again.
-
-    A patch with score >= SEED starts a region, one with score >= GROW beside it joins. What was
-    approved before no longer counts.
-
-    \b
-    Example:
-      uvr-registry edit-version testbed-pistol --threshold t2i 3.5 2.0
-    """
-    if definition is None and not thresholds:
-        raise click.UsageError("Nothing to change: give --definition or --threshold.")
-    registry = app.open()
-    reviewed = {item.version for item in registry.versions.requests() if item.slug == version[0]}
-    changed = registry.versions.edit(
-        *version,
-        actor=app.actor,
-        definition=None if definition is None else read_definition(definition),
-        thresholds={task: (seed, grow) for task, seed, grow in thresholds},
-        expect_digest=expect_digest,
-    )
-    app.show(version_json(changed), version_lines(changed))
-    if changed.number in reviewed:
-        app.warn("It was in review, and its approvals no longer count. Submit it again.")
 
 
 @click.command()
@@ -134,7 +91,8 @@ def approve(
     """Approve a version in review: the content that you looked at, named by its digest.
 
     `show SLUG@NUMBER` gives the digest. Without --expect-digest this shows what is in review now
-    and asks; --yes approves whatever that is.
+    (what differs from the version approved before, or else the definition; anchors, thresholds
+    and where the concept is live) and asks; --yes approves whatever that is.
 
     \b
     Examples:
@@ -266,14 +224,23 @@ def log(app: App, slug: str) -> None:
 def _asked_for_review(
     app: App, registry: Registry, slug: str, number: int | None
 ) -> tuple[tuple[str, int | None], str | None]:
-    """Show a request for review and ask; return the version and the digest that was shown."""
+    """Show a version in review and ask; return the version and the digest that was shown."""
     found = [item for item in registry.versions.requests() if item.slug == slug]
     found = [item for item in found if number in (None, item.version)]
     if not found:
         return (slug, number), None  # The library says what is wrong.
     item = max(found, key=lambda request: request.version)
+    detail = registry.versions.detail(slug, item.version)
+    changes = None
+    if detail.approved is not None:
+        changes = registry.versions.diff(slug, detail.approved, item.version).to_dict()
     what = f"{version_name(slug, item.version)} by {', '.join(item.authors)}"
     note = f', "{item.note}"' if item.note else ""
-    question = f"Approve {what}{note}, content {item.content_digest}?"
-    app.confirm(printable(question), "--expect-digest with the digest that you looked at, or --yes")
-    return (slug, item.version), item.content_digest
+    # Whatever changes meanwhile, the approval is for this digest alone.
+    question = f"Approve {what}{note}, content {detail.version.content_digest}?"
+    app.confirm(
+        printable(question),
+        "--expect-digest with the digest that you looked at, or --yes",
+        detail_lines(detail, changes),
+    )
+    return (slug, item.version), detail.version.content_digest

@@ -35,6 +35,46 @@ class ConceptInfo:
 
 
 @dataclass(frozen=True)
+class LivePlace:
+    """A channel whose release holds a version now.
+
+    Attributes:
+        channel: Name of the channel.
+        bundle: Name of its bundle.
+        sequence: The release that it points to.
+        version: Number of the version.
+        state: What the version is now.
+        mode: "enforce", "log" or "shadow".
+        thresholds: Seed threshold in force there, by "MODEL/TASK".
+        disabled_until: An instant before which it is not enforced.
+    """
+
+    channel: str
+    bundle: str
+    sequence: int
+    version: int
+    state: str
+    mode: str
+    thresholds: Mapping[str, float]
+    disabled_until: str | None
+
+
+@dataclass(frozen=True)
+class ConceptStanding(ConceptInfo):
+    """A concept in a list, with its newest version and where it is live.
+
+    Attributes:
+        state: The newest version's; None where there is none.
+        thresholds: The newest version's seed threshold, by "MODEL/TASK".
+        live: Where a version of it is live, by channel.
+    """
+
+    state: str | None
+    thresholds: Mapping[str, float]
+    live: tuple[LivePlace, ...]
+
+
+@dataclass(frozen=True)
 class VersionSpace:
     """The anchors of a version in one space, and how a patch is scored there.
 
@@ -165,8 +205,25 @@ class ConceptDetail:
 
 
 @dataclass(frozen=True)
+class VersionDetail:
+    """A version in full.
+
+    Attributes:
+        version: State, digest, anchors and scoring.
+        definition: What it bans.
+        live: Where a version of its concept is live, by channel.
+        approved: The newest other version that was approved, None where there is none.
+    """
+
+    version: VersionInfo
+    definition: ConceptDefinition
+    live: tuple[LivePlace, ...]
+    approved: int | None
+
+
+@dataclass(frozen=True)
 class SpaceInfo:
-    """An anchor space, and what the latest versions hold in it."""
+    """An anchor space, and what a search looks at in it."""
 
     digest: str
     space: AnchorSpace
@@ -192,12 +249,28 @@ class SearchHit:
 
 
 @dataclass(frozen=True)
+class LookedAt:
+    """A version that a search looks at.
+
+    Attributes:
+        slug: The concept.
+        version: The version's number.
+        state: "live", or where it is not "approved", "draft" or "in_review".
+    """
+
+    slug: str
+    version: int
+    state: str
+
+
+@dataclass(frozen=True)
 class Overlap:
     """A concept whose anchors lie near new ones.
 
     Attributes:
         slug: The concept.
-        version: Its latest version.
+        version: The version that was looked at.
+        state: "live", or where it is not "approved", "draft" or "in_review".
         space: Digest of the anchor space.
         share: Share of the new anchors that have one of its anchors within the distance.
         nearest: Highest cosine of any two of them.
@@ -206,6 +279,7 @@ class Overlap:
 
     slug: str
     version: int
+    state: str
     space: str
     share: float
     nearest: float

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import cli
 from registry.registry import Registry
@@ -58,6 +59,8 @@ def test_a_command_without_a_registry_says_how_to_make_one(run, home):
         ("edit-version pistol --threshold video 3 2", 3, "video"),
         ("edit-version pistol --threshold t2i 2 9", 2, "grow_threshold"),
         ("edit-version pistol --threshold t2i nan 1", 2, "finite"),
+        ("copy-version pistol --threshold t2i 3 2", 5, "draft, not approved"),
+        ("copy-version pistol", 2, "--threshold"),
         ("submit pistol --expect-digest 123", 2, "64 lower-case hex digits"),
         ("generate x --seed 99999999999999999999", 2, "--seed"),
         ("generate x --steps 100000000", 2, "--steps"),
@@ -66,7 +69,7 @@ def test_a_command_without_a_registry_says_how_to_make_one(run, home):
         ("generate x --bundle . --report r.json", 2, "is a folder"),
         ("generate x --bundle b --out x.png --report x.png", 2, "one file twice"),
         ("bundle export --out x.uvr", 2, "--channel"),
-        ("show pistol@1 --yaml", 2, "@NUMBER"),
+        ("show pistol@1 --shipped", 2, "@NUMBER"),
         ("diff pistol 1 2", 3, "version 2"),
         ("release policy --mode pistol", 2, "SLUG=MODE"),
         ("release policy --mode pistol=off", 2, "shadow"),
@@ -104,6 +107,38 @@ def test_bad_input_gets_one_line_and_an_exit_code(run, filled, arguments, code, 
     assert (result.code, result.out, len(result.err.splitlines())) == (code, "", 1), result.err
     assert message in result.err
     assert filled.audit.events() == before
+
+
+def test_arguments_are_checked_before_a_model_is_loaded(filled, tmp_path):
+    (tmp_path / "empty").mkdir()
+    Image.new("RGB", (16, 16)).save(tmp_path / "16.png")
+    refused = {
+        "search nope.png": "No picture at 'nope.png'",
+        "search 16.png --model tesbed": "Did you mean 'testbed'?",
+        "search 16.png --task edit": "No anchors for edit on the testbed",
+        "generate x --model empty": "holds no pipeline",
+        "generate x --width 100": "a multiple of 8",
+        "generate x --bundle nope.uvr": "nope.uvr",
+        "edit nope.png x": "No picture at 'nope.png'",
+        "edit 16.png x --height 100": "a multiple of 8",
+        "collect-anchors pistl": "Did you mean 'pistol'?",
+        "collect-anchors pistol --model empty": "holds no pipeline",
+        "collect-anchors pistol --images nope": "No folder of pictures at 'nope'",
+        "demo --out 16.png": "16.png",
+    }
+    script = (
+        "import sys, cli\n"
+        "for line in sys.argv[1:]:\n"
+        "    try: cli.main(line.split())\n"
+        "    except SystemExit as stop: assert stop.code\n"
+        "print(*(name for name in ('torch', 'diffusers') if name in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *refused], check=True, capture_output=True, text=True
+    )
+    for message, line in zip(refused.values(), done.stderr.splitlines(), strict=True):
+        assert message in line
+    assert done.stdout.strip() == ""
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from concepts.anchors import AnchorSet
 from concepts.scorer import Scorer
 from registry.answers import NEAR_DISTANCE, Overlap
-from registry.index.search import latest_sets
+from registry.index.scope import draft_sets, sets_in_use
 from registry.store.blobs import BlobStore
 from registry.store.models import AnchorSpaceRow
 from registry.vectors.exact import Stack, unit_vectors
@@ -32,8 +32,10 @@ def overlaps(
     slug: str,
     collections: Sequence[tuple[AnchorSet, Scorer]],
     distance: float = NEAR_DISTANCE,
+    *,
+    drafts: bool = False,
 ) -> list[Overlap]:
-    """Return the other concepts whose latest anchors lie near new ones, by falling share.
+    """Return the versions of other concepts whose anchors lie near new ones, by falling share.
 
     Args:
         session: Of a transaction.
@@ -41,6 +43,7 @@ def overlaps(
         slug: The concept that the new anchors are for; it is not compared with itself.
         collections: The new anchors, one set for each space.
         distance: Anchors are near when 1 - cosine <= this.
+        drafts: Look at drafts too, not only at what is live or approved.
 
     Raises:
         VerificationError: If stored anchors are damaged.
@@ -52,7 +55,8 @@ def overlaps(
         if row is None:
             continue
         sample = _sample(anchors.anchors)
-        for stored in latest_sets(session, row):
+        sets = sets_in_use(session, row) + (draft_sets(session, row) if drafts else [])
+        for stored in sets:
             if stored.input.slug == slug:
                 continue
             nearest = _nearest(sample, Stack([stored.rows(store, row.dim)]))
@@ -62,13 +66,14 @@ def overlaps(
                     Overlap(
                         slug=stored.input.slug,
                         version=stored.input.version,
+                        state=stored.state,
                         space=row.digest,
                         share=share,
                         nearest=min(float(nearest.max()), 1.0),
                         checked=len(sample),
                     )
                 )
-    return sorted(near, key=lambda item: (-item.share, item.slug, item.space))
+    return sorted(near, key=lambda item: (-item.share, item.slug, item.version, item.space))
 
 
 def _sample(anchors: NDArray[Any]) -> NDArray[np.float32]:

@@ -76,7 +76,7 @@ class Attribution:
 def rank_hits(
     hits: Sequence[Sequence[SearchHit]], count: int
 ) -> tuple[list[PatchHit], list[PatchHit]]:
-    """Return the concepts nearest to a picture, and its nearest anchors, best first.
+    """Return the concepts nearest to a picture, by version, and its nearest anchors, best first.
 
     Args:
         hits: For each patch of the picture, what ``search`` gave.
@@ -84,12 +84,12 @@ def rank_hits(
     """
     ranked = sorted(
         (PatchHit(patch, *astuple(hit)) for patch, near in enumerate(hits) for hit in near),
-        key=lambda hit: (-hit.score, hit.slug, hit.anchor, hit.patch),
+        key=lambda hit: (-hit.score, hit.slug, hit.version, hit.anchor, hit.patch),
     )
-    concepts: dict[str, PatchHit] = {}
+    concepts: dict[tuple[str, int], PatchHit] = {}
     anchors: dict[tuple[str, int, int], PatchHit] = {}
     for hit in ranked:
-        concepts.setdefault(hit.slug, hit)
+        concepts.setdefault((hit.slug, hit.version), hit)
         anchors.setdefault((hit.slug, hit.version, hit.anchor), hit)
     return list(concepts.values()), list(anchors.values())[:count]
 

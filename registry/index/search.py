@@ -4,48 +4,30 @@ from __future__ import annotations
 
 import os
 import weakref
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, create_engine, func, select
+from sqlalchemy import Connection, Engine, create_engine, select
 from sqlalchemy.orm import Session
 
 from concepts.errors import MismatchError, NotFoundError, VerificationError
-from registry.answers import SearchHit, SpaceInfo
-from registry.index.cache import IndexCache, IndexInput, OpenIndex
+from registry.answers import LookedAt, SearchHit, SpaceInfo
+from registry.index.cache import IndexCache, OpenIndex
+from registry.index.scope import StoredSet, draft_sets, sets_in_use, sets_of
 from registry.store.blobs import BlobStore
 from registry.store.db import named_errors, open_session
-from registry.store.models import (
-    AnchorSetRow,
-    AnchorSpaceRow,
-    Concept,
-    ConceptVersion,
-    VersionAnchors,
-)
+from registry.store.models import AnchorSpaceRow
 from registry.vectors.exact import Stack, nearest, unit_vectors
-from registry.vectors.rows import StoredRows
 from registry.versions.reading import find_concept, read_space
 
 
-@dataclass(frozen=True)
-class StoredSet:
-    """The anchors of one version in one space, and the blob that holds them."""
-
-    input: IndexInput
-    blob: str
-
-    def rows(self, store: BlobStore, dim: int) -> StoredRows:
-        """Return the anchors, read when they are needed."""
-        return StoredRows(store.path(self.blob), self.blob, self.input.anchors, dim)
-
-
 def list_spaces(session: Session) -> list[SpaceInfo]:
-    """Return the anchor spaces, with what the latest versions hold in each."""
+    """Return the anchor spaces, with what a search looks at in each."""
     spaces = []
     for row in session.scalars(select(AnchorSpaceRow).order_by(AnchorSpaceRow.digest)).all():
-        sets = latest_sets(session, row)
+        sets = sets_in_use(session, row)
         anchors = sum(item.input.anchors for item in sets)
         spaces.append(SpaceInfo(row.digest, read_space(row), len(sets), anchors))
     return spaces
@@ -105,12 +87,26 @@ def search(
     space_digest: str,
     vectors: NDArray[Any],
     k: int,
+    *,
+    drafts: bool = False,
 ) -> list[list[SearchHit]]:
-    """Return the k nearest anchors of the latest versions for each vector, best first."""
+    """Return the k nearest anchors of the versions in use for each vector, best first.
+
+    Drafts, where they are asked for too, are compared one by one: they change too often for an
+    index.
+    """
     row = _space(session, space_digest)
     _check(vectors, row.dim, k)
     index = space_index(session, store, cache, row)
-    return [[] for _ in vectors] if index is None else index.search(vectors, k)
+    hits: list[list[SearchHit]]
+    hits = [[] for _ in vectors] if index is None else index.search(vectors, k)
+    if drafts:
+        more = _compare(store, row, draft_sets(session, row), vectors, k)
+        hits = [
+            sorted([*used, *new], key=lambda hit: (-hit.score, hit.slug, hit.version, hit.anchor))
+            for used, new in zip(hits, more, strict=True)
+        ]
+    return [best[:k] for best in hits]
 
 
 def space_index(
@@ -120,13 +116,13 @@ def space_index(
     space: AnchorSpaceRow,
     kind: str | None = None,
 ) -> OpenIndex | None:
-    """Return the index of a space's latest versions, None where they have no anchors.
+    """Return the index of a space's versions in use, None where they have no anchors.
 
     Raises:
         GateError: If an index of the kind asked for finds too few of the nearest anchors.
         VerificationError: If stored anchors are damaged.
     """
-    sets = {item.input: item for item in latest_sets(session, space)}
+    sets = {item.input: item for item in sets_in_use(session, space)}
     if not sets:
         return None
     try:
@@ -149,69 +145,57 @@ def search_concept(
     space_digest: str,
     vectors: NDArray[Any],
     k: int,
+    *,
+    drafts: bool = False,
 ) -> list[list[SearchHit]]:
-    """Return the k nearest anchors of one version, the latest by default, for each vector.
+    """Return the k nearest anchors of one concept for each vector: a version's, or those in use.
 
     One concept's anchors are few: each is compared, without an index.
     """
     row = _space(session, space_digest)
     _check(vectors, row.dim, k)
-    concept = find_concept(session, slug)
-    sets = _sets(session, row, concept.id, number)
-    if not sets:
-        which = "latest version" if number is None else f"version {number}"
-        raise NotFoundError(
-            f"The {which} of '{slug}' has no anchors in the anchor space {space_digest[:12]}."
-        )
-    (stored,) = sets
-    hits = nearest(Stack([stored.rows(store, row.dim)]), unit_vectors(vectors), k)
-    version = stored.input.version
-    return [
-        [SearchHit(slug, version, int(at), float(score)) for at, score in zip(*best, strict=True)]
-        for best in hits
-    ]
-
-
-def latest_sets(session: Session, space: AnchorSpaceRow) -> list[StoredSet]:
-    """Return the anchors in a space of the latest versions that are not revoked, by slug."""
-    return _sets(session, space)
-
-
-def _sets(
-    session: Session,
-    space: AnchorSpaceRow,
-    concept_id: int | None = None,
-    number: int | None = None,
-) -> list[StoredSet]:
-    latest = (
-        select(ConceptVersion.concept_id, func.max(ConceptVersion.number).label("number"))
-        .where(ConceptVersion.state != "revoked")
-        .group_by(ConceptVersion.concept_id)
-        .subquery()
-    )
-    # Columns, not objects: a search pays for this each time.
-    query = (
-        select(
-            Concept.slug, ConceptVersion.number,
-            AnchorSetRow.digest, AnchorSetRow.anchors, AnchorSetRow.blob,
-        )
-        .join(ConceptVersion, ConceptVersion.concept_id == Concept.id)
-        .join(VersionAnchors, VersionAnchors.version_id == ConceptVersion.id)
-        .join(AnchorSetRow, AnchorSetRow.id == VersionAnchors.anchor_set_id)
-        .where(VersionAnchors.space_id == space.id)
-    )  # fmt: skip
-    if concept_id is not None:
-        query = query.where(Concept.id == concept_id)
+    find_concept(session, slug)
     if number is not None:
-        query = query.where(ConceptVersion.number == number)
+        sets = sets_of(session, row, slug, number)
     else:
-        query = query.join(
-            latest,
-            (latest.c.concept_id == ConceptVersion.concept_id)
-            & (latest.c.number == ConceptVersion.number),
+        sets = sets_in_use(session, row, slug) + (draft_sets(session, row, slug) if drafts else [])
+    if not sets:
+        which = f"Version {number}" if number is not None else "No version in use"
+        has = "has no" if number is not None else "has"
+        raise NotFoundError(
+            f"{which} of '{slug}' {has} anchors in the anchor space {space_digest[:12]}."
         )
-    sets = [StoredSet(IndexInput(*row[:4]), row[4]) for row in session.execute(query)]
-    return sorted(sets, key=lambda item: item.input.slug)  # Databases collate differently.
+    return _compare(store, row, sets, vectors, k)
+
+
+def looked_at(session: Session, space_digest: str, *, drafts: bool = False) -> list[LookedAt]:
+    """Return the versions that a search of a space looks at, by slug and number."""
+    row = _space(session, space_digest)
+    sets = sets_in_use(session, row) + (draft_sets(session, row) if drafts else [])
+    found = [LookedAt(item.input.slug, item.input.version, item.state) for item in sets]
+    return sorted(found, key=lambda item: (item.slug, item.version))
+
+
+def _compare(
+    store: BlobStore,
+    space: AnchorSpaceRow,
+    sets: Sequence[StoredSet],
+    vectors: NDArray[Any],
+    k: int,
+) -> list[list[SearchHit]]:
+    """Return the k nearest anchors of some sets for each vector, by comparing with every one."""
+    if not sets:
+        return [[] for _ in vectors]
+    stack = Stack([item.rows(store, space.dim) for item in sets])
+
+    def hit(row: int, score: float) -> SearchHit:
+        part, anchor = stack.place(row)
+        return SearchHit(sets[part].input.slug, sets[part].input.version, anchor, score)
+
+    return [
+        [hit(int(row), float(score)) for row, score in zip(*best, strict=True)]
+        for best in nearest(stack, unit_vectors(vectors), k)
+    ]
 
 
 def _state(connection: Connection) -> str:

@@ -19,7 +19,7 @@ from registry.answers import no_version
 from registry.change.policy import policy_row
 from registry.change.work import Work
 from registry.store.models import Concept, ConceptVersion
-from registry.versions.lifecycle import approve_on_release
+from registry.versions.lifecycle import COPY, approve_on_release
 from registry.versions.reading import find_concept
 
 NEVER = "~"  # sorts after every instant
@@ -224,7 +224,7 @@ def _nothing_of(session: Session, concepts: Sequence[Concept]) -> PolicyError:
 
 
 def _refused(concept: Concept, version: ConceptVersion) -> str:
-    advice = "Make a new version."
+    advice = COPY if version.state == "deprecated" else "Collect anchors for a new version."
     if version.state in UNAPPROVED:
         advice = "Submit it and have it approved first."
     return f"Version {version.number} of '{concept.slug}' is {version.state}. {advice}"

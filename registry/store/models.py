@@ -384,7 +384,8 @@ def _guard_version(_mapper: Mapper[Base], _connection: Connection, row: ConceptV
         raise PolicyError("The concept, number and origin of a version never change.")
     if _changed(row, VERSION_CONTENT) and row.state != "draft":
         raise PolicyError(
-            f"Version {row.number} is {row.state}: its content is fixed. Make a new version."
+            f"Version {row.number} is {row.state}: its content is fixed. Make a new "
+            "version: `uvr-registry copy-version`."
         )
     move = inspect(row).attrs.state.history
     before, after = [*move.deleted, *move.added] if move.has_changes() else ("", "")

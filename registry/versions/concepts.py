@@ -5,9 +5,10 @@ from __future__ import annotations
 import builtins
 
 from concepts.definition import ConceptDefinition
-from registry.answers import ConceptDetail, ConceptInfo
+from registry.answers import ConceptDetail, ConceptInfo, ConceptStanding
 from registry.change.workspace import Workspace
 from registry.versions import adding, reading
+from registry.versions.live import standings
 
 
 class Concepts:
@@ -39,6 +40,11 @@ class Concepts:
         """Return all concepts, sorted by slug."""
         with self._workspace.read() as session:
             return reading.list_concepts(session)
+
+    def standings(self) -> builtins.list[ConceptStanding]:
+        """Return all concepts, sorted by slug, with the newest version's state and what is live."""
+        with self._workspace.read() as session:
+            return standings(session)
 
     def get(self, slug: str) -> ConceptDetail:
         """Return a concept and its versions; NotFoundError names the closest slug."""

@@ -51,9 +51,9 @@ def edit_version(
         raise ValueError("an edit needs a definition, thresholds or collections")
     if collections:
         check_collections(collections)
-    text = _edited_definition(concept, version, definition)
+    text = edited_definition(concept, version, definition)
     entries = stored_anchors(unit.session, version)
-    edited = _edited_scorers(store, version, entries, thresholds, collections)
+    edited = edited_scorers(store, version, entries, thresholds, collections)
     content = [
         {**entry.content, "scorer": edited[entry.space.digest].digest}
         if entry.space.digest in edited
@@ -77,9 +77,10 @@ def edit_version(
     _replace_rows(unit, version, entries, edited, collections)
 
 
-def _edited_definition(
+def edited_definition(
     concept: Concept, version: ConceptVersion, definition: ConceptDefinition | None
 ) -> str:
+    """Return a definition as rows hold it: the one given, else the version's."""
     if definition is None:
         return version.definition
     if definition.slug != concept.slug:
@@ -90,12 +91,12 @@ def _edited_definition(
     return definition_json(definition)
 
 
-def _edited_scorers(
+def edited_scorers(
     store: BlobStore,
     version: ConceptVersion,
     entries: Sequence[StoredAnchors],
     thresholds: Thresholds,
-    collections: Sequence[Collection],
+    collections: Sequence[Collection] = (),
 ) -> dict[str, Scorer]:
     """Return the scorers that get other thresholds, by the digest of their space."""
     edited_by_space: dict[str, Scorer] = {}

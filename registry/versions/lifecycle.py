@@ -24,12 +24,16 @@ from registry.versions.reading import (
     versions_of,
 )
 
+COPY = (
+    "Make a new version: `uvr-registry copy-version` to change a threshold or words, "
+    "`uvr-registry collect-anchors` for other anchors."
+)
 _WHAT_TO_DO = {
     "draft": "Submit it first: `uvr-registry submit`.",
     "in_review": "Approve or reject it first.",
-    "approved": "Make a new version.",
-    "deprecated": "Make a new version.",
-    "revoked": "That is final: make a new version.",
+    "approved": COPY,
+    "deprecated": COPY,
+    "revoked": "That is final: collect anchors for a new version, `uvr-registry collect-anchors`.",
 }
 
 

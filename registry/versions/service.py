@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from concepts.anchors import AnchorSet, AnchorSpace
+from concepts.definition import ConceptDefinition
 from concepts.errors import NotFoundError
 from concepts.scorer import Scorer
-from registry.answers import VersionInfo
+from registry.answers import VersionDetail, VersionInfo
 from registry.versions import adding, reading
+from registry.versions.copying import copy_version
 from registry.versions.diff import VersionDiff, diff_versions
+from registry.versions.editing import NO_THRESHOLDS
 from registry.versions.exemplars import Exemplar
+from registry.versions.lifecycle import find
+from registry.versions.live import live_places
 from registry.versions.review import Reviews
 
 
@@ -53,12 +58,72 @@ class Versions(Reviews):
             )
             return reading.version_info(unit.session, concept, added)
 
+    def copy(
+        self,
+        slug: str,
+        number: int | None = None,
+        *,
+        actor: str,
+        definition: ConceptDefinition | None = None,
+        thresholds: Mapping[str, tuple[float, float]] = NO_THRESHOLDS,
+        expect_digest: str | None = None,
+    ) -> VersionInfo:
+        """Add the next version of a concept as a draft: an approved one's content, but for a part.
+
+        Two versions of a concept never have the same content, so something must change at once.
+
+        Args:
+            slug: The concept.
+            number: The version to copy, by default the newest approved or deprecated one.
+            actor: Who does it; the copied version's authors stay authors.
+            definition: Takes the place of its definition, and of the concept's current one where
+                that was the same.
+            thresholds: Seed and grow threshold by the digest, or the task, of an anchor space.
+            expect_digest: The content digest that the copied version must have.
+
+        Raises:
+            NotFoundError: If there is no such version or space.
+            PolicyError: If it is neither approved nor deprecated.
+            ConflictError: If its content is not the expected one, or a version with the content
+                of the copy exists.
+        """
+        with self._workspace.work(actor, "curator") as unit:
+            states = ("approved", "deprecated")
+            concept, source = find(unit.session, slug, number, states, expect_digest)
+            copied = copy_version(
+                unit, self._workspace.store, concept, source,
+                definition=definition, thresholds=thresholds,
+            )  # fmt: skip
+            return reading.version_info(unit.session, concept, copied)
+
     def get(self, slug: str, number: int | None = None) -> VersionInfo:
         """Return a version, the newest by default; NotFoundError if there is none."""
         with self._workspace.read() as session:
             concept = reading.find_concept(session, slug)
             row = reading.find_version(session, concept, number)
             return reading.version_info(session, concept, row)
+
+    def detail(self, slug: str, number: int | None = None) -> VersionDetail:
+        """Return a version with its definition, the newest by default.
+
+        Raises:
+            NotFoundError: If the concept or the version does not exist.
+        """
+        with self._workspace.read() as session:
+            concept = reading.find_concept(session, slug)
+            row = reading.find_version(session, concept, number)
+            others = reading.versions_of(session, concept)
+            approved = [
+                other.number
+                for other in others
+                if other.id != row.id and other.state in ("approved", "deprecated")
+            ]
+            return VersionDetail(
+                version=reading.version_info(session, concept, row),
+                definition=reading.read_definition(row.definition),
+                live=tuple(live_places(session, concept).get(concept.id, ())),
+                approved=max(approved, default=None),
+            )
 
     def diff(self, slug: str, before: int, after: int) -> VersionDiff:
         """Compare two versions of a concept.

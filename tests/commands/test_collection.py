@@ -37,11 +37,12 @@ def test_a_refused_version_does_not_lose_the_other_concepts_anchors(run, filled,
         "uvr.anchors.collection.load_pipeline", lambda *_: (None, PROFILES["testbed-t2i"])
     )
     monkeypatch.setattr("uvr.anchors.collection.collect", lambda *_: toy_collection())
+    filled.versions.submit("pistol", actor="tester")
     result = run("collect-anchors", "pistol", "knife", "--task", "t2i", "--yes", "--json")
     assert (result.code, list(result.json())) == (4, ["knife"])
     assert result.err == (
-        "Warning: 100% of these anchors of knife lie within 0.05 of pistol version 1: do both ban "
-        "the same?\n"
+        "Warning: 100% of these anchors of knife lie within 0.05 of pistol version 1 (approved): "
+        "do both ban the same?\n"
         "Error: Version 1 of 'pistol' already has exactly this content.\n"
     )
     assert [info.latest_version for info in filled.concepts.list()] == [1, 1]

@@ -3,9 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-from concepts.definition import load_definition, load_shipped
+from commands.concepts import standing_rows
+from commands.table import Table
+from concepts.definition import dump_definition, load_definition, load_shipped
 from tests.commands.conftest import on_both
-from tests.conftest import Result
+from tests.conftest import Result, toy_collection
 
 
 def test_add_concept_takes_a_shipped_name(run):
@@ -50,8 +52,82 @@ def test_concepts_lists_what_was_added(run, filled):
         ("knife", None),
         ("pistol", 1),
     ]
-    assert run("concepts").out.splitlines()[0].split() == ["slug", "category", "latest", "version",
-                                                           "name"]  # fmt: skip
+    assert run("concepts").out.splitlines() == [
+        "slug    version  state  mode  threshold  live",
+        "knife   -        -      -     -          -",
+        "pistol  1        draft  -     t2i 2      -",
+    ]
+
+
+@on_both
+def test_concepts_tells_what_is_live_and_what_is_newer(run, filled):
+    run("release", "policy", "--concept", "pistol", "--mode", "pistol=log",
+        "--threshold", "pistol=2.5")  # fmt: skip
+    for channel in ("test", "prod"):
+        run("channel", "move", channel, "policy")
+    filled.versions.add("pistol", [toy_collection(seed=1)], actor="tester")
+    table = run("concepts").out.splitlines()
+    assert table == [
+        "slug    version  state     mode  threshold  live",
+        "knife   -        -         -     -          -",
+        "pistol  1        approved  log   t2i 2.5    prod, test",
+        "pistol  2        draft     -     t2i 2      -",
+    ]
+    assert max(map(len, table)) <= 80
+    knife, pistol = run("concepts", "--json").json()
+    assert (knife["state"], knife["thresholds"], knife["live"]) == (None, {}, [])
+    assert (pistol["state"], pistol["latest_version"]) == ("draft", 2)
+    assert pistol["thresholds"] == {"testbed/t2i": 2.0}
+    assert pistol["live"] == [
+        {
+            "channel": channel, "bundle": "policy", "sequence": 1, "version": 1,
+            "state": "approved", "mode": "log", "thresholds": {"testbed/t2i": 2.5},
+            "disabled_until": None,
+        }
+        for channel in ("prod", "test")
+    ]  # fmt: skip
+
+
+def test_concepts_fits_a_terminal_of_80_columns(run, filled):
+    long = replace(load_shipped("pistol"), slug="a-very-long-name-of-a-concept-that-is-banned")
+    filled.concepts.add(long, actor="tester")
+    spaces = [toy_collection(seed=1)]
+    spaces.append(
+        (replace(spaces[0][0], space=replace(spaces[0][0].space, task="edit")), spaces[0][1])
+    )
+    filled.versions.add(long.slug, spaces, actor="tester")
+    run("release", "policy")
+    for channel in ("production-europe", "production-asia"):
+        run("channel", "move", channel, "policy")
+    rows = [row for standing in filled.concepts.standings() for row in standing_rows(standing)]
+    lines = Table(("slug", "version", "state", "mode", "threshold", "live"), rows).lines(80)
+    assert max(map(len, lines)) <= 80
+
+
+@on_both
+def test_a_concept_that_is_switched_off_for_a_while_says_until_when(run, filled):
+    run("release", "policy")
+    run("release", "policy", "--disable", "pistol=2099-01-01", "--allow-shrink")
+    run("channel", "move", "prod", "policy")
+    assert "approved  enforce from 2099-01-01T00:00:00Z  t2i 2      prod" in run("concepts").out
+
+
+@on_both
+def test_show_of_a_version_gives_its_own_definition(run, filled):
+    run("release", "policy")
+    run("channel", "move", "prod", "policy")
+    old = load_shipped("pistol")
+    filled.concepts.add(replace(old, description="Another."), actor="tester")
+    filled.versions.add("pistol", [toy_collection(seed=1)], actor="tester")
+    first, second = (run("show", f"pistol@{number}", "--json").json() for number in (1, 2))
+    assert (first["definition"], second["definition"]["description"]) == (old.to_dict(), "Another.")
+    assert run("show", "pistol@1", "--yaml").out == dump_definition(old)
+    text = run("show", "pistol@2").out.splitlines()
+    assert text[0] == "pistol@2 is draft, by tester"
+    assert "  description: Another." in text
+    assert text[-1] == (
+        "live in 'prod', release 1 of 'policy': version 1, mode enforce, threshold t2i 2"
+    )
 
 
 def test_show_gives_definition_and_versions(run, filled):

@@ -37,12 +37,15 @@ def test_garbage_goes_after_its_grace_period(run, filled):
 
 
 def test_an_index_says_how_well_it_finds(run, filled):
+    assert run("index").out == "Nothing to index: no version with anchors is live or approved.\n"
+    run("submit", "pistol")
     (row,) = run("index", "--json").json()
     assert (row["kind"], row["vectors"], row["recall"]) == ("flat", 5, 1.0)
 
 
 def test_an_index_below_its_gate_has_its_exit_code(run, filled, monkeypatch):
     monkeypatch.setattr("registry.index.build.GATE", 1.01)
+    run("submit", "pistol")
     result = run("index", "--kind", "fp16")
     assert (result.code, result.out, len(result.err.splitlines())) == (9, "", 1)
 

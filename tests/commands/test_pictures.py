@@ -39,14 +39,21 @@ def test_pictures_become_a_version_and_a_bundle_that_regulates(run, models, pict
         collected = run("collect-anchors", "pistol", "--model", models[task], *folders, "--json")
         version = collected.json()["pistol"]
         assert (version["number"], version["anchors"] > 0) == (count, True)
+    picture = (pictures / "with" / "0.png", "--model", models["t2i"])
+    unseen = run("search", *picture)
+    assert unseen.out == (
+        "Nothing is live or approved yet. 1 draft left out (--drafts adds them).\n"
+    )
+    drafts = run("search", *picture, "--drafts", "--json").json()
+    assert drafts["looked_at"] == [{"slug": "pistol", "version": 2, "state": "draft"}]
     run("release", "policy", "--out", "policy.uvr")
 
-    search = run(
-        "search", pictures / "with" / "0.png", "--model", models["t2i"], "-k", "3", "--json"
-    )
+    search = run("search", *picture, "-k", "3", "--json")
+    assert {item["state"] for item in search.json()["anchors"]} == {"approved"}
+    assert run("search", *picture).out.startswith("Looked at 1 version: 1 approved.\nConcepts\n")
     assert [item["slug"] for item in search.json()["concepts"]] == ["pistol"]
     assert len(search.json()["anchors"]) == 3
-    wide = run("search", pictures / "with" / "0.png", "--model", models["t2i"], "-k", 50, "--json")
+    wide = run("search", *picture, "-k", 50, "--json")
     rows = wide.json()["anchors"]
     assert len({(row["slug"], row["version"], row["anchor"]) for row in rows}) == len(rows) > 3
 

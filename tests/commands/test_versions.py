@@ -1,5 +1,8 @@
 """Commands on versions, from a draft to what was live."""
 
+from dataclasses import replace
+
+from concepts.definition import load_shipped
 from tests.commands.conftest import on_both
 from tests.conftest import toy_collection
 
@@ -34,6 +37,52 @@ def test_an_approval_is_for_what_was_shown(run, filled, monkeypatch):
     assert filled.concepts.get("pistol").versions[0].state == "in_review"
     monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "y")
     assert run("approve", "pistol").code == 0
+
+
+@on_both
+def test_a_reviewer_sees_what_is_to_be_approved(run, filled, monkeypatch):
+    run("policy", "set", "--approvals", 1)
+    run("submit", "pistol")
+    seen = run("approve", "pistol", "--dry-run").err.splitlines()
+    assert seen[:4] == [
+        "pistol@1 is in review, by tester",
+        f"content {filled.versions.get('pistol').content_digest}",
+        "definition:",
+        "  slug: pistol",
+    ]
+    assert seen[-4:-1] == [
+        "model    task  anchors  counter anchors  rule      seed threshold  grow threshold",
+        "testbed  t2i   5        6                whitened  2               1",
+        "live nowhere; a release enforces it unless told otherwise",
+    ]
+    run("approve", "pistol", "--yes")
+    run("release", "policy", "--mode", "pistol=shadow")
+    run("channel", "move", "prod", "policy")
+    changed = replace(load_shipped("pistol"), description="Another.")
+    filled.concepts.add(changed, actor="tester")
+    filled.versions.add("pistol", [toy_collection(seed=1)], actor="tester")
+    run("submit", "pistol", "--note", "more drawings")
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda _: "n")
+    refused = run("approve", "pistol")
+    lines = refused.err.splitlines()
+    assert (refused.code, refused.out) == (130, "")
+    assert lines[2:4] == ["changes since version 1:", "  definition: description"]
+    assert "    +Another." in lines
+    assert "    anchors: 5 added, 0 kept, 5 removed" in lines
+    assert "live in 'prod', release 1 of 'policy': version 1, mode shadow, threshold t2i 2" in lines
+    assert filled.versions.get("pistol").state == "in_review"
+    assert run("approve", "pistol", "--yes").err == ""
+
+
+def test_without_a_terminal_an_approval_needs_a_word(run, filled):
+    run("policy", "set", "--approvals", 1)
+    run("submit", "pistol")
+    asked = run("approve", "pistol")
+    assert (asked.code, len(asked.err.splitlines())) == (2, 1)
+    assert "give --expect-digest" in asked.err
+    digest = filled.versions.get("pistol").content_digest
+    assert run("approve", "pistol", "--expect-digest", digest).code == 0
 
 
 @on_both

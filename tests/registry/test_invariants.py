@@ -364,6 +364,8 @@ def test_9_events_form_a_chain_with_signed_checkpoints(filled):
 def test_10_the_index_is_never_the_authority(filled, collect):
     space = collect()[0].space
     query = np.random.default_rng(3).normal(size=(4, space.dim))
+    for slug in ("bomb", "pistol"):
+        filled.versions.submit(slug, actor="ann")
     before = Registry(filled.workspace).index.search(space, query, k=20)
     files = sorted((filled.home / "index").glob("*.faiss"))
     assert len(files) == 1
@@ -374,6 +376,7 @@ def test_10_the_index_is_never_the_authority(filled, collect):
     assert Registry(filled.workspace).index.search(space, query, k=20) == before
     # What SQL says changed: the index follows.
     filled.versions.add("pistol", [collect(8)], actor="ann")
+    filled.versions.submit("pistol", actor="ann")
     hits = filled.index.search(space, query, k=20)[0]
     assert {(hit.slug, hit.version) for hit in hits} == {("bomb", 1), ("pistol", 2)}
 

@@ -161,6 +161,8 @@ def job(request, registry, collect, workers, tmp_path):
     for seed in range(8):
         made = collect(seed, anchors=1000, space=SPACE)
         registry.versions.add(("bomb", "gun")[seed % 2], [made], actor="ann")
+    registry.team.set_policy(actor="ann", approvals=0)
+    registry.versions.submit("gun", actor="ann")
     url = None
     if registry.workspace.engine.dialect.name == "postgresql":
         url = request.getfixturevalue("second_postgres_url")

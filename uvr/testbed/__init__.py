@@ -4,6 +4,8 @@ from typing import Any
 
 MAX_SEQUENCE_LENGTH = 32
 STEPS = 16
+SIDE_STEP = 8
+"""Pixels; height and width of a picture are multiples of it."""
 
 
 def load_testbed(task: str) -> Any:

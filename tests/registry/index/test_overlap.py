@@ -29,6 +29,7 @@ def filled(registry, define, wide):
     for seed, slug in enumerate(("bomb", "knife", "pistol")):
         registry.concepts.add(define(slug), actor="ann")
         registry.versions.add(slug, [wide(seed)], actor="ann")
+        registry.versions.submit(slug, actor="ann")
     return registry
 
 
@@ -36,7 +37,7 @@ def test_the_share_of_anchors_that_another_concept_has_is_told(filled, wide):
     new = moved(wide(1), 46)
     (found,) = filled.index.overlaps("sword", [new])
     assert dataclasses.replace(found, nearest=1.0) == Overlap(
-        "knife", 1, new[0].space.digest, 0.92, 1.0, 50
+        "knife", 1, "approved", new[0].space.digest, 0.92, 1.0, 50
     )
     assert found.nearest == pytest.approx(1.0, abs=1e-6)
 
@@ -52,7 +53,18 @@ def test_concepts_are_sorted_by_falling_share(filled, wide):
 def test_a_concept_does_not_overlap_with_itself_or_with_old_versions(filled, wide):
     assert filled.index.overlaps("knife", [moved(wide(1), 50)]) == []
     filled.versions.add("bomb", [wide(7)], actor="ann")
+    filled.versions.submit("bomb", actor="ann")
     assert filled.index.overlaps("knife", [moved(wide(0), 50)]) == []
+
+
+def test_drafts_do_not_hide_what_is_approved_and_are_compared_where_asked_for(filled, wide):
+    filled.versions.add("bomb", [wide(7)], actor="ann")
+    old, new = [moved(wide(0), 50)], [moved(wide(7), 50)]
+    (found,) = filled.index.overlaps("knife", old)
+    assert (found.version, found.state) == (1, "approved")
+    assert filled.index.overlaps("knife", new) == []
+    (found,) = filled.index.overlaps("knife", new, drafts=True)
+    assert (found.version, found.state) == (2, "draft")
 
 
 def test_the_distance_decides_what_is_near(filled, wide):

@@ -7,6 +7,7 @@ from sqlalchemy import Engine, event
 
 from concepts.errors import MismatchError, NotFoundError, VerificationError
 from registry import Registry
+from registry.answers import LookedAt
 from registry.index import cache
 from registry.vectors import rows
 
@@ -26,6 +27,7 @@ def filled(tmp_path, define, collect):
     for seed, slug in enumerate(("bomb", "knife", "pistol")):
         registry.concepts.add(define(slug), actor="ann")
         registry.versions.add(slug, [collect(seed, anchors=40)], actor="ann")
+        registry.versions.submit(slug, actor="ann")
     return registry
 
 
@@ -68,10 +70,11 @@ def test_a_query_is_scored_the_same_alone_and_in_a_batch(filled, collect):
     assert [filled.index.search(space, query[None], k=5)[0] for query in queries] == together
 
 
-def test_only_latest_versions_are_found(filled, collect):
+def test_a_search_finds_the_newest_approved_versions(filled, collect):
     made = collect(7, anchors=2)
     filled.index.search(made[0].space, made[0].anchors)  # An index of the old version is open.
     filled.versions.add("knife", [made], actor="ann")
+    filled.versions.submit("knife", actor="ann")
     hits = filled.index.search(made[0].space, made[0].anchors, k=200)
     assert {(hit.slug, hit.version) for hit in hits[0]} == {
         ("bomb", 1), ("knife", 2), ("pistol", 1),
@@ -79,17 +82,36 @@ def test_only_latest_versions_are_found(filled, collect):
     assert len(hits[0]) == 82
 
 
-def test_a_search_of_one_concept_ranks_all_of_a_versions_anchors(filled, collect):
+def test_drafts_are_found_beside_the_rest_where_they_are_asked_for(filled, collect):
+    made = collect(7, anchors=2)
+    space = made[0].space
+    filled.versions.add("knife", [made], actor="ann")
+    queries = np.random.default_rng(4).normal(size=(3, space.dim))
+    found = filled.index.search(space, queries, k=9, drafts=True)
+    everything = filled.index.search(space, queries, k=120)
+    for query, hits, others in zip(queries, found, everything, strict=True):
+        rows, scores = brute_force(made[0].anchors, query, 2)
+        drafts = [(-score, "knife", 2, row) for row, score in zip(rows, scores, strict=True)]
+        used = [(-hit.score, hit.slug, hit.version, hit.anchor) for hit in others]
+        expected = sorted(used + drafts)[:9]
+        assert [(hit.slug, hit.version, hit.anchor) for hit in hits] == [
+            item[1:] for item in expected
+        ]
+
+
+def test_a_search_of_one_concept_ranks_all_anchors_of_the_versions_in_use(filled, collect):
     space = collect()[0].space
     filled.versions.add("knife", [collect(7, anchors=2)], actor="ann")
     query = np.random.default_rng(4).normal(size=(1, space.dim))
-    for version, count in ((None, 2), (2, 2), (1, 40)):
+    for version, count in ((None, 40), (2, 2), (1, 40)):
         (hits,) = filled.index.search(space, query, k=100, slug="knife", version=version)
-        vectors = filled.versions.anchor_set("knife", space, version).anchors
+        vectors = filled.versions.anchor_set("knife", space, version or 1).anchors
         assert [hit.anchor for hit in hits] == brute_force(vectors, query[0], 100)[0]
-        assert {(hit.slug, hit.version) for hit in hits} == {("knife", version or 2)}
+        assert {(hit.slug, hit.version) for hit in hits} == {("knife", version or 1)}
         assert len(hits) == count
-    with pytest.raises(NotFoundError, match="version 3 of 'knife' has no anchors"):
+    (both,) = filled.index.search(space, query, k=100, slug="knife", drafts=True)
+    assert len(both) == 42
+    with pytest.raises(NotFoundError, match="Version 3 of 'knife' has no anchors"):
         filled.index.search(space, query, slug="knife", version=3)
     with pytest.raises(NotFoundError, match="Did you mean 'knife'"):
         filled.index.search(space, query, slug="knif")
@@ -123,12 +145,13 @@ def other(registry, define, collect):
     for seed, slug in enumerate(("knife", "pistol")):
         registry.concepts.add(define(slug), actor="ann")
         registry.versions.add(slug, [collect(seed, anchors=4)], actor="ann")
+        registry.versions.submit(slug, actor="ann")
     url = registry.workspace.engine.url.render_as_string(hide_password=False)
     return registry, Registry.open(registry.home, url)
 
 
-def found(registry, space):
-    (hits,) = registry.index.search(space, np.ones((1, space.dim)), k=100)
+def found(registry, space, **options):
+    (hits,) = registry.index.search(space, np.ones((1, space.dim)), k=100, **options)
     return {(hit.slug, hit.version) for hit in hits}
 
 
@@ -137,11 +160,34 @@ def test_what_another_process_changes_is_seen_by_the_next_search(other, collect)
     space = collect()[0].space
     assert found(mine, space) == {("knife", 1), ("pistol", 1)}
     theirs.versions.add("knife", [collect(7, anchors=2)], actor="bob")
-    assert found(mine, space) == {("knife", 2), ("pistol", 1)}
+    assert found(mine, space) == {("knife", 1), ("pistol", 1)}
     theirs.versions.submit("knife", actor="bob")
     assert found(mine, space) == {("knife", 2), ("pistol", 1)}
     theirs.versions.revoke("knife", 2, actor="bob", reason="wrong")
     assert found(mine, space) == {("knife", 1), ("pistol", 1)}
+
+
+def test_what_is_live_is_found_in_place_of_newer_versions(other, collect):
+    mine, theirs = other
+    space = collect()[0].space
+    theirs.releases.add("policy", members=["knife"], actor="bob")
+    theirs.channels.move("prod", "policy", actor="bob")
+    for state, seed in (("approved", 7), ("draft", 8)):
+        for slug in ("knife", "pistol"):
+            theirs.versions.add(slug, [collect(seed, anchors=2)], actor="bob")
+            if state == "approved":
+                theirs.versions.submit(slug, actor="bob")
+    looked_at = [
+        LookedAt("knife", 1, "live"), LookedAt("knife", 3, "draft"),
+        LookedAt("pistol", 2, "approved"), LookedAt("pistol", 3, "draft"),
+    ]  # fmt: skip
+    assert found(mine, space) == {("knife", 1), ("pistol", 2)}
+    assert mine.index.looked_at(space) == looked_at[::2]
+    assert found(mine, space, drafts=True) == {(item.slug, item.version) for item in looked_at}
+    assert mine.index.looked_at(space, drafts=True) == looked_at
+    theirs.releases.add("other", members=["knife@2"], actor="bob")
+    theirs.channels.move("test", "other", actor="bob")
+    assert found(mine, space) == {("knife", 1), ("knife", 2), ("pistol", 2)}
 
 
 def test_a_search_while_nothing_changes_asks_one_small_query_on_an_open_connection(other, collect):

@@ -436,5 +436,5 @@ def test_revoked_anchors_neither_come_back_nor_are_found(registry, define, colle
     assert held["edit"] == good[0].digest
     registry.versions.submit("pistol", 3, actor="ann")
     registry.versions.revoke("pistol", 3, actor="ann", reason="wrong pictures")
-    (hits,) = registry.index.search(good[0].space, good[0].anchors[:1], 50)
+    (hits,) = registry.index.search(good[0].space, good[0].anchors[:1], 50, drafts=True)
     assert {hit.version for hit in hits} == {1}

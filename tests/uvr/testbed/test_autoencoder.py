@@ -2,10 +2,15 @@ import numpy as np
 import torch
 from diffusers import AutoencoderTiny
 
-from uvr.testbed import autoencoder
+from uvr.testbed import SIDE_STEP, autoencoder
 from uvr.testbed.model import VAE
 
 SMALL = {**VAE, "decoder_block_out_channels": (8, 8, 8), "num_decoder_blocks": (2, 1, 0)}
+
+
+def test_sides_are_multiples_of_what_the_pipeline_packs():
+    scale = 2 ** (len(VAE["decoder_block_out_channels"]) - 1)  # its `vae_scale_factor`
+    assert 2 * scale == SIDE_STEP
 
 
 def test_a_grown_decoder_begins_as_the_same_function():
