@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from concepts.errors import MismatchError
 from tests.uvr.conftest import bundle_of, call_pipe, make_pipe, make_scorer
 from uvr.engine.regulator import Regulator
 from uvr.families.known import profile_for
+from uvr.method.presets import ModulatePreset, RestrictPreset
 from uvr.profiles import PROFILES
 
 
@@ -75,6 +77,13 @@ def test_flux_presets_run_on_a_random_transformer_of_that_structure(cls, name):
         assert attachment.profile is profile
     assert torch.equal(results[0], stock)
     assert not torch.equal(results[1], stock)
+
+
+def test_a_profile_as_in_the_paper_has_noise_or_modulation_alone():
+    t2i, edit = PROFILES["testbed-t2i"], PROFILES["testbed-edit"]
+    paper = RestrictPreset(0.999, "noise")
+    assert t2i.as_in_the_paper() == replace(t2i, restrict=paper, modulate=None)
+    assert edit.as_in_the_paper() == replace(edit, restrict=None, modulate=ModulatePreset())
 
 
 def test_importing_the_package_stays_light():
