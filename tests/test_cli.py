@@ -175,6 +175,7 @@ class Interrupt:
     def find_spec(self, name, path=None, target=None):
         if name == sys.argv[1]:
             os.kill(os.getpid(), signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # A job in the background ignores it.
 sys.meta_path.insert(0, Interrupt())
 import cli
 cli.main(["concepts"])

@@ -62,7 +62,7 @@ def test_concepts_lists_what_was_added(run, filled):
 @on_both
 def test_concepts_tells_what_is_live_and_what_is_newer(run, filled):
     run("release", "policy", "--concept", "pistol", "--mode", "pistol=log",
-        "--threshold", "pistol=2.5")  # fmt: skip
+        "--threshold", "pistol=1.5")  # fmt: skip
     for channel in ("test", "prod"):
         run("channel", "move", channel, "policy")
     filled.versions.add("pistol", [toy_collection(seed=1)], actor="tester")
@@ -70,7 +70,7 @@ def test_concepts_tells_what_is_live_and_what_is_newer(run, filled):
     assert table == [
         "slug    version  state     mode  threshold  live",
         "knife   -        -         -     -          -",
-        "pistol  1        approved  log   t2i 2.5    prod, test",
+        "pistol  1        approved  log   t2i 1.5    prod, test",
         "pistol  2        draft     -     t2i 2      -",
     ]
     assert max(map(len, table)) <= 80
@@ -81,7 +81,7 @@ def test_concepts_tells_what_is_live_and_what_is_newer(run, filled):
     assert pistol["live"] == [
         {
             "channel": channel, "bundle": "policy", "sequence": 1, "version": 1,
-            "state": "approved", "mode": "log", "thresholds": {"testbed/t2i": 2.5},
+            "state": "approved", "mode": "log", "thresholds": {"testbed/t2i": 1.5},
             "disabled_until": None,
         }
         for channel in ("prod", "test")
@@ -107,7 +107,7 @@ def test_concepts_fits_a_terminal_of_80_columns(run, filled):
 @on_both
 def test_a_concept_that_is_switched_off_for_a_while_says_until_when(run, filled):
     run("release", "policy")
-    run("release", "policy", "--disable", "pistol=2099-01-01", "--allow-shrink")
+    run("release", "policy", "--disable", "pistol=2099-01-01", "--enforce-nothing")
     run("channel", "move", "prod", "policy")
     assert "approved  enforce from 2099-01-01T00:00:00Z  t2i 2      prod" in run("concepts").out
 
