@@ -16,14 +16,11 @@ class Sample:
     Attributes:
         image: The picture; resized to the model's usual size.
         mask: Pixels that show the concept (non-zero), at any size; None when there are none.
-        prompt: Its caption or, for editing, the instruction.
+        prompt: Its caption or, for editing, an instruction for which it is the source.
         name: What to call it to whoever gave it, such as its path; "" when it was made here.
-        source: For editing, the picture that the instruction edits into ``image``; by default
-            ``image`` itself, which the instruction then leaves as it is where the concept shows.
     """
 
     image: Image.Image
     mask: Image.Image | NDArray[Any] | None = None
     prompt: str = ""
     name: str = ""
-    source: Image.Image | None = None

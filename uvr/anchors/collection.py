@@ -28,7 +28,7 @@ from uvr.profiles import ModelProfile
 from uvr.sample import Sample
 from uvr.testbed.samples import CONCEPTS, labelled_samples
 
-TESTBED_SCENES = 400
+TESTBED_SCENES = 200
 """Labelled scenes of each kind that editing anchors of the testbed come from."""
 
 ProgressBar = Callable[[str], AbstractContextManager[Progress]]
