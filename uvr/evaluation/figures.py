@@ -112,7 +112,8 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     share = hits / n
     middle = share + z * z / (2 * n)
     half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+    low, high = (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+    return max(0.0, low), high
 
 
 def count_kept(cases: Sequence[Case], drawn: Drawn) -> int:
