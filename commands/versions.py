@@ -145,7 +145,10 @@ def reject(
 def deprecate(
     app: App, version: tuple[str, int | None], reason: str, expect_digest: str | None
 ) -> None:
-    """Take an approved version out of use: later releases leave it out unless it is named.
+    """Take an approved version out of use: a later release takes a newer one.
+
+    Where there is none that is approved, a release names the concept with --drop, or the version
+    with --concept.
 
     \b
     Example:

@@ -1,8 +1,8 @@
 """What is known about each model: taps, stage, presets and call defaults.
 
 Only the testbed's figures are measured here. Those of the FLUX.1 models follow the method's
-reference release and have not been run on the real weights. ``uvr.families`` finds the profile of a
-pipeline.
+reference release, but for what fills a masked place and Kontext's look, and have not been run on
+the real weights. ``uvr.families`` finds the profile of a pipeline.
 """
 
 from __future__ import annotations
