@@ -15,6 +15,9 @@ RULES = ("mean", "whitened")
 MODES = ("enforce", "log", "shadow")
 """What happens where a concept is found: it is regulated, only reported, or only measured."""
 
+RESIDUAL = ("pass", "flag", "retry", "block", "retry-or-block")
+"""What an engine does with a picture in which its check still finds something."""
+
 STATES = ("draft", "in_review", "approved", "deprecated", "revoked")
 """Where a version of a concept stands."""
 

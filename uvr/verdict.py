@@ -15,9 +15,6 @@ OUTCOMES = ("untouched", "regulated", "retried", "flagged", "blocked")
 STAGES = ("look", "check", "judge")
 """Where evidence comes from: the look, the features of the finished picture, or a judge."""
 
-RESIDUAL = ("pass", "flag", "retry", "block", "retry-or-block")
-"""What to do with a picture in which the check still finds something."""
-
 _FOUND = {"look": "at the look", "check": "by the check", "judge": "by the judge"}
 
 

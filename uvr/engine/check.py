@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from concepts.bundle import BundleVariant, Member
+from concepts.words import RESIDUAL
 from uvr.engine.look import Look, look_at
 from uvr.families.attention import AttentionState
 from uvr.families.family import Family
@@ -27,7 +28,7 @@ from uvr.method.scores import ScorerStack
 from uvr.profiles import CHECK, UNSAID, ModelProfile
 from uvr.report import ConceptFinding
 from uvr.sample import Sample
-from uvr.verdict import RESIDUAL, Verdict
+from uvr.verdict import Verdict
 
 SEED = 0
 """Of the noise that is put over every finished picture, so that a score follows from it alone."""
@@ -48,7 +49,7 @@ class Checks:
     Attributes:
         features: Whether their features are scored.
         judges: Who scores the pictures themselves.
-        on_residual: One of ``verdict.RESIDUAL``: what happens to a picture that still shows what is
+        on_residual: One of ``words.RESIDUAL``: what happens to a picture that still shows what is
             banned.
         on_verdict: Told each verdict; what it raises is logged and does not stop a call.
     """
