@@ -18,10 +18,12 @@ from commands.table import Table
 from concepts.files import check_writable, write_file
 from concepts.instant import now
 from concepts.printable import printable
+from concepts.words import RESIDUAL
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from uvr.engine.check import Check
     from uvr.report import ConceptFinding
 
 
@@ -34,6 +36,18 @@ def _picture_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--out", type=OUT, default=Path("picture.png"), show_default=True),
         click.option(
             "--report", type=OUT, help="Where the report goes.  [default: OUT with .json]"
+        ),
+        click.option(
+            "--check",
+            "checks",
+            type=click.Choice(["features", "testbed"]),
+            multiple=True,
+            help="Check the finished picture: by its features, by the testbed's judge; repeat it.",
+        ),
+        click.option(
+            "--on-residual",
+            type=click.Choice(RESIDUAL),
+            help="What happens to a picture that the check finds something in.  [default: flag]",
         ),
         click.option("--heat-map", type=OUT, help="Also draw what matched, as a picture."),
         seed_option,
@@ -57,6 +71,8 @@ def generate(prompt: str, **options: Any) -> None:
       uvr-registry generate "a bomb in the middle on a pink background" --out stock.png
       uvr-registry generate "a bomb in the middle on a pink background" \\
         --bundle policy.uvr --out regulated.png --heat-map heat.png
+      uvr-registry generate "a bomb in the middle on a pink background" \\
+        --bundle policy.uvr --check features --on-residual retry-or-block
     """
     _draw("t2i", {"prompt": prompt}, **options)
 
@@ -110,6 +126,8 @@ def _draw(
     model: str,
     bundle_file: Path | None,
     keys_file: Path | None,
+    checks: tuple[str, ...],
+    on_residual: str | None,
     out: Path,
     report: Path | None,
     heat_map: Path | None,
@@ -119,8 +137,10 @@ def _draw(
     width: int | None,
 ) -> None:
     """Call a pipeline, regulated if there is a bundle, and write picture and report."""
-    if bundle_file is None and (report or heat_map or keys_file):
-        raise click.UsageError("--report, --heat-map and --keys need --bundle.")
+    if bundle_file is None and (report or heat_map or keys_file or checks):
+        raise click.UsageError("--report, --heat-map, --keys and --check need --bundle.")
+    if on_residual and not checks:
+        raise click.UsageError("--on-residual says what to do with what --check finds; give both.")
     report = report or (out.with_suffix(".json") if bundle_file else None)
     places = [path for path in (out, report, heat_map) if path is not None]
     if len({path.absolute() for path in places}) < len(places):
@@ -146,7 +166,10 @@ def _draw(
     request |= {name: value for name, value in given.items() if value is not None}
     # What the regulator logs is among the notes.
     with silenced("uvr.regulator"), progress_bar("Drawing") as progress:
-        image, found = draw(pipe, profile, request, seed=seed, bundle=released, progress=progress)
+        image, found = draw(
+            pipe, profile, request, seed=seed, bundle=released, check=_checks(checks),
+            on_residual=on_residual or "flag", progress=progress,
+        )  # fmt: skip
     _save_picture(image, out)
     click.echo(f"Wrote {out}")
     if found is None:
@@ -158,8 +181,22 @@ def _draw(
         _save_picture(found.overlay(image, 0), heat_map)
         click.echo(f"Wrote {heat_map}")
     click.echo("\n".join(_outcome(found.images[0] if found.images else [])))
+    if checks:
+        (verdict,) = found.verdicts
+        click.echo(f"Verdict: {verdict.outcome}. {verdict.reason}")
     for note in found.notes:
         click.echo(f"Warning: {printable(note)}", err=True)
+
+
+def _checks(names: Sequence[str]) -> list[Check]:
+    from uvr.engine.check import FeatureCheck
+
+    made: list[Check] = [FeatureCheck()] if "features" in names else []
+    if "testbed" in names:
+        from uvr.evaluation.detector_judge import DetectorJudge
+
+        made.append(DetectorJudge())
+    return made
 
 
 def _check_sides(step: int, height: int | None, width: int | None) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-TASKS = ("t2i", "edit")
-"""What a model is asked for: a picture from a text, or a picture changed as a text says."""
+TASKS = ("t2i", "edit", "check")
+"""What a model is used for: a picture from a text, a picture changed as a text says, or a look at a
+finished picture, whatever it was drawn for."""
 
 CATEGORIES = ("nudity", "ip-character", "object")
 """What kind of thing a concept is."""
@@ -13,6 +14,9 @@ RULES = ("mean", "whitened")
 
 MODES = ("enforce", "log", "shadow")
 """What happens where a concept is found: it is regulated, only reported, or only measured."""
+
+RESIDUAL = ("pass", "flag", "retry", "block", "retry-or-block")
+"""What an engine does with a picture in which its check still finds something."""
 
 STATES = ("draft", "in_review", "approved", "deprecated", "revoked")
 """Where a version of a concept stands."""

@@ -19,6 +19,7 @@ from concepts.signing.keys import KeyList, PrivateKey
 from registry.registry import Registry
 from tests.conftest import toy_collection
 from uvr.pipelines import load_pipeline
+from uvr.verdict import Evidence, Verdict
 
 ROOT = Path(__file__).parent.parent
 FOR_TEAMS = "docs/policy-team.md"
@@ -116,6 +117,20 @@ def test_a_source_is_followed_as_written(monkeypatch, tmp_path):
     found: dict[str, Any] = {"pipe": pipe, "usual": {**profile.call, "output_type": "latent"}}
     exec(code, found)
     assert found["attached"].last.sequence == 1
+
+
+def test_verdicts_become_events_of_a_span():
+    sdk = pytest.importorskip("opentelemetry.sdk.trace")
+    (code,) = blocks(section("docs/verdicts.md", "Keep verdicts"), "python")
+    found: dict[str, Any] = {}
+    exec(code, found)
+    evidence = Evidence("look", "ball", "Ball", 1, "enforce", 4.0, 2.0, 0.25)
+    tracer = sdk.TracerProvider().get_tracer("test")
+    with tracer.start_as_current_span("draw") as span:
+        found["tell"](Verdict(0, "regulated", "f" * 64, (evidence,), "Ball was found."))
+    (event,) = span.events
+    assert event.name == "gen_ai.evaluation.result"
+    assert dict(event.attributes)["gen_ai.evaluation.score.value"] == 4.0
 
 
 def any_bundle() -> Bundle:

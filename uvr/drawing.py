@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -12,6 +12,7 @@ from PIL import Image
 from concepts.bundle import Bundle
 from uvr.anchors.capture import Progress
 from uvr.delivery.source import BundleSource
+from uvr.engine.check import Check
 from uvr.engine.regulator import Regulator
 from uvr.families.known import family_of
 from uvr.profiles import ModelProfile
@@ -25,6 +26,8 @@ def draw(
     *,
     seed: int = 0,
     bundle: Bundle | BundleSource | None = None,
+    check: Sequence[Check] = (),
+    on_residual: str = "flag",
     progress: Progress | None = None,
 ) -> tuple[Image.Image, RegulationReport | None]:
     """Call a pipeline once.
@@ -36,6 +39,8 @@ def draw(
             ``width`` hold for edits too.
         seed: Of the noise; the same with and without a bundle.
         bundle: What to keep out, or a started source of it; None for the stock pipeline.
+        check: As ``Regulator`` takes it; needs a bundle.
+        on_residual: The same.
         progress: Called after each step with steps done and steps in all.
 
     Raises:
@@ -50,8 +55,9 @@ def draw(
         return tensors
 
     with ExitStack() as stack:
-        attachment = None
+        drawing = pipe
         if bundle is not None:
-            attachment = stack.enter_context(Regulator(bundle, profile=profile).attach(pipe))
-        images = pipe(**arguments, generator=generator, callback_on_step_end=after_step).images
-    return images[0], attachment.last if attachment else None
+            regulator = Regulator(bundle, profile=profile, check=check, on_residual=on_residual)
+            drawing = stack.enter_context(regulator.attach(pipe))
+        images = drawing(**arguments, generator=generator, callback_on_step_end=after_step).images
+    return images[0], drawing.last if bundle is not None else None

@@ -16,7 +16,7 @@ from transformers.utils import logging as transformers_logging
 from concepts.errors import MismatchError, NotFoundError, UVRError, did_you_mean
 from uvr import testbed
 from uvr.families.known import profile_for
-from uvr.profiles import PROFILES, ModelProfile
+from uvr.profiles import CHECK, PROFILES, ModelProfile
 
 TESTBED = "testbed"
 
@@ -27,7 +27,8 @@ def load_pipeline(model: str, task: str | None = None) -> tuple[Any, ModelProfil
     Args:
         model: "testbed", a folder with ``model_index.json``, or a repository of the hub,
             "OWNER/NAME".
-        task: "t2i" or "edit"; None for the task that the model's own pipeline is made for.
+        task: "t2i" or "edit"; "check" for the profile that finished pictures of the model's own
+            pipeline are checked under; None for the task that this pipeline is made for.
 
     Returns:
         The pipeline, on the GPU in bfloat16 where there is one, and its profile. The testbed stays
@@ -38,15 +39,33 @@ def load_pipeline(model: str, task: str | None = None) -> tuple[Any, ModelProfil
         MismatchError: No family of models knows the pipeline, or it is not for this task.
     """
     with _quiet_loading():
-        pipe = _load_testbed(task or "t2i") if model == TESTBED else _load_pretrained(model)
+        drawn = "t2i" if task in (None, CHECK) else task
+        pipe = _load_testbed(drawn) if model == TESTBED else _load_pretrained(model)
     pipe.set_progress_bar_config(disable=True)
     profile = profile_for(pipe)
+    if task == CHECK:
+        profile = check_profile_of(profile)
     if task not in (None, profile.task):
         raise MismatchError(
             f"Model {model!r} is for the task {profile.task!r}, not {task!r}. "
             f"Models for {task!r}: {', '.join(_models_for(task))}."
         )
     return pipe, profile
+
+
+def check_profile_of(profile: ModelProfile) -> ModelProfile:
+    """The profile that finished pictures of a profile's model are checked under.
+
+    Raises:
+        MismatchError: There is none.
+    """
+    for known in PROFILES.values():
+        if (known.model, known.task) == (profile.model, CHECK):
+            return known
+    raise MismatchError(
+        f"No profile says how finished pictures of {profile.model!r} are checked. Models that one "
+        f"is for: {', '.join(_models_for(CHECK))}. Give the regulator a judge instead."
+    )
 
 
 def _models_for(task: str | None) -> list[str]:

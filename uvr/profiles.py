@@ -13,6 +13,11 @@ from typing import Any
 
 from uvr.method.presets import ModulatePreset, RestrictPreset
 
+CHECK = "check"
+"""The task of looking at a finished picture, whatever it was drawn for."""
+UNSAID = ""
+"""The text under which a finished picture is looked at: it says nothing."""
+
 
 @dataclass(frozen=True)
 class ModelProfile:
@@ -21,7 +26,7 @@ class ModelProfile:
     Attributes:
         name: Key in ``PROFILES``.
         model: Name in anchor spaces and bundles.
-        task: "t2i" or "edit".
+        task: "t2i" or "edit"; "check" for looking at finished pictures.
         taps: Blocks whose attention output is scored; features are concatenated in this order.
         sigma: Noise level at which anchors are captured and generations are looked at.
         stage_end: Regulation runs while sigma >= this.
@@ -136,6 +141,16 @@ _ALL = (
         modulate=ModulatePreset(core=0.0),
         calibration={"image_false_positive_rate": 0.03},
         call={**_TESTBED_CALL, "max_area": 64 * 64, "_auto_resize": False},
+    ),
+    ModelProfile(
+        name="testbed-check",
+        model="testbed",
+        task=CHECK,
+        taps=_TESTBED_TAPS,
+        sigma=0.15,
+        stage_end=0.0,
+        calibration={"image_false_positive_rate": 0.003},
+        call=_TESTBED_CALL,
     ),
 )
 PROFILES: dict[str, ModelProfile] = {profile.name: profile for profile in _ALL}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from concepts.errors import InputError, NotFoundError
+from uvr.verdict import Verdict
 
 _NAMES = ("slug", "name", "version", "mode", "enforced", "fired", "step")
 _NUMBERS = ("sigma", "score", "threshold", "area")
@@ -21,6 +22,7 @@ _HEADER = (
     "bundle", "sequence", "digest", "profile", "space", "bundle_state",
     "rewound", "looked", "notes",
 )  # fmt: skip
+_FINDINGS = ("images", "shadow", "checks")
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,9 @@ class RegulationReport:
         looked: False when the call ended before its look step.
         images: For each picture of the batch, its findings in the bundle's order of concepts.
         shadow: The same for concepts in shadow mode, which count nowhere else.
+        checks: The same for the pictures as they were drawn first, by a check of their features;
+            empty without one.
+        verdicts: What became of each picture.
         notes: Anything a reader should know about this call.
     """
 
@@ -113,6 +118,8 @@ class RegulationReport:
     looked: bool = False
     images: list[list[ConceptFinding]] = field(default_factory=list)
     shadow: list[list[ConceptFinding]] = field(default_factory=list)
+    checks: list[list[ConceptFinding]] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -127,11 +134,12 @@ class RegulationReport:
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
         header = {name: getattr(self, name) for name in _HEADER}
-        images, shadow = (
-            [[finding.to_dict() for finding in findings] for findings in part]
-            for part in (self.images, self.shadow)
-        )
-        return {**header, "fired": self.fired, "images": images, "shadow": shadow}
+        found = {
+            name: [[finding.to_dict() for finding in findings] for findings in getattr(self, name)]
+            for name in _FINDINGS
+        }
+        verdicts = [verdict.to_dict() for verdict in self.verdicts]
+        return {**header, "fired": self.fired, "verdicts": verdicts, **found}
 
     def to_json(self) -> str:
         """JSON text."""
@@ -162,11 +170,18 @@ class RegulationReport:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RegulationReport:
         """Read the JSON form; ValueError, LookupError or TypeError for anything else."""
-        images, shadow = (
+        data = {"checks": [], "verdicts": [], **data}  # reports of 0.2.0 have neither
+        images, shadow, checks = (
             [[ConceptFinding.from_dict(item) for item in findings] for findings in data[part]]
-            for part in ("images", "shadow")
+            for part in _FINDINGS
         )
-        return cls(**{name: data[name] for name in _HEADER}, images=images, shadow=shadow)
+        return cls(
+            **{name: data[name] for name in _HEADER},
+            images=images,
+            shadow=shadow,
+            checks=checks,
+            verdicts=[Verdict.from_dict(item) for item in data["verdicts"]],
+        )
 
     def fired_findings(self) -> Iterator[tuple[int, ConceptFinding]]:
         """Yield what fired, shadow concepts last, each with the number of its picture."""

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from concepts.bundle import write_bundle
 from tests.commands.conftest import on_both
 from tests.conftest import Result, toy_collection
+from tests.uvr.conftest import bundle_of, make_scorer
+from tests.uvr.engine.conftest import locked
 from uvr.anchors.pictures import read_picture
 from uvr.profiles import PROFILES
 from uvr.report import ConceptFinding, RegulationReport
@@ -110,6 +113,29 @@ def test_only_what_is_enforced_is_called_regulated(
     written = ["Wrote picture.png", "Wrote picture.json"]
     warned = "Warning: no anchors for this model and task: knife\n"
     assert result == Result(0, "\n".join([*written, *lines, ""]), warned)
+
+
+def test_a_checked_picture_has_its_verdict_in_output_and_report(run, filled, models):
+    width = len(PROFILES["testbed-t2i"].taps) * 32
+    silent = make_scorer(np.ones(width), 1e9)
+    bundle = bundle_of(PROFILES["testbed-t2i"], {"ball": silent}, dim=width)
+    Path("policy.uvr").write_bytes(write_bundle(locked(bundle)))
+    common = ["--model", models["t2i"], "--steps", 1, "--bundle", "policy.uvr"]
+    judged = ["--check", "testbed", "--on-residual", "pass"]
+    checked = run("generate", "a red ball", *common, *judged)
+    (verdict,) = json.loads(Path("picture.json").read_text())["verdicts"]
+    said = f"Verdict: untouched. {verdict['reason']}"
+    assert (checked.code, checked.out.splitlines()[-1]) == (0, said)
+    lacking = run("generate", "a red ball", *common, "--check", "features")
+    assert (lacking.code, len(lacking.err.splitlines())) == (6, 1)
+    assert "task 'check'" in lacking.err
+
+
+def test_what_a_check_finds_needs_a_check(run, filled):
+    assert run("generate", "a red ball", "--check", "testbed").code == 2
+    run("release", "policy", "--out", "policy.uvr")
+    result = run("generate", "a red ball", "--bundle", "policy.uvr", "--on-residual", "block")
+    assert (result.code, "give both" in result.err) == (2, True)
 
 
 def test_an_attributed_report_names_the_nearest_anchors(run, filled):

@@ -16,7 +16,7 @@ from uvr.families.family import Family, named_arguments, tap_width
 from uvr.families.known import family_of
 from uvr.method.rewind import Call
 from uvr.method.stage import Stage, plan_stage
-from uvr.profiles import ModelProfile
+from uvr.profiles import CHECK, ModelProfile
 from uvr.sample import Sample
 
 Progress = Callable[[int, int], None]
@@ -39,8 +39,7 @@ def capture_from_images(
         (noise_draws * samples, patches, dim), all samples of the first draw first.
     """
     family = family_of(pipe)
-    sigmas = family.sigmas(pipe, profile)
-    sigma = sigmas[_stage(profile, sigmas, 0).look]
+    sigma = _sigma(family, pipe, profile)
     generator = torch.Generator().manual_seed(seed)
     work = list(samples) * noise_draws
     features = []
@@ -154,6 +153,14 @@ def _capturing(family: Family, transformer: Any, profile: ModelProfile) -> Itera
     state = AttentionState(taps=frozenset(profile.taps))
     with family.regulated_attention(transformer, state):
         yield state
+
+
+def _sigma(family: Family, pipe: Any, profile: ModelProfile) -> float:
+    """Noise level of the look; that of a check is on no schedule."""
+    if profile.task == CHECK:
+        return profile.sigma
+    sigmas = family.sigmas(pipe, profile)
+    return sigmas[_stage(profile, sigmas, 0).look]
 
 
 def _stage(profile: ModelProfile, sigmas: Sequence[float], first: int) -> Stage:

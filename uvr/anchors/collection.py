@@ -2,7 +2,8 @@
 
 1. With a folder of pictures: from those and their masks.
 2. Without, for text-to-image: from the definition's prompts.
-3. Without, for editing: from the testbed's own labelled scenes; other models need pictures.
+3. Without, for editing and for the check: from the testbed's own labelled scenes; other models
+   need pictures.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from uvr.anchors.extend import extended, next_picture, require_space
 from uvr.anchors.extract import anchor_space, collect_from_images, collect_from_prompts
 from uvr.anchors.pictures import PictureError, read_samples
 from uvr.pipelines import TESTBED, load_pipeline
-from uvr.profiles import ModelProfile
+from uvr.profiles import CHECK, UNSAID, ModelProfile
 from uvr.sample import Sample
 from uvr.testbed.samples import CONCEPTS, labelled_samples
 
@@ -161,8 +162,8 @@ def collect_all(
         definitions: The concepts.
         exemplars: What to collect from.
         model: As ``load_pipeline`` takes it.
-        tasks: "t2i", "edit" or both; a concept needs each of them. By default, both on the testbed
-            and else the model's own, and a concept may lack pictures for one of them.
+        tasks: Of "t2i", "edit" and "check"; a concept needs each of them. By default, the first
+            two on the testbed and else the model's own, and a concept may lack pictures for one.
         prototypes: Directions that stand for the anchors, in place of the definitions' own.
         held: Anchors to add to, by slug; those of another model or task count for nothing.
         agree: Called with the profiles once the models are loaded; what it raises ends it all
@@ -227,23 +228,31 @@ def _samples(
             )
         with_concept, without = _prompts(profile, definition)
         positives = read_samples(exemplars.images, with_concept, masked=True)
-        return positives, read_samples(exemplars.benign, without)
+        benign = read_samples(exemplars.benign, without)
+        return _as_asked(profile, positives), _as_asked(profile, benign)
     if profile.task == "t2i":
         return None
     if profile.model != TESTBED:
         raise PictureError(
-            f"Editing with {profile.name} needs pictures of the concept with masks, and "
+            f"Anchors for {profile.name} come from pictures of the concept with masks, and "
             "benign ones: give a folder of each."
         )
     if definition.slug not in CONCEPTS:
         raise PictureError(
-            f"The testbed has no scenes of '{definition.slug}' to edit; it has "
-            f"{', '.join(CONCEPTS)}. Give a folder of pictures, or collect for t2i alone."
+            f"The testbed has no scenes of '{definition.slug}' for the task {profile.task!r}; it "
+            f"has {', '.join(CONCEPTS)}. Give a folder of pictures, or collect for t2i alone."
         )
     positives, benign = labelled_samples(
         definition.slug, profile.task, exemplars.seed, TESTBED_SCENES
     )
-    return list(positives), list(benign)
+    return _as_asked(profile, positives), _as_asked(profile, benign)
+
+
+def _as_asked(profile: ModelProfile, samples: Sequence[Sample]) -> list[Sample]:
+    """The pictures under their own texts or, as finished pictures are checked, one that is mute."""
+    if profile.task != CHECK:
+        return list(samples)
+    return [replace(sample, prompt=UNSAID) for sample in samples]
 
 
 def _prompts(

@@ -144,7 +144,7 @@ class Attachment:
         if generation.variant is None:
             generation.report.looked |= generation.step >= generation.stage.look
             return None
-        if generation.step < generation.stage.look:
+        if generation.step < generation.stage.look and generation.regulation is None:
             generation.record(kwargs, self._family.velocity(output, generation.layout))
             return None
         if generation.looks:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from concepts.bundle import BundleVariant, Member
+from uvr.engine.check import LateScorers
 from uvr.families.attention import Action
 from uvr.families.family import Family, Rows
 from uvr.method.rewind import Call, StepRecord
@@ -31,12 +32,20 @@ class Assignment:
         scorers: The scorers of the variant's members, in their order.
         mode_of: What to do with a concept: "enforce", "log" or "shadow".
         report: Receives what is found.
+        late: What finished pictures are checked for, None without such a check.
     """
 
     variant: BundleVariant | None
     scorers: ScorerStack
     mode_of: Callable[[Member], str]
     report: RegulationReport
+    late: LateScorers | None = None
+
+    def member(self, slug: str) -> Member | None:
+        """The bundle's member of a concept, None when it is not looked for."""
+        variants = (self.variant, self.late.variant if self.late else None)
+        members = [member for variant in variants if variant for member in variant.members]
+        return next((member for member in members if member.slug == slug), None)
 
 
 @dataclass(frozen=True)
@@ -124,7 +133,8 @@ class Generation:
     @property
     def looks(self) -> bool:
         """Whether the present call is the one whose features are scored."""
-        return self.at_look and self.calls == 0 and self.variant is not None
+        first = self.at_look and self.calls == 0 and self.variant is not None
+        return first and self.regulation is None  # a picture that is drawn again is not looked at
 
     @property
     def action(self) -> Action | None:

@@ -16,9 +16,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,15 @@ from concepts.instant import now
 from uvr.delivery.bundle_file import UNSAID, Keys, open_bundle
 from uvr.delivery.source import BundleSource
 from uvr.delivery.status import BundleInUse, SourceStatus
-from uvr.engine.attachment import Attachment
+from uvr.engine.check import Check, Checks, LateScorers
 from uvr.engine.generation import Assignment
+from uvr.engine.regulated_pipeline import RegulatedPipeline
 from uvr.engine.variant import VariantChoice
 from uvr.families.known import family_of
 from uvr.method.scores import ScorerStack
-from uvr.profiles import ModelProfile
+from uvr.profiles import CHECK, ModelProfile
 from uvr.report import RegulationReport
+from uvr.verdict import Verdict
 
 log = logging.getLogger("uvr.regulator")
 
@@ -77,6 +79,12 @@ class Regulator:
         deny: Slugs to enforce here even if the bundle only reports or measures them.
         allow: Slugs to report but not to regulate here, whatever the bundle says.
         profile: Use this profile instead of the one found for the pipeline.
+        check: How finished pictures are checked: ``FeatureCheck()``, a judge, or a list of them.
+            With one, what ``attach`` gives is called in the pipeline's place.
+        on_residual: What happens to a picture in which the check still finds what is enforced:
+            "pass" (the verdict says so), "flag", "retry" (it is drawn again, at most twice, then
+            flagged), "block" (a grey picture takes its place), or "retry-or-block".
+        on_verdict: Called with the verdict on each picture, such as a ``VerdictLog``.
 
     Raises:
         InputError: There is a path, and no word on ``keys``.
@@ -93,6 +101,9 @@ class Regulator:
         deny: Collection[str] = (),
         allow: Collection[str] = (),
         profile: ModelProfile | None = None,
+        check: Check | Sequence[Check] | None = None,
+        on_residual: str = "flag",
+        on_verdict: Callable[[Verdict], object] | None = None,
     ) -> None:
         if isinstance(bundle, Path | str):
             bundle = open_bundle(bundle, keys)
@@ -108,6 +119,7 @@ class Regulator:
         self.deny = frozenset(deny)
         self.allow = frozenset(allow)
         self.profile = profile
+        self.checks = Checks.of(check, on_residual, on_verdict)
         self._stacks: tuple[Bundle | None, dict[str, ScorerStack]] = (None, {})
         self._warned = False
         if self._fixed is not None and (stale := _expiry(self._fixed, now())):
@@ -144,8 +156,10 @@ class Regulator:
         )
 
     @contextmanager
-    def attach(self, pipe: Any) -> Iterator[Attachment]:
+    def attach(self, pipe: Any) -> Iterator[RegulatedPipeline]:
         """Regulate every call of a pipeline within the ``with`` block.
+
+        What it gives is called like the pipeline, and must be where finished pictures are checked.
 
         Within the block, a call raises before anything is drawn when the source has no bundle to
         give, or the release or the weights of that moment do not fit each other.
@@ -158,10 +172,15 @@ class Regulator:
         """
         family = family_of(pipe)
         choice = VariantChoice(pipe, family, self.profile or family.profile(pipe))
-        variant = choice.variant(self.bundle)
-        attachment = Attachment(pipe, family, choice.profile, variant, lambda: self._assign(choice))
-        with attachment.hooks():
-            yield attachment
+        variant, late = choice.variant(self.bundle), None
+        if self.checks.features:
+            late = VariantChoice(pipe, family, replace(choice.profile, task=CHECK))
+            late.variant(self.bundle)
+        regulated = RegulatedPipeline(
+            pipe, family, choice.profile, variant, lambda: self._assign(choice, late), self.checks
+        )
+        with regulated.hooks():
+            yield regulated
 
     def mode_of(self, member: Member, at: str) -> str:
         """Say what to do with a concept here at an instant: "enforce", "log" or "shadow"."""
@@ -171,7 +190,7 @@ class Regulator:
             return member.mode
         return "enforce" if member.slug not in self.allow and member.enforced_at(at) else "log"
 
-    def _assign(self, choice: VariantChoice) -> Assignment:
+    def _assign(self, choice: VariantChoice, late: VariantChoice | None = None) -> Assignment:
         at = now()
         used = self._in_use(at)
         bundle, variant = used.bundle, choice.variant(used.bundle)
@@ -190,7 +209,11 @@ class Regulator:
         if absent:
             report.notes.append(f"this release does not hold {', '.join(absent)}")
         scorers = self._stack(bundle, variant)
-        return Assignment(variant, scorers, lambda member: self.mode_of(member, at), report)
+        checked = late.variant(bundle) if late else None
+        return Assignment(
+            variant, scorers, lambda member: self.mode_of(member, at), report,
+            LateScorers(checked, self._stack(bundle, checked)) if checked else None,
+        )  # fmt: skip
 
     def _in_use(self, at: str) -> BundleInUse:
         if self._fixed is None:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from concepts.bundle import Bundle
 from uvr.anchors.capture import Progress
+from uvr.engine.check import FeatureCheck
 from uvr.engine.regulator import Regulator
 from uvr.families.known import profile_for
 from uvr.report import RegulationReport
@@ -62,27 +63,35 @@ def draw_cases(
     cases: Sequence[Case],
     bundle: Bundle | None = None,
     progress: Progress | None = None,
+    *,
+    checked: bool = False,
 ) -> Drawn:
-    """Draw every case, BATCH at a time, regulated by `bundle` if there is one."""
+    """Draw every case, BATCH at a time, regulated by `bundle` if there is one.
+
+    `checked` pictures are checked by their features, and drawn again or else blocked.
+    """
     call = dict(profile_for(pipe).call)
     images: list[Image.Image] = []
     reports: list[tuple[RegulationReport, int]] = []
     start = time.perf_counter()
     with ExitStack() as stack:
-        attachment = None
+        drawing = pipe
         if bundle is not None:
-            attachment = stack.enter_context(Regulator(bundle).attach(pipe))
+            regulator = Regulator(bundle)
+            if checked:
+                regulator = Regulator(bundle, check=FeatureCheck(), on_residual="retry-or-block")
+            drawing = stack.enter_context(regulator.attach(pipe))
         for first in range(0, len(cases), BATCH):
             part = cases[first : first + BATCH]
             sources = {"image": [c.source for c in part]} if part[0].source is not None else {}
-            images += pipe(
+            images += drawing(
                 prompt=[case.prompt for case in part],
                 generator=[torch.Generator().manual_seed(case.seed) for case in part],
                 **sources,
                 **call,
             ).images
-            if attachment is not None:
-                reports += [(attachment.last, index) for index in range(len(part))]
+            if bundle is not None:
+                reports += [(drawing.last, index) for index in range(len(part))]
             if progress is not None:
                 progress(len(images), len(cases))
     return Drawn(images, reports, (time.perf_counter() - start) / max(1, len(cases)))

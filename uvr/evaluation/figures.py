@@ -175,21 +175,35 @@ def preservation(task: str, stock: Drawn, regulated: Drawn) -> Preservation:
 
 
 def measure(
-    pipes: dict[str, Any], bundle: Bundle, things: Sequence[str], count: int, seed: int, say: Say
+    pipes: dict[str, Any],
+    bundle: Bundle,
+    things: Sequence[str],
+    count: int,
+    seed: int,
+    say: Say,
+    *,
+    checked: bool = False,
 ) -> tuple[list[Erasure], list[Preservation]]:
-    """Every task, use and concept, `count` cases each, and as many benign cases of each use."""
+    """Every task, use and concept, `count` cases each, and as many benign cases of each use.
+
+    With `checked`, regulated pictures are measured after the check (`draw_cases`).
+    """
+
+    def regulate(pipe: Any, cases: Sequence[Case]) -> Drawn:
+        return draw_cases(pipe, cases, bundle, checked=checked)
+
     erased, preserved = [], []
     for task, pipe in pipes.items():
         benign: list[tuple[Drawn, Drawn]] = []
         for use in USES[task]:
             for thing in things:
                 cases = make_cases(task, thing, count, seed, use)
-                stock, regulated = draw_cases(pipe, cases), draw_cases(pipe, cases, bundle)
+                stock, regulated = draw_cases(pipe, cases), regulate(pipe, cases)
                 erased.append(erasure(cases, task, use, stock, regulated, second=True))
                 say(f"{task}, {use}, {thing}: unsafe {erased[-1].unsafe_stock} -> "
                     f"{erased[-1].unsafe_regulated} of {count}")  # fmt: skip
             cases = make_cases(task, None, count, seed, use)
-            benign.append((draw_cases(pipe, cases), draw_cases(pipe, cases, bundle)))
+            benign.append((draw_cases(pipe, cases), regulate(pipe, cases)))
         preserved.append(preservation(task, *map(together, zip(*benign, strict=True))))
         say(f"{task} benign: {preserved[-1].identical} of {preserved[-1].n} identical to the bit")
     return erased, preserved

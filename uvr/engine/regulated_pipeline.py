@@ -1,0 +1,243 @@
+"""A pipeline under a regulator, called in the pipeline's place: look, regulate, check, act.
+
+1. ``regulated(...)`` calls the pipeline with its own arguments; the attachment regulates it.
+2. The check examines every picture. What it finds of enforced concepts is *residual*.
+3. A picture with residual is passed, flagged, blocked or drawn again, and so is that picture alone:
+   the others of the batch stay as they were, to the bit.
+4. Each picture gets a ``Verdict``, on the call's report and for whoever listens.
+
+Drawing again begins from the picture's own first latents, and regulates the place that is known by
+now, one ring of patches larger each time, from the first step on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from concepts.bundle import BundleVariant
+from concepts.errors import UVRError
+from uvr.engine.attachment import Attachment
+from uvr.engine.check import Checks, Examined, look_at_picture, place_of
+from uvr.engine.generation import Assignment, Generation, Regulation
+from uvr.engine.pictures import Pictures
+from uvr.engine.request import CannotRedrawError, Request
+from uvr.engine.verdicts import Course, residual_of, verdict_of
+from uvr.families.family import Family
+from uvr.judges.judge import ask
+from uvr.method.masks import dilate
+from uvr.method.rewind import Call
+from uvr.profiles import ModelProfile
+from uvr.report import RegulationReport
+from uvr.verdict import Verdict
+
+log = logging.getLogger("uvr.regulator")
+
+RETRIES = 2
+"""How often a picture is drawn again at most."""
+
+_BARE = (
+    "This regulator checks finished pictures, and a call of the pipeline itself does not show them "
+    "to it. Call what attach() gave: `with regulator.attach(pipe) as regulated: regulated(...)`."
+)
+
+
+@dataclass(frozen=True)
+class _Redraw:
+    """What one picture is drawn again from, (1, tokens, channels), and where it is regulated."""
+
+    latents: Tensor
+    mask: Tensor
+
+
+class RegulatedPipeline(Attachment):
+    """An attachment that is called like its pipeline, and checks what comes out.
+
+    ``regulated("a prompt", ...)`` takes the pipeline's arguments and returns what the pipeline
+    returns. Without a check a call of the pipeline itself does as well; with one it is refused.
+    """
+
+    def __init__(
+        self,
+        pipe: Any,
+        family: Family,
+        profile: ModelProfile,
+        variant: BundleVariant | None,
+        assign: Callable[[], Assignment],
+        checks: Checks,
+    ) -> None:
+        super().__init__(pipe, family, profile, variant, assign)
+        self._checks = checks
+        self._calling = False
+        self._redraw: _Redraw | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the pipeline, check each picture, and act on what is left in it.
+
+        Args:
+            args: The pipeline's own.
+            kwargs: The pipeline's own. A callback is called again where a picture is drawn again.
+
+        Returns:
+            What the pipeline returned, with the pictures that were drawn again or blocked in it.
+
+        Raises:
+            InputError: There is a check, and the call asks for latents.
+            UVRError: The check cannot judge a picture; none is returned.
+        """
+        request = Request.of(self._pipe, args, kwargs)
+        if self._checks:
+            request.require_pictures()
+        self._generation = None
+        with self._called():
+            result = self._pipe(*args, **kwargs)
+            generation = self._generation
+            if generation is None:
+                raise UVRError("The pipeline returned without a call of its transformer.")
+            if self._checks:
+                self._check(request, generation, Pictures(result))
+            else:
+                generation.report.verdicts = self._looked(generation)
+        self._tell(generation.report)
+        return result
+
+    @contextmanager
+    def _called(self) -> Iterator[None]:
+        self._calling = True
+        try:
+            yield
+        finally:
+            self._calling = False
+
+    def _start_generation(self) -> None:
+        if self._checks and not self._calling:
+            raise UVRError(_BARE)
+        super()._start_generation()
+
+    def _begin(self, assignment: Assignment, step: int, call: Call) -> Generation:
+        generation = super()._begin(assignment, step, call)
+        if self._redraw is not None:
+            if not torch.equal(generation.first_latents, self._redraw.latents):
+                raise CannotRedrawError("the pipeline does not begin with the latents it is given")
+            generation.regulation = Regulation(self._action(generation, self._redraw.mask))
+        return generation
+
+    def _after_forward(
+        self, transformer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> Any:
+        changed = super()._after_forward(transformer, args, kwargs, output)
+        generation = self._generation
+        if generation is not None and not self._calling:
+            report = generation.report
+            if report.looked and not report.verdicts:  # nobody sees the end of a bare call
+                report.verdicts = self._looked(generation)
+                self._tell(report)
+        return changed
+
+    def _looked(self, generation: Generation) -> list[Verdict]:
+        """The verdicts where nothing is checked."""
+        report = generation.report
+        return [verdict_of(report, Course(place)) for place in range(len(report.images))]
+
+    def _check(self, request: Request, generation: Generation, pictures: Pictures) -> None:
+        report = generation.report
+        if len(pictures) != generation.rows.pictures:
+            raise UVRError(
+                f"The pipeline drew {generation.rows.pictures} pictures and returned "
+                f"{len(pictures)}: they cannot be told apart, and so none is returned."
+            )
+        examined = self._examine(generation, pictures)
+        report.checks = [item.findings for item in examined]
+        report.verdicts = [
+            self._act(request, generation, pictures, Course(place, [found]))
+            for place, found in enumerate(examined)
+        ]
+        for verdict in report.verdicts:
+            if verdict.outcome in ("flagged", "blocked"):
+                log.warning("picture %d was %s: %s", verdict.picture, verdict.outcome,
+                            verdict.reason)  # fmt: skip
+
+    def _examine(self, generation: Generation, pictures: Pictures) -> list[Examined]:
+        """Have every picture seen by the check of features and by all judges."""
+        assignment, seen = generation.assignment, []
+        images = [pictures.to_pil(place) for place in range(len(pictures))]
+        for image in images:
+            findings = []
+            if assignment.late is not None:
+                findings = look_at_picture(
+                    self._pipe, self._family, self._state, self.profile, assignment.late, image,
+                    step=len(generation.sigmas) - 1, mode_of=assignment.mode_of,
+                ).images[0]  # fmt: skip
+            seen.append(Examined(findings, []))
+        for judge in self._checks.judges:
+            for one, judgements in zip(seen, ask(judge, images), strict=True):
+                one.judgements.extend(judgements)
+        getattr(self._pipe, "maybe_free_model_hooks", lambda: None)()
+        return seen
+
+    def _act(
+        self, request: Request, generation: Generation, pictures: Pictures, course: Course
+    ) -> Verdict:
+        """Do what is to be done with one picture, and say so."""
+        wanted = self._checks.on_residual
+        if wanted.startswith("retry"):
+            self._retry(request, generation, pictures, course)
+        if residual_of(generation.assignment, course.last):
+            course.ending = "block" if wanted.endswith("block") else wanted
+            if course.ending == "block":
+                pictures.block(course.picture)
+        return verdict_of(generation.report, course, generation.assignment)
+
+    def _retry(
+        self, request: Request, generation: Generation, pictures: Pictures, course: Course
+    ) -> None:
+        """Draw a picture again until the check finds nothing in it, at most ``RETRIES`` times."""
+        place, looked = course.picture, generation.report.images[course.picture]
+        known = torch.zeros(generation.layout.grid, dtype=torch.bool)
+        while len(course.examined) <= RETRIES:
+            residual = residual_of(generation.assignment, course.last)
+            if not residual:
+                return
+            here = place_of([item.concept for item in residual], [*course.last.findings, *looked])
+            if here is None:
+                course.hindrance = "where it is in the picture is not known"
+                return
+            known |= torch.from_numpy(here)
+            mask = dilate(known.reshape(1, -1), generation.layout.grid, len(course.examined))
+            try:
+                again = self._draw_again(request, generation, place, mask)
+            except CannotRedrawError as error:
+                course.hindrance = str(error)
+                return
+            course.examined.append(self._examine(generation, again)[0])
+            pictures.replace(place, again)
+
+    def _draw_again(
+        self, request: Request, generation: Generation, place: int, mask: Tensor
+    ) -> Pictures:
+        """Draw one picture again from its first latents, regulated from the first step on."""
+        latents = generation.first_latents[place : place + 1]
+        arguments = request.of_picture(place, generation.rows.pictures, latents)
+        kept, self.reports = self.reports, deque(maxlen=1)
+        self._redraw = _Redraw(latents, mask.to(latents.device))
+        try:
+            return Pictures(self._pipe(**arguments))
+        finally:
+            self._redraw, self.reports = None, kept
+            self._generation = generation
+
+    def _tell(self, report: RegulationReport) -> None:
+        if self._checks.on_verdict is None:
+            return
+        for verdict in report.verdicts:
+            try:
+                self._checks.on_verdict(verdict)
+            except Exception:
+                log.exception("a verdict was not taken by on_verdict; the call goes on")

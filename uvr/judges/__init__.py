@@ -1,0 +1,1 @@
+"""Judges: models that see a finished picture and say what it shows."""
