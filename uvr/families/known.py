@@ -34,7 +34,7 @@ def family_of(pipe: Any) -> Family:
 
 
 def profile_for(pipe: Any) -> ModelProfile:
-    """Find the profile of a pipeline.
+    """Find the profile of a pipeline, for its usual task if it has several.
 
     Raises:
         MismatchError: No family recognises it, or its family has no profile for its model and task.
