@@ -7,9 +7,10 @@ from typing import Any
 from concepts.errors import MismatchError
 from uvr.families.family import Family
 from uvr.families.flux import FluxFamily
+from uvr.families.flux2 import Flux2Family
 from uvr.profiles import ModelProfile
 
-_FAMILIES: list[Family] = [FluxFamily()]
+_FAMILIES: list[Family] = [FluxFamily(), Flux2Family()]
 
 
 def register_family(family: Family) -> None:

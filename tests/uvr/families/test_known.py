@@ -36,7 +36,7 @@ def test_the_family_registered_last_is_asked_first(monkeypatch):
 
 
 def test_a_pipeline_of_no_known_family_is_refused_with_what_to_do():
-    with pytest.raises(MismatchError, match=r"not a FLUX pipeline.*register_family"):
+    with pytest.raises(MismatchError, match=r"not a FLUX or FLUX\.2 pipeline.*register_family"):
         family_of(object())
 
 
