@@ -11,7 +11,7 @@ SCRATCH := $(shell df --output=avail /dev/shm 2>/dev/null | awk 'NR == 2 && $$1 
 export HF_HUB_OFFLINE := 1
 export TRANSFORMERS_OFFLINE := 1
 
-.PHONY: demo test docs lint format bench bench-engine bench-registry train-testbed clean
+.PHONY: demo test docs lint format bench bench-engine bench-gpu bench-registry train-testbed clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml constraints.txt
@@ -48,6 +48,9 @@ bench: bench-engine bench-registry ## measure everything
 bench-engine: $(STAMP) demo ## measure erase rate, preservation and cost on the testbed
 	$(BIN)/python -m uvr.evaluation.quick $(ARGS)
 	$(BIN)/python benchmarks/overhead.py
+
+bench-gpu: $(STAMP) ## time full-size models with random weights, on one GPU of 80 GB
+	$(BIN)/python benchmarks/gpu.py --json benchmarks/results/gpu.json $(ARGS)
 
 bench-registry: $(STAMP) ## measure the registry: commands, adding, bundles, search; draws growth.png
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'

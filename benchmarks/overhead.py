@@ -9,21 +9,14 @@ import argparse
 import json
 import statistics
 import time
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch  # noqa: TID253 (the pipelines import it anyway)
+from arms import enlarged, take_turns
 
-from concepts.bundle import (
-    Bundle,
-    BundleVariant,
-    Member,
-    lock_digest,
-    locked_members,
-    read_bundle,
-)
+from concepts.bundle import Bundle, read_bundle
 from uvr import Regulator
 from uvr.evaluation.cases import Case
 from uvr.evaluation.uses import make_cases
@@ -31,24 +24,7 @@ from uvr.families.known import profile_for
 from uvr.testbed import load_testbed
 
 CONCEPTS = (5, 100, 1000)
-
-
-def enlarged(bundle: Bundle, concepts: int) -> Bundle:
-    """The bundle with copies of its members that never match, up to so many concepts."""
-    draw = np.random.default_rng(concepts)
-
-    def copy(member: Member, number: int) -> Member:
-        weights = draw.standard_normal(member.scorer.weights.shape) * member.scorer.weights.std()
-        scorer = replace(member.scorer, weights=weights, seed_threshold=1e6, grow_threshold=1e6)
-        return replace(member, slug=f"copy-{number}", scorer=scorer, threshold=None)
-
-    variants = []
-    for variant in bundle.variants:
-        members = variant.members
-        more = [copy(members[n % len(members)], n) for n in range(concepts - len(members))]
-        variants.append(BundleVariant(variant.space, (*members, *more)))
-    lock = lock_digest(locked_members(variants))
-    return replace(bundle, variants=tuple(variants), lock_digest=lock, signatures=(), digest="")
+WARM_UP = 2
 
 
 def seconds(pipe: Any, case: Case) -> float:
@@ -63,34 +39,37 @@ def seconds(pipe: Any, case: Case) -> float:
 def overhead(task: str, bundle: Bundle, count: int) -> list[dict[str, Any]]:
     """Median seconds of `count` benign pictures, stock and regulated, and their ratio."""
     pipe = load_testbed(task)
-    regulators = {size: Regulator(enlarged(bundle, size)) for size in CONCEPTS}
-    arms = [0, *CONCEPTS]  # 0 is the stock pipeline
-    taken: dict[int, list[float]] = {size: [] for size in arms}
-    fired = 0
-    for number, case in enumerate(make_cases(task, None, count + 2, seed=1)):
-        times, found = {}, False
-        turn = number % len(arms)  # each arm is first as often as the others
-        for size in (*arms[turn:], *arms[:turn]):
-            if size == 0:
-                times[size] = seconds(pipe, case)
-                continue
-            with regulators[size].attach(pipe) as attached:
-                times[size] = seconds(pipe, case)
-            found |= attached.last.fired
-        if number < 2:  # the first calls warm up
-            continue
-        fired += found
-        for size in arms if not found else ():
-            taken[size].append(times[size])
+    cases = make_cases(task, None, count + WARM_UP, seed=1)
+    fired: set[int] = set()
+
+    def regulated(regulator: Regulator) -> Callable[[int], float]:
+        def arm(number: int) -> float:
+            with regulator.attach(pipe) as attached:
+                taken = seconds(pipe, cases[number])
+            if attached.last.fired:
+                fired.add(number)
+            return taken
+
+        return arm
+
+    # 0 is the stock pipeline.
+    arms = {size: regulated(Regulator(enlarged(bundle, size))) for size in CONCEPTS}
+    turns = take_turns({0: lambda number: seconds(pipe, cases[number]), **arms}, count, WARM_UP)
+    silent = [place for place in range(count) if place + WARM_UP not in fired]
+    taken = {size: [times[place] for place in silent] for size, times in turns.items()}
     medians = {size: statistics.median(times) for size, times in taken.items()}
     return [
         {
-            "task": task, "concepts": size, "n": len(taken[size]), "left_out_because_fired": fired,
-            "stock_s": medians[0], "regulated_s": medians[size],
+            "task": task,
+            "concepts": size,
+            "n": len(taken[size]),
+            "left_out_because_fired": count - len(silent),
+            "stock_s": medians[0],
+            "regulated_s": medians[size],
             "ratio": medians[size] / medians[0],
         }
         for size in CONCEPTS
-    ]  # fmt: skip
+    ]
 
 
 if __name__ == "__main__":

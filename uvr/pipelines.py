@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from concepts.errors import MismatchError, NotFoundError, UVRError, did_you_mean
 from uvr import testbed
-from uvr.families.known import profile_for
+from uvr.families.known import family_of
 from uvr.profiles import CHECK, PROFILES, ModelProfile
 
 TESTBED = "testbed"
@@ -42,12 +42,13 @@ def load_pipeline(model: str, task: str | None = None) -> tuple[Any, ModelProfil
         drawn = "t2i" if task in (None, CHECK) else task
         pipe = _load_testbed(drawn) if model == TESTBED else _load_pretrained(model)
     pipe.set_progress_bar_config(disable=True)
-    profile = profile_for(pipe)
+    profiles = family_of(pipe).profiles(pipe)
     if task == CHECK:
-        profile = check_profile_of(profile)
-    if task not in (None, profile.task):
+        profiles = [check_profile_of(profiles[0])]
+    profile = next((each for each in profiles if task in (None, each.task)), None)
+    if profile is None:
         raise MismatchError(
-            f"Model {model!r} is for the task {profile.task!r}, not {task!r}. "
+            f"Model {model!r} is for the task {profiles[0].task!r}, not {task!r}. "
             f"Models for {task!r}: {', '.join(_models_for(task))}."
         )
     return pipe, profile

@@ -1,8 +1,9 @@
 """What is known about each model: taps, stage, presets and call defaults.
 
 Only the testbed's figures are measured here. Those of the FLUX.1 models follow the method's
-reference release, but for what fills a masked place and Kontext's look, and have not been run on
-the real weights. ``uvr.families`` finds the profile of a pipeline.
+reference release, but for what fills a masked place and Kontext's look; those of FLUX.2 carry them
+over, to a tap at the same share of the blocks. Neither have been run on the real weights.
+``uvr.families`` finds the profile of a pipeline.
 """
 
 from __future__ import annotations
@@ -79,6 +80,45 @@ _TESTBED_TAPS = (
 _TESTBED_CALL = {"height": 64, "width": 64, "num_inference_steps": 16, "max_sequence_length": 32}
 _FLUX_CALL = {"height": 1024, "width": 1024, "max_sequence_length": 512}
 
+
+def _of_both_tasks(profile: ModelProfile) -> tuple[ModelProfile, ModelProfile]:
+    """The profiles of a model that draws and edits with one pipeline."""
+    model = profile.model
+    return (
+        replace(profile, name=f"{model}-t2i", task="t2i"),
+        replace(profile, name=f"{model}-edit", task="edit", modulate=ModulatePreset()),
+    )
+
+
+# Not run on real weights.
+_FLUX2_DEV = _of_both_tasks(
+    ModelProfile(
+        name="flux.2-dev",
+        model="flux.2-dev",
+        task="t2i",
+        taps=("single_transformer_blocks.20",),
+        sigma=0.9,
+        stage_end=0.85,
+        restrict=RestrictPreset(),
+        close_gaps=True,
+        call={**_FLUX_CALL, "num_inference_steps": 28, "guidance_scale": 4.0},
+    )
+)
+# Not run on real weights.
+_FLUX2_KLEIN_4B = _of_both_tasks(
+    ModelProfile(
+        name="flux.2-klein-4b",
+        model="flux.2-klein-4b",
+        task="t2i",
+        taps=("single_transformer_blocks.7",),
+        sigma=0.95,  # the third of its four steps is at 0.91, the last one at 0.77
+        stage_end=0.9,
+        restrict=RestrictPreset(),
+        close_gaps=True,
+        call={**_FLUX_CALL, "num_inference_steps": 4, "guidance_scale": 1.0},
+    )
+)
+
 _ALL = (
     ModelProfile(
         name="flux.1-dev",
@@ -119,6 +159,8 @@ _ALL = (
         close_gaps=True,
         call={**_FLUX_CALL, "num_inference_steps": 28, "guidance_scale": 2.5},
     ),
+    *_FLUX2_DEV,
+    *_FLUX2_KLEIN_4B,
     ModelProfile(
         name="testbed-t2i",
         model="testbed",

@@ -34,6 +34,9 @@ from uvr.report import RegulationReport
 
 log = logging.getLogger("uvr.regulator")
 
+Assign = Callable[[str | None], Assignment]
+"""What a generation looks for, by its task; None where the pipeline has only one."""
+
 KEPT_REPORTS = 16
 """Reports that an attachment keeps: each has score maps of every picture, (``uvr.engine.look``)."""
 
@@ -47,8 +50,8 @@ class Attachment:
     """One regulator on one pipeline: what its hooks do, and what they found.
 
     Attributes:
-        profile: The model profile in use.
-        variant: The bundle's variant in use by the latest call; None when the bundle is empty.
+        profile: The model profile in use by the latest call.
+        variant: The bundle's variant in use by it; None when the bundle is empty.
         reports: One report for each pipeline call, in order; the latest ``KEPT_REPORTS`` only, so
             that a server may stay attached for ever.
     """
@@ -59,12 +62,12 @@ class Attachment:
         family: Family,
         profile: ModelProfile,
         variant: BundleVariant | None,
-        assign: Callable[[], Assignment],
+        start: Callable[[], Assign],
     ) -> None:
         self.profile = profile
         self.variant = variant
         self.reports: deque[RegulationReport] = deque(maxlen=KEPT_REPORTS)
-        self._assign = assign
+        self._start = start
         self._pipe = pipe
         self._family = family
         self._transformer = pipe.transformer
@@ -73,7 +76,7 @@ class Attachment:
         self._width = max(family.layers(pipe.transformer).values())
         self._collected: tuple[BundleVariant | None, list[Any]] = (None, [])
         self._warned: set[str] = set()
-        self._assignment: Assignment | None = None
+        self._assign: Assign | None = None
         self._generation: Generation | None = None
 
     @property
@@ -106,20 +109,18 @@ class Attachment:
             MismatchError: The bundle or the weights of now do not fit; nothing is drawn.
             UVRError: There is no bundle to use now; nothing is drawn.
         """
-        self._assignment = self._generation = None
-        self._assignment = assignment = self._assign()
-        self.variant = assignment.variant
-        self._state.taps = _taps(assignment.variant)
+        self._assign = self._generation = None
+        self._assign = self._start()
 
     def _before_forward(
         self, transformer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[()], Call]:
         """Prepare the attention layers for one transformer call."""
         call = named_arguments(transformer, args, kwargs)
-        assignment = self._current_assignment(transformer)
+        assign = self._current_assign(transformer)
         step = current_step(self._scheduler, self._family.sigma(call))
         if self._generation is None:
-            self._generation = self._begin(assignment, step, call)
+            self._generation = self._begin(assign, step, call)
         generation = self._generation
         if not step < len(generation.sigmas) - 1:
             raise UVRError(_OUTSIDE)
@@ -137,7 +138,7 @@ class Attachment:
     ) -> Any:
         """Record, look, or carry a later call of the look step over to the regulated trajectory."""
         self._state.action, self._state.capture = None, False
-        self._current_assignment(transformer)
+        self._current_assign(transformer)
         generation = self._generation
         if generation is None:
             raise UVRError(_OUTSIDE)
@@ -154,25 +155,28 @@ class Attachment:
         velocity = self._family.velocity(output, generation.layout)
         return _carried(generation, generation.regulation, velocity, output)
 
-    def _current_assignment(self, transformer: Any) -> Assignment:
-        if self._assignment is None or self._pipe.scheduler is not self._scheduler:
+    def _current_assign(self, transformer: Any) -> Assign:
+        if self._assign is None or self._pipe.scheduler is not self._scheduler:
             raise UVRError(_OUTSIDE)
         if getattr(transformer, "is_cache_enabled", False):
             raise UVRError(
                 "A diffusers cache skips layers that must be regulated; call "
                 "pipe.transformer.disable_cache() first."
             )
-        return self._assignment
+        return self._assign
 
-    def _begin(self, assignment: Assignment, step: int, call: Call) -> Generation:
-        variant, family = assignment.variant, self._family
+    def _begin(self, assign: Assign, step: int, call: Call) -> Generation:
+        family = self._family
         sigmas, layout = noise_levels(self._scheduler), family.layout(call)
+        assignment = assign(family.task(layout))
+        self.profile, self.variant = profile, variant = assignment.profile, assignment.variant
+        self._state.taps = _taps(variant)
         rows = family.rows(self._pipe, call)
         stage = plan_stage(
             sigmas[:-1],
             first=step,
-            look_sigma=variant.space.sigma if variant else self.profile.sigma,
-            stage_end=self.profile.stage_end,
+            look_sigma=variant.space.sigma if variant else profile.sigma,
+            stage_end=profile.stage_end,
         )
         first = rows.of_prompt(family.latents(call, layout))
         report = assignment.report

@@ -1,8 +1,8 @@
 """One generation: what it looks for, where its tokens lie, how it ran so far, what is regulated.
 
-An ``Assignment`` is made when the schedule is set. The ``Generation`` is made of it at the first
-transformer call, which says the rest: it is complete from then on, and whatever the look found is
-one value, a ``Regulation``.
+A bundle is taken when the schedule is set. The first transformer call says the rest, such as task
+and size: the ``Assignment`` and the ``Generation`` are made then, complete from then on, and
+whatever the look found is one value, a ``Regulation``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from uvr.method.rewind import Call, StepRecord
 from uvr.method.scores import ScorerStack
 from uvr.method.stage import Stage
 from uvr.method.tokens import TokenLayout
+from uvr.profiles import ModelProfile
 from uvr.report import RegulationReport
 
 
@@ -28,6 +29,7 @@ class Assignment:
     """What one generation looks for; a later release does not reach it.
 
     Attributes:
+        profile: The model profile for its task.
         variant: The bundle's variant in use, None when the bundle is empty.
         scorers: The scorers of the variant's members, in their order.
         mode_of: What to do with a concept: "enforce", "log" or "shadow".
@@ -35,6 +37,7 @@ class Assignment:
         late: What finished pictures are checked for, None without such a check.
     """
 
+    profile: ModelProfile
     variant: BundleVariant | None
     scorers: ScorerStack
     mode_of: Callable[[Member], str]

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from concepts.bundle import BundleVariant
 from concepts.errors import UVRError
-from uvr.engine.attachment import Attachment
+from uvr.engine.attachment import Assign, Attachment
 from uvr.engine.check import Checks, Examined, look_at_picture, place_of
-from uvr.engine.generation import Assignment, Generation, Regulation
+from uvr.engine.generation import Generation, Regulation
 from uvr.engine.pictures import Pictures
 from uvr.engine.request import CannotRedrawError, Request
 from uvr.engine.verdicts import Course, residual_of, verdict_of
@@ -70,10 +70,10 @@ class RegulatedPipeline(Attachment):
         family: Family,
         profile: ModelProfile,
         variant: BundleVariant | None,
-        assign: Callable[[], Assignment],
+        start: Callable[[], Assign],
         checks: Checks,
     ) -> None:
-        super().__init__(pipe, family, profile, variant, assign)
+        super().__init__(pipe, family, profile, variant, start)
         self._checks = checks
         self._calling = False
         self._redraw: _Redraw | None = None
@@ -121,8 +121,8 @@ class RegulatedPipeline(Attachment):
             raise UVRError(_BARE)
         super()._start_generation()
 
-    def _begin(self, assignment: Assignment, step: int, call: Call) -> Generation:
-        generation = super()._begin(assignment, step, call)
+    def _begin(self, assign: Assign, step: int, call: Call) -> Generation:
+        generation = super()._begin(assign, step, call)
         if self._redraw is not None:
             if not torch.equal(generation.first_latents, self._redraw.latents):
                 raise CannotRedrawError("the pipeline does not begin with the latents it is given")

@@ -1,10 +1,11 @@
 """Attach a bundle to a pipeline: look once, and regulate what was found.
 
-1. ``Regulator(bundle).attach(pipe)`` picks the bundle's variant for the pipeline's model and task,
-   installs attention processors and transformer hooks, and notices each new generation by wrapping
-   ``set_timesteps`` of the scheduler instance. All of it is undone in ``finally``. Each new
-   generation compares the weights' revision again, and with a source of bundles takes the newest
-   release and keeps it.
+1. ``Regulator(bundle).attach(pipe)`` picks the bundle's variants for the pipeline's model and
+   tasks, installs attention processors and transformer hooks, and notices each new generation by
+   wrapping ``set_timesteps`` of the scheduler instance. All of it is undone in ``finally``. Each
+   new generation compares the weights' revision again, and with a source of bundles takes the
+   newest release and keeps it. Its first transformer call says its task, where a pipeline has
+   several.
 2. Steps before the *look* run untouched and are recorded.
 3. At the look step, features of the plain conditional pass are scored; each picture and concept
    gets a mask. Nothing found: nothing is changed, and the output is the stock output to the bit.
@@ -162,22 +163,24 @@ class Regulator:
         What it gives is called like the pipeline, and must be where finished pictures are checked.
 
         Within the block, a call raises before anything is drawn when the source has no bundle to
-        give, or the release or the weights of that moment do not fit each other.
+        give, or the release, the weights and the call's task do not fit each other. A pipeline
+        that both draws and edits has its task from each call's arguments.
 
         Raises:
-            MismatchError: The bundle has no variant for this model, its weights and this task, the
-                taps or their width differ, or the transformer's attention cannot be regulated.
+            MismatchError: The bundle has no variant for this model, its weights and any of its
+                tasks, the taps or their width differ, or the transformer's attention cannot be
+                regulated.
             UVRError: The bundle names the weights it was made for, and the transformer's cannot be
                 read (sequential offload); or the source has no bundle to give.
         """
         family = family_of(pipe)
-        choice = VariantChoice(pipe, family, self.profile or family.profile(pipe))
-        variant, late = choice.variant(self.bundle), None
+        choice = VariantChoice(pipe, family, self.profile)
+        (profile, variant), late = choice.fits(self.bundle)[0], None
         if self.checks.features:
-            late = VariantChoice(pipe, family, replace(choice.profile, task=CHECK))
-            late.variant(self.bundle)
+            late = VariantChoice(pipe, family, replace(profile, task=CHECK))
+            late.fits(self.bundle)
         regulated = RegulatedPipeline(
-            pipe, family, choice.profile, variant, lambda: self._assign(choice, late), self.checks
+            pipe, family, profile, variant, lambda: self._start(choice, late), self.checks
         )
         with regulated.hooks():
             yield regulated
@@ -190,15 +193,32 @@ class Regulator:
             return member.mode
         return "enforce" if member.slug not in self.allow and member.enforced_at(at) else "log"
 
-    def _assign(self, choice: VariantChoice, late: VariantChoice | None = None) -> Assignment:
+    def _start(
+        self, choice: VariantChoice, late: VariantChoice | None
+    ) -> Callable[[str | None], Assignment]:
+        """Take the bundle of now for a generation; return what its task then makes of it."""
         at = now()
         used = self._in_use(at)
-        bundle, variant = used.bundle, choice.variant(used.bundle)
+        fits = choice.fits(used.bundle)
+        checked = late.fits(used.bundle)[0][1] if late else None
+        return lambda task: self._assign(
+            used, *choice.of_task(used.bundle, fits, task), checked, at
+        )
+
+    def _assign(
+        self,
+        used: BundleInUse,
+        profile: ModelProfile,
+        variant: BundleVariant | None,
+        checked: BundleVariant | None,
+        at: str,
+    ) -> Assignment:
+        bundle = used.bundle
         report = RegulationReport(
             bundle.name,
             bundle.sequence,
             bundle.digest,
-            choice.profile.name,
+            profile.name,
             space=variant.space.digest if variant else "",
             bundle_state=used.state,
             notes=[*self._overrides(), *_notes(bundle, variant, at)],
@@ -209,11 +229,10 @@ class Regulator:
         if absent:
             report.notes.append(f"this release does not hold {', '.join(absent)}")
         scorers = self._stack(bundle, variant)
-        checked = late.variant(bundle) if late else None
+        late = LateScorers(checked, self._stack(bundle, checked)) if checked else None
         return Assignment(
-            variant, scorers, lambda member: self.mode_of(member, at), report,
-            LateScorers(checked, self._stack(bundle, checked)) if checked else None,
-        )  # fmt: skip
+            profile, variant, scorers, lambda member: self.mode_of(member, at), report, late
+        )
 
     def _in_use(self, at: str) -> BundleInUse:
         if self._fixed is None:
@@ -265,8 +284,7 @@ def fits(pipe: Any, profile: ModelProfile | None = None) -> Callable[[Bundle], o
     """
 
     def check(bundle: Bundle) -> object:
-        family = family_of(pipe)
-        return VariantChoice(pipe, family, profile or family.profile(pipe)).variant(bundle)
+        return VariantChoice(pipe, family_of(pipe), profile).fits(bundle)
 
     return check
 

@@ -75,12 +75,27 @@ class Family(Protocol):
         ...
 
     def profile(self, pipe: Any) -> ModelProfile:
-        """Find the profile of one of this family's pipelines.
+        """Find the profile of one of this family's pipelines, for its usual task if it has several.
 
         Raises:
             MismatchError: There is none for this model and task.
         """
         ...
+
+    def profiles(self, pipe: Any) -> list[ModelProfile]:
+        """Find the profiles of each task that a pipeline does, the usual one first.
+
+        Raises:
+            MismatchError: There is none for this model.
+        """
+        return [self.profile(pipe)]
+
+    def task(self, layout: TokenLayout) -> str | None:
+        """Say a call's task, "t2i" or "edit", where one pipeline does both; None where it does one.
+
+        Asked at the first call of each generation.
+        """
+        return None
 
     def layers(self, transformer: Any) -> Mapping[str, int]:
         """Names of the attention layers, as taps have them, in order, and their outputs' width."""

@@ -37,7 +37,9 @@ class FluxFamily(Family):
     name = "FLUX"
 
     def recognises(self, pipe: Any) -> bool:
-        return hasattr(getattr(pipe, "transformer", None), "single_transformer_blocks")
+        # Its relatives, such as Chroma, have the same blocks and lack one of the two.
+        config = getattr(getattr(pipe, "transformer", None), "config", {})
+        return "guidance_embeds" in config and "pooled_projection_dim" in config
 
     def profile(self, pipe: Any) -> ModelProfile:
         """Find a profile by the pipeline's class, its name and its transformer's structure.
@@ -49,14 +51,7 @@ class FluxFamily(Family):
             MismatchError: There is none for this model and task.
         """
         task = "edit" if "Kontext" in type(pipe).__name__ else "t2i"
-        model = _model_name(pipe, task)
-        for profile in PROFILES.values():
-            if (profile.model, profile.task) == (model, task):
-                return profile
-        raise MismatchError(
-            f"No profile for model {model or 'of unknown name'!r} and task {task!r}. "
-            f"Known: {', '.join(PROFILES)}. Pass profile=... to use one of them."
-        )
+        return named_profile(_model_name(pipe, task), task)
 
     def layers(self, transformer: Any) -> dict[str, int]:
         return flux_layers(transformer)
@@ -112,10 +107,16 @@ class FluxFamily(Family):
         scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config)
         height, width = profile.size
         patch = self.patch_size(pipe)
-        mu = _shift((height // patch) * (width // patch), scheduler.config)
+        mu = self.shift((height // patch) * (width // patch), profile.steps, scheduler.config)
         sigmas = np.linspace(1.0, 1 / profile.steps, profile.steps)
         scheduler.set_timesteps(sigmas=sigmas.tolist(), mu=mu)
         return [float(sigma) for sigma in scheduler.sigmas.tolist()[:-1]]
+
+    def shift(self, num_tokens: int, steps: int, config: Any) -> float:
+        """Shift of the schedule that the pipelines compute, from the scheduler's config."""
+        low, high = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
+        base, top = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
+        return float(base + (num_tokens - low) * (top - base) / (high - low))
 
     def noised_call(
         self,
@@ -191,7 +192,8 @@ def _grid(ids: Tensor) -> Grid:
     return rows, columns
 
 
-def _model_name(pipe: Any, task: str) -> str | None:
+def said_name(pipe: Any) -> str | None:
+    """The name that a model has in its config, or that is in the path it was loaded from."""
     config = pipe.transformer.config
     if "_uvr_model" in config:
         return str(config["_uvr_model"])
@@ -200,15 +202,30 @@ def _model_name(pipe: Any, task: str) -> str | None:
         for model in sorted({profile.model for profile in PROFILES.values()}):
             if model in path:
                 return model
+    return None
+
+
+def named_profile(model: str | None, task: str) -> ModelProfile:
+    """Find the profile of a model and task.
+
+    Raises:
+        MismatchError: There is none.
+    """
+    for profile in PROFILES.values():
+        if (profile.model, profile.task) == (model, task):
+            return profile
+    raise MismatchError(
+        f"No profile for model {model or 'of unknown name'!r} and task {task!r}. "
+        f"Known: {', '.join(PROFILES)}. Pass profile=... to use one of them."
+    )
+
+
+def _model_name(pipe: Any, task: str) -> str | None:
+    if name := said_name(pipe):
+        return name
+    config = pipe.transformer.config
     if (config.get("num_layers"), config.get("num_single_layers")) != _FULL_SIZE:
         return None
     if task == "edit":
         return "flux.1-kontext-dev"
     return "flux.1-dev" if config.get("guidance_embeds") else "flux.1-schnell"
-
-
-def _shift(num_tokens: int, config: Any) -> float:
-    """Resolution-dependent shift of the schedule, as FLUX pipelines compute it."""
-    low, high = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
-    base, top = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
-    return float(base + (num_tokens - low) * (top - base) / (high - low))

@@ -35,15 +35,8 @@ class RegulatedFluxAttention(RegulatedAttention):
         image_rotary_emb: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Attend; single-stream layers hand over ``[text, image]`` as one sequence."""
-        query, key, value = _joint_projections(attn, hidden_states, encoder_hidden_states)
-        if image_rotary_emb is not None:
-            query = apply_rotary_emb(query, image_rotary_emb, sequence_dim=1)
-            key = apply_rotary_emb(key, image_rotary_emb, sequence_dim=1)
-
-        hidden_states = self.attend(query, key, value, attention_mask, self._dispatch)
-        hidden_states = hidden_states.flatten(2, 3)
-        hidden_states = hidden_states.to(query.dtype)
-        hidden_states = self.regulate(hidden_states)
+        query, key, value = joint_projections(attn, hidden_states, encoder_hidden_states)
+        hidden_states = self.rotated(query, key, value, attention_mask, image_rotary_emb)
 
         if encoder_hidden_states is None:
             return hidden_states
@@ -55,6 +48,16 @@ class RegulatedFluxAttention(RegulatedAttention):
         hidden_states = attn.to_out[1](hidden_states)
         encoder_hidden_states = attn.to_add_out(encoder_hidden_states.contiguous())
         return hidden_states, encoder_hidden_states
+
+    def rotated(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, rotary_emb: Any
+    ) -> Tensor:
+        """Attend with rotary positions, captured and regulated, (batch, tokens, inner dim)."""
+        if rotary_emb is not None:
+            query = apply_rotary_emb(query, rotary_emb, sequence_dim=1)
+            key = apply_rotary_emb(key, rotary_emb, sequence_dim=1)
+        out = self.attend(query, key, value, mask, self._dispatch)
+        return self.regulate(out.flatten(2, 3).to(query.dtype))
 
     def _dispatch(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         out: Tensor = dispatch_attention_fn(
@@ -75,15 +78,23 @@ def flux_layers(transformer: Any) -> dict[str, int]:
     return {name.removesuffix(".attn"): int(modules[name].inner_dim) for name in names}
 
 
+Kinds = Mapping[type, type[RegulatedFluxAttention]]
+"""Stock processors, and what takes the place of each."""
+
+FLUX_KINDS: Kinds = {FluxAttnProcessor: RegulatedFluxAttention}
+
+
 @contextmanager
-def regulated_flux_attention(transformer: Any, state: AttentionState) -> Iterator[None]:
-    """Put a ``RegulatedFluxAttention`` on every layer; restore the old ones on the way out.
+def regulated_flux_attention(
+    transformer: Any, state: AttentionState, kinds: Kinds = FLUX_KINDS
+) -> Iterator[None]:
+    """Put a processor of ours on every layer; restore the old ones on the way out.
 
     Raises:
         MismatchError: A layer does not run stock FLUX attention.
     """
     originals = dict(transformer.attn_processors)
-    processors = _processors(originals, list(flux_layers(transformer)), state)
+    processors = _processors(originals, list(flux_layers(transformer)), state, kinds)
     try:
         # set_attn_processor empties the dict that it is given.
         transformer.set_attn_processor(dict(processors))
@@ -93,21 +104,21 @@ def regulated_flux_attention(transformer: Any, state: AttentionState) -> Iterato
 
 
 def _processors(
-    originals: Mapping[str, Any], layers: Sequence[str], state: AttentionState
+    originals: Mapping[str, Any], layers: Sequence[str], state: AttentionState, kinds: Kinds
 ) -> dict[str, RegulatedFluxAttention]:
     processors = {}
     for place, (key, original) in enumerate(originals.items()):
-        _check_stock(key, original)
-        processor = RegulatedFluxAttention(layers[place], place, state)
+        _check_stock(key, original, kinds)
+        processor = kinds[type(original)](layers[place], place, state)
         processor._attention_backend = original._attention_backend
         processors[key] = processor
     return processors
 
 
-def _check_stock(name: str, processor: Any) -> None:
+def _check_stock(name: str, processor: Any, kinds: Kinds) -> None:
     if isinstance(processor, RegulatedAttention):
         raise MismatchError("This transformer is already attached to a regulator; detach it first.")
-    if type(processor) is not FluxAttnProcessor:
+    if type(processor) not in kinds:
         raise MismatchError(
             f"{name} is a {type(processor).__name__}; only stock FLUX attention can be regulated "
             "(unload IP adapters and custom processors first)."
@@ -116,7 +127,7 @@ def _check_stock(name: str, processor: Any) -> None:
         raise MismatchError("Context parallelism splits the tokens and cannot be regulated yet.")
 
 
-def _joint_projections(
+def joint_projections(
     attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Query, key and value of the joint sequence, (batch, tokens, heads, head_dim) each."""

@@ -7,9 +7,10 @@ from typing import Any
 from concepts.errors import MismatchError
 from uvr.families.family import Family
 from uvr.families.flux import FluxFamily
+from uvr.families.flux2 import Flux2Family
 from uvr.profiles import ModelProfile
 
-_FAMILIES: list[Family] = [FluxFamily()]
+_FAMILIES: list[Family] = [FluxFamily(), Flux2Family()]
 
 
 def register_family(family: Family) -> None:
@@ -34,7 +35,7 @@ def family_of(pipe: Any) -> Family:
 
 
 def profile_for(pipe: Any) -> ModelProfile:
-    """Find the profile of a pipeline.
+    """Find the profile of a pipeline, for its usual task if it has several.
 
     Raises:
         MismatchError: No family recognises it, or its family has no profile for its model and task.

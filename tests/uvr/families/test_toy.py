@@ -12,6 +12,7 @@ from PIL import Image
 
 from concepts.bundle import Bundle
 from concepts.definition import ConceptDefinition
+from concepts.errors import MismatchError
 from tests.uvr.conftest import bundle_of, make_scorer
 from tests.uvr.families.toy import (
     EDIT,
@@ -27,6 +28,7 @@ from uvr import Regulator, fits, register_family
 from uvr.anchors.calibrate import fit_scorer
 from uvr.anchors.extract import collect_from_images, collect_from_prompts
 from uvr.families import known
+from uvr.method.tokens import TokenLayout
 from uvr.profiles import ModelProfile
 from uvr.report import RegulationReport
 from uvr.sample import Sample
@@ -126,6 +128,60 @@ def test_the_transformer_is_left_as_it_was_found(pipe):
     assert not pipe.transformer._forward_hooks
     assert not pipe.transformer._forward_pre_hooks
     assert fits(pipe)(bundle(T2I, 1e9)) is not None
+
+
+class TwoTasksFamily(ToyFamily):
+    name = "toy of two tasks"
+
+    def profiles(self, pipe: Any) -> list[ModelProfile]:
+        return [T2I, EDIT]
+
+    def task(self, layout: TokenLayout) -> str:
+        return "edit" if layout.references else "t2i"
+
+
+@pytest.fixture
+def two_tasks(pipe: ToyPipeline) -> ToyPipeline:
+    register_family(TwoTasksFamily())
+    return pipe
+
+
+def test_a_pipeline_of_two_tasks_takes_profile_and_variant_of_each_call(two_tasks):
+    variants = (*bundle(T2I, -1e9).variants, *bundle(EDIT, -1e9).variants)
+    both = replace(bundle(T2I, -1e9), variants=variants, digest="")
+    alone = {each.task: regulated(two_tasks, each, -1e9)[0] for each in (T2I, EDIT)}
+    with Regulator(both).attach(two_tasks) as attachment:
+        for profile in (EDIT, T2I, EDIT):
+            assert torch.equal(draw(two_tasks, profile), alone[profile.task])
+            assert attachment.profile is profile
+            assert attachment.variant.space.task == profile.task
+    assert [report.profile for report in attachment.reports] == ["toy-edit", "toy-t2i", "toy-edit"]
+
+
+def test_a_call_for_a_task_without_anchors_is_refused_before_its_first_step(two_tasks):
+    steps: list[int] = []
+    with Regulator(bundle(EDIT, -1e9)).attach(two_tasks) as attachment:
+        draw(two_tasks, EDIT)
+        two_tasks.scheduler.step = lambda *args, **more: steps.append(1)
+        with pytest.raises(MismatchError, match="no anchors for model 'toy', task 't2i'; it"):
+            draw(two_tasks, T2I)
+    assert (steps, len(attachment.reports)) == ([], 1)
+
+
+def test_a_bundle_without_anchors_for_any_task_is_refused_at_once(two_tasks):
+    other = bundle(replace(T2I, model="other"), -1e9)
+    with pytest.raises(MismatchError, match="no anchors"), Regulator(other).attach(two_tasks):
+        pytest.fail("a picture could have been drawn")
+    with pytest.raises(MismatchError, match="no anchors"):
+        fits(two_tasks)(other)
+
+
+def test_a_call_for_another_task_than_that_of_the_profile_to_use_is_refused(two_tasks):
+    with (
+        Regulator(bundle(T2I, -1e9), profile=T2I).attach(two_tasks),
+        pytest.raises(MismatchError, match=r"task is 'edit'.*'toy-t2i', is for 't2i'"),
+    ):
+        draw(two_tasks, EDIT)
 
 
 def scenes(count: int, *, shown: bool) -> list[Sample]:
