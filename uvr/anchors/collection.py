@@ -17,7 +17,7 @@ from concepts.anchors import AnchorSet
 from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
 from concepts.scorer import Scorer
-from uvr.anchors.calibrate import fit_scorer
+from uvr.anchors.calibration import fit_options, fit_scorer
 from uvr.anchors.capture import Progress
 from uvr.anchors.doubts import doubts
 from uvr.anchors.extend import extended, next_picture, require_space
@@ -33,11 +33,6 @@ TESTBED_SCENES = 200
 
 ProgressBar = Callable[[str], AbstractContextManager[Progress]]
 """Makes what reports progress, by a label."""
-
-_CALIBRATION = (
-    "rule", "shrinkage", "image_false_positive_rate", "patch_false_positive_rate", "within_share",
-    "margin", "prototypes",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -135,7 +130,7 @@ def collect(
     first = 0
     if held is not None:
         first, anchors = next_picture(held), extended(held, anchors)
-    options = {**profile.calibration, **calibration(parameters)}
+    options = fit_options(anchors, profile.calibration, parameters)
     if samples is not None and doubt is not None:
         for sentence in doubts(anchors, *samples, options, first=first):
             doubt(sentence)
@@ -206,11 +201,6 @@ def _with_prototypes(definition: ConceptDefinition, count: int | None) -> Concep
     if count is None:
         return definition
     return replace(definition, parameters={**definition.parameters, "prototypes": count})
-
-
-def calibration(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of a definition's parameters that ``fit_scorer`` takes."""
-    return {name: parameters[name] for name in _CALIBRATION if name in parameters}
 
 
 def _samples(

@@ -21,13 +21,13 @@ from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
 from concepts.prototypes import balanced_weights
-from uvr.anchors.calibrate import fit_direction
 from uvr.anchors.capture import (
     Features,
     Progress,
     capture_from_images,
     capture_from_prompts,
 )
+from uvr.anchors.directions import fit_direction
 from uvr.families.family import tap_width
 from uvr.families.known import family_of
 from uvr.profiles import ModelProfile

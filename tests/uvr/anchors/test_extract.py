@@ -10,7 +10,7 @@ from PIL import Image
 from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
 from tests.uvr.conftest import HEAD_DIM, HEADS, STEPS, call_pipe, make_transformer
-from uvr.anchors.calibrate import fit_scorer
+from uvr.anchors.calibration import fit_scorer
 from uvr.anchors.capture import recorded_features
 from uvr.anchors.extract import (
     collect_from_images,
