@@ -19,6 +19,7 @@ from concepts.prototypes import WITHIN_SHARE, balanced_weights
 from concepts.scorer import Scorer
 from uvr.anchors.directions import fit_directions
 from uvr.anchors.held_out import held_out_scores
+from uvr.anchors.kinds import pictures_by_kind
 from uvr.anchors.thresholds import (
     USUAL_RATE,
     Targets,
@@ -79,6 +80,7 @@ def fit_scorer(
     held_out = held_out_scores(anchor_set, within_share=within_share, **fit)
     targets = Targets(image_false_positive_rate, patch_false_positive_rate, margin)
     thresholds = find_thresholds(held_out, targets)
+    kinds = pictures_by_kind(anchor_set.provenance)
     weights = balanced_weights(~held_out.benign, within_share)
     directions = fit_directions(
         anchor_set.anchors, anchor_set.counter_anchors, weights=weights, **fit
@@ -89,7 +91,7 @@ def fit_scorer(
         RATE: image_false_positive_rate,
         "patch_false_positive_rate": patch_false_positive_rate,
         "margin": margin,
-        KEY: measure(held_out, thresholds, targets).to_dict(),
+        KEY: measure(held_out, thresholds, targets, kinds).to_dict(),
     }
     if prototypes > 1:
         metadata["prototypes"] = len(directions)

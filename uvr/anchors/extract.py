@@ -28,6 +28,7 @@ from uvr.anchors.capture import (
     capture_from_prompts,
 )
 from uvr.anchors.directions import fit_direction
+from uvr.anchors.kinds import NEAR_MISS, kinds_of
 from uvr.families.family import tap_width
 from uvr.families.known import family_of
 from uvr.profiles import ModelProfile
@@ -83,6 +84,7 @@ def collect_from_images(
         "benign": len(benign),
         "noise_draws": noise_draws,
         "seed": seed,
+        **kinds_of([sample.kind for sample in samples]),
         **_conditions(profile, profile.steps),
     }
     return _anchor_set(pipe, profile, features, anchors, counters, numbers, provenance, seed)
@@ -137,6 +139,7 @@ def collect_from_prompts(
         "counter_prompts": counter,
         "seeds_per_prompt": repeats,
         "seed": seed,
+        **kinds_of([NEAR_MISS if prompt in definition.near_misses else "" for prompt in prompts]),
         **_conditions(profile, steps or profile.steps),
     }
     anchors = np.concatenate([shows, np.zeros_like(everything)])

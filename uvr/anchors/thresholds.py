@@ -10,17 +10,23 @@ for which theory promises twice the rate at worst; see "Cross-conformal" in docs
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from concepts.anchors import Ints
 from concepts.calibration import Calibration, Share
 from concepts.errors import InputError
 from uvr.anchors.held_out import HeldOut, Scores, folds_of, highest_of_each
+from uvr.anchors.kinds import NEAR_MISS
 
 USUAL_RATE = 0.01
 """Share of pictures without the concept that may match, where nobody says another."""
+
+NO_KINDS: Mapping[str, Sequence[int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -75,15 +81,21 @@ def find_thresholds(held_out: HeldOut, targets: Targets) -> Thresholds:
     return _thresholds(held_out, targets, numbers)
 
 
-def measure(held_out: HeldOut, thresholds: Thresholds, targets: Targets) -> Calibration:
+def measure(
+    held_out: HeldOut,
+    thresholds: Thresholds,
+    targets: Targets,
+    kinds: Mapping[str, Sequence[int]] = NO_KINDS,
+) -> Calibration:
     """Count what matches: the concept's pictures, and others by thresholds that they did not set.
 
     Args:
         held_out: Scores.
         thresholds: What ``find_thresholds`` set by all of them.
         targets: What it was given.
+        kinds: Numbers of the pictures of each kind.
     """
-    _, shown = held_out.shown_peaks()
+    pictures, shown = held_out.shown_peaks()
     numbers, peaks = held_out.benign_peaks()
     fold = folds_of(numbers)
     matched = 0
@@ -91,10 +103,16 @@ def measure(held_out: HeldOut, thresholds: Thresholds, targets: Targets) -> Cali
         own = fold == one
         line = _thresholds(held_out, targets, numbers[~own]).seed
         matched += int((peaks[own] >= line).sum())
+    found = shown >= thresholds.seed
+    of_kind = {name: found[np.isin(pictures, chosen)] for name, chosen in kinds.items()}
+    highest = numbers[np.argsort(peaks)[-max(3, len(peaks) // 20) :]]
+    near_misses = kinds.get(NEAR_MISS)
     return Calibration(
         target=targets.image_rate,
         matched=Share(matched, len(peaks)),
-        found=Share(int((shown >= thresholds.seed).sum()), len(shown)),
+        found=_share(found),
+        found_by_kind={name: _share(some) for name, some in of_kind.items() if len(some)},
+        near_misses=None if near_misses is None else _share(np.isin(highest, near_misses)),
     )
 
 
@@ -117,6 +135,10 @@ def _thresholds(held_out: HeldOut, targets: Targets, pictures: Ints) -> Threshol
     usual = float(np.median(held_out.shown_peaks()[1]))
     seed, grow = (line + targets.margin * max(0.0, usual - line) for line in (seed, grow))
     return Thresholds(seed, grow)
+
+
+def _share(hits: NDArray[np.bool_]) -> Share:
+    return Share(int(hits.sum()), len(hits))
 
 
 def _above(score: float) -> float:

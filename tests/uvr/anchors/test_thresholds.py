@@ -69,3 +69,14 @@ def test_others_are_counted_against_thresholds_that_they_did_not_set():
     found = measure(scores, find_thresholds(scores, targets), targets)
     # No picture is above a threshold that all set; the highest is above what the others set.
     assert (found.target, found.matched, found.found) == (0.05, Share(1, 19), Share(1, 3))
+
+
+def test_recall_is_told_by_kind_and_near_misses_by_how_many_of_them_set_the_threshold():
+    targets = Targets(image_rate=0.05, patch_rate=0.5)
+    scores = held_out([3, 8, 30, 40], range(19))
+    thresholds = find_thresholds(scores, targets)
+    kinds = {"small": [0, 2], "cropped": [1], "near-miss": [4, 21, 22]}
+    found = measure(scores, thresholds, targets, kinds)
+    assert found.found_by_kind == {"small": Share(1, 2), "cropped": Share(0, 1)}
+    assert found.near_misses == Share(2, 3)
+    assert measure(scores, thresholds, targets, {"small": [0]}).near_misses is None
