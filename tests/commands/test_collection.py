@@ -8,6 +8,7 @@ from PIL import Image
 
 from concepts.anchors import AnchorSet
 from concepts.definition import load_shipped
+from concepts.errors import InputError
 from concepts.scorer import Scorer
 from tests.conftest import toy_collection
 from uvr.anchors.collection import Exemplars, collect
@@ -105,6 +106,15 @@ def test_collecting_from_incomplete_folders_says_what_is_missing(
 def test_editing_anchors_need_pictures_of_the_concept(profile, message):
     with pytest.raises(PictureError, match=message):
         collect(None, PROFILES[profile], load_shipped("pistol"), Exemplars())
+
+
+def test_a_rate_that_the_pictures_cannot_promise_is_refused_before_any_is_drawn():
+    definition = replace(
+        load_shipped("pistol"), near_misses=("a toy",), benign=("a cup", "a cat"),
+        parameters={"image_false_positive_rate": 0.01, "seeds_per_prompt": 5},
+    )  # fmt: skip
+    with pytest.raises(InputError, match="from 15 pictures without the concept: 99 are needed"):
+        collect(None, PROFILES["flux.1-dev"], definition, Exemplars())
 
 
 def give(monkeypatch, *collected):

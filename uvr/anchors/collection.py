@@ -17,12 +17,18 @@ from concepts.anchors import AnchorSet
 from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
 from concepts.scorer import Scorer
-from uvr.anchors.calibration import fit_options, fit_scorer
+from uvr.anchors.calibration import RATE, benign_pictures, fit_options, fit_scorer
 from uvr.anchors.capture import Progress
 from uvr.anchors.doubts import doubts
 from uvr.anchors.extend import extended, next_picture, require_space
-from uvr.anchors.extract import anchor_space, collect_from_images, collect_from_prompts
+from uvr.anchors.extract import (
+    anchor_space,
+    collect_from_images,
+    collect_from_prompts,
+    seeds_per_prompt,
+)
 from uvr.anchors.pictures import PictureError, read_samples
+from uvr.anchors.thresholds import require_promise
 from uvr.pipelines import TESTBED, load_pipeline
 from uvr.profiles import ModelProfile
 from uvr.sample import Sample
@@ -108,12 +114,15 @@ def collect(
         PictureError: Exemplars that this task needs are lacking.
         MismatchError: ``held`` is of another anchor space.
         ConflictError: ``held`` has all of these anchors already.
+        InputError: The definition asks for a rate that so few pictures cannot promise.
         UVRError: No patch shows the concept, or there is too little to calibrate with.
     """
     parameters = definition.parameters
     if held is not None:
         require_space(held, anchor_space(pipe, profile))
     samples = _samples(profile, definition, exemplars)
+    if RATE in parameters:  # Collecting takes long; what cannot come of it is refused before.
+        require_promise(parameters[RATE], _pictures_without(definition, samples, held))
     if samples is None:
         anchors = collect_from_prompts(
             pipe, profile, definition, seed=exemplars.seed, steps=exemplars.steps, progress=progress
@@ -234,6 +243,19 @@ def _samples(
         definition.slug, profile.task, exemplars.seed, TESTBED_SCENES
     )
     return list(positives), list(benign)
+
+
+def _pictures_without(
+    definition: ConceptDefinition,
+    samples: tuple[list[Sample], list[Sample]] | None,
+    held: AnchorSet | None,
+) -> int:
+    """Number of pictures without the concept that a collection will have."""
+    if samples is None:
+        new = seeds_per_prompt(definition) * len(definition.near_misses + definition.benign)
+    else:
+        new = len(samples[1])
+    return new + (benign_pictures(held) if held is not None else 0)
 
 
 def _prompts(

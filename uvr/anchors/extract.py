@@ -120,7 +120,7 @@ def collect_from_prompts(
             f"Concept {definition.slug!r} needs prompts, and near-misses or benign prompts: found "
             f"{len(positive)} and {len(counter)}."
         )
-    repeats = int(definition.parameters.get("seeds_per_prompt", 4))
+    repeats = seeds_per_prompt(definition)
     prompts = [prompt for prompt in positive + counter for _ in range(repeats)]
     look, late = capture_from_prompts(
         pipe, profile, prompts, seed=seed, steps=steps, batch_size=batch_size, progress=progress
@@ -146,6 +146,11 @@ def collect_from_prompts(
     counters = np.concatenate([clear, everything])
     numbers = np.arange(len(prompts))
     return _anchor_set(pipe, profile, look, anchors, counters, numbers, provenance, seed)
+
+
+def seeds_per_prompt(definition: ConceptDefinition) -> int:
+    """Number of pictures that are drawn for each prompt of a definition."""
+    return int(definition.parameters.get("seeds_per_prompt", 4))
 
 
 def label_patches(
