@@ -15,7 +15,7 @@ from concepts.plain import finite_number, require_keys
 KEY = "calibration"
 GOOD_RECALL = 0.95
 """From this share of its pictures on, a concept is found well enough."""
-FEW_PICTURES = 200
+FEW_PICTURES = 500
 """With fewer pictures of a concept, more of them are the first thing to try."""
 
 
