@@ -34,6 +34,7 @@ from commands import (
     anchors,
     audit,
     bundles,
+    calibration,
     channels,
     collection,
     concepts,
@@ -58,7 +59,8 @@ OLD_NAMES = {"sources": "exemplars"}
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Concepts": (
         operations.init, concepts.add_concept, concepts.list_concepts, concepts.show,
-        collection.collect_anchors, drafts.edit_version, drafts.copy_version, versions.diff,
+        collection.collect_anchors, calibration.calibrate, drafts.edit_version,
+        drafts.copy_version, versions.diff,
         anchors.search, anchors.prototypes, pictures.attribute, exemplars.exemplars,
     ),
     "Review": (

@@ -10,6 +10,7 @@ import click
 
 from commands.app import App, pass_app
 from commands.exemplars import references_to
+from commands.measured import advice_lines, measured_words
 from commands.options import (
     as_json,
     dry_run,
@@ -194,19 +195,22 @@ def _references_of(
 def _collected_lines(
     version: VersionInfo, before: VersionInfo | None, collections: Sequence[Any], add: bool
 ) -> list[str]:
-    """What a new version holds, and what became of the anchors that were there."""
+    """What a new version holds and finds, and what became of the anchors that were there."""
     lines = [
         f"{version.slug} version {version.number}: {version.anchors} anchors, "
         f"{version.counter_anchors} counter-anchors"
     ]
     for anchors, _ in collections:
-        held = _same_place(before, anchors.space.model, anchors.space.task)
-        if held is None or before is None:
-            continue
-        of = f"{held.anchors} of version {before.number}"
-        found = len(anchors.anchors)
-        what = f"{found - held.anchors} added to the {of}" if add else f"{found} in place of {of}"
-        lines.append(f"  {anchors.space.task}: {what}")
+        space = anchors.space
+        held = _same_place(before, space.model, space.task)
+        if held is not None and before is not None:
+            of, found = f"{held.anchors} of version {before.number}", len(anchors.anchors)
+            added = f"{found - held.anchors} added to the {of}"
+            lines.append(f"  {space.task}: {added if add else f'{found} in place of {of}'}")
+        made = _same_place(version, space.model, space.task)
+        if made is not None:
+            lines.append(f"  {space.task}: {measured_words(made.calibration)}")
+            lines += [f"  {space.task}: {line}" for line in advice_lines(made.calibration)]
     return lines
 
 

@@ -85,12 +85,11 @@ def references_to(
 def _picture_hashes(folder: Path) -> list[str]:
     from concepts.digest import sha256
     from concepts.files import read_bytes
-    from uvr.anchors.pictures import MASK, SUFFIXES
+    from uvr.anchors.pictures import picture_files
 
     if not folder.is_dir():
         raise NotFoundError(f"No folder of pictures at '{folder}'.")
-    pictures = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    return [sha256(read_bytes(path)) for path in pictures if not path.stem.endswith(MASK)]
+    return [sha256(read_bytes(path)) for path, _ in picture_files(folder)]
 
 
 def _exemplar_json(item: Any) -> dict[str, Any]:

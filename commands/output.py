@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App
+from commands.measured import measured_words
 from commands.table import Table
 from commands.text import cell, mode_words, plural, threshold_words, version_name
 from concepts.files import write_file
@@ -22,7 +23,7 @@ from concepts.instant import now
 
 if TYPE_CHECKING:
     from concepts.bundle import Bundle
-    from registry.answers import LivePlace, VersionDetail, VersionInfo
+    from registry.answers import LivePlace, VersionDetail, VersionInfo, VersionSpace
     from registry.change.workspace import Workspace
 
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -51,7 +52,13 @@ def version_lines(version: VersionInfo) -> list[str | Table]:
         f"by {', '.join(version.authors)}",
         f"content {version.content_digest}",
         Table((*columns, "grow_threshold"), rows),
+        *(f"{place_name(item)}: {measured_words(item.calibration)}" for item in version.spaces),
     ]
+
+
+def place_name(item: VersionSpace) -> str:
+    """Name what a version holds anchors of: a model and a task."""
+    return f"{item.space.model} {item.space.task}"
 
 
 def detail_json(detail: VersionDetail) -> dict[str, Any]:
@@ -78,13 +85,14 @@ def detail_lines(
         title, text = f"changes since version {changes['before']}", diff_lines(changes)
         if not changes["definition"]:
             text = ["definition: the same", *text]
-    *head, scoring = version_lines(detail.version)
+    name, content, *scoring = version_lines(detail.version)
     nowhere = "live nowhere; a release enforces it unless told otherwise"
     return [
-        *head,
+        name,
+        content,
         f"{title}:",
         *(f"  {line}".rstrip() for line in text),
-        scoring,
+        *scoring,
         *(live_lines(detail.live) or [nowhere]),
     ]
 
@@ -189,6 +197,10 @@ def diff_lines(found: Mapping[str, Any]) -> list[str]:
             before, after = ((space[side] or {}).get(name) for side in ("before", "after"))
             if before != after:
                 lines.append(f"  {name.replace('_', ' ')}: {cell(before)} -> {cell(after)}")
+        measured = [(space[side] or {}).get("calibration") for side in ("before", "after")]
+        if measured[0] != measured[1]:
+            lines += [f"  before: {measured_words(measured[0])}"] if space["before"] else []
+            lines += [f"  after: {measured_words(measured[1])}"] if space["after"] else []
         if space["shift"]:
             shift = ", ".join(f"{name} {cell(value)}" for name, value in space["shift"].items())
             lines.append(f"  distance to the nearest anchor before: {shift}")

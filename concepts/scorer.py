@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from concepts.calibration import KEY
 from concepts.canonical import plain_json
 from concepts.digest import json_digest, sha256
 from concepts.plain import finite_number, require_keys
@@ -69,6 +70,11 @@ class Scorer:
         product = np.asarray(features, np.float64) @ self.weights.astype(np.float64).T
         best: NDArray[np.float64] = (product + self.offset).max(axis=1)
         return best
+
+    def with_thresholds(self, seed: float, grow: float) -> Scorer:
+        """Return it with other thresholds, and without what was measured at the present ones."""
+        metadata = {name: item for name, item in self.metadata.items() if name != KEY}
+        return replace(self, seed_threshold=seed, grow_threshold=grow, metadata=metadata)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form of everything but the tensors."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from concepts.anchors import AnchorSpace
 from concepts.definition import ConceptDefinition
@@ -87,6 +88,8 @@ class VersionSpace:
         rule: Scoring rule.
         seed_threshold: A patch with score >= this starts a region.
         grow_threshold: A patch with score >= this joins a region next to it.
+        calibration: JSON form of ``concepts.calibration.Calibration``, what these thresholds
+            promise and reach; None where that was not measured.
     """
 
     space: AnchorSpace
@@ -97,6 +100,7 @@ class VersionSpace:
     rule: str
     seed_threshold: float
     grow_threshold: float
+    calibration: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

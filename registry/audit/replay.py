@@ -115,6 +115,12 @@ def _edit(told: Told, event: AuditEvent) -> None:
         concept["defined_by"] = AtLeast(_known(concept["defined_by"]))
 
 
+def _calibrate(told: Told, event: AuditEvent) -> None:
+    version = told.get(event, "version", event.subject)
+    version["content_digest"] = event.details["content_digest"]
+    version["authors"] = tuple(event.details["authors"])
+
+
 def _submit(told: Told, event: AuditEvent) -> None:
     _open(told, event, event.subject, event.details["note"])
     if event.details["approved"]:
@@ -267,6 +273,7 @@ _STEPS: Mapping[str, Callable[[Told, AuditEvent], None]] = {
     "version.add": _add_version,
     "version.approve": _approve,
     "version.break_glass": _approve,
+    "version.calibrate": _calibrate,
     "version.deprecate": _deprecate,
     "version.edit": _edit,
     "version.reject": _reject,

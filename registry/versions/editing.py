@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 
 from concepts.definition import ConceptDefinition
@@ -54,6 +53,31 @@ def edit_version(
     text = edited_definition(concept, version, definition)
     entries = stored_anchors(unit.session, version)
     edited = edited_scorers(store, version, entries, thresholds, collections)
+    if definition is not None and concept.definition == version.definition:
+        define(unit, concept, definition)
+    _write(unit, concept, version, text, edited, collections)
+
+
+def replace_scorers(
+    unit: Work, concept: Concept, version: ConceptVersion, scorers: Mapping[str, Scorer]
+) -> None:
+    """Give a draft other scorers of the anchors that it has, by the digest of their space."""
+    dims = {entry.space.digest: entry.space.dim for entry in stored_anchors(unit.session, version)}
+    for space, scorer in scorers.items():
+        if dims.get(space) != scorer.dim:
+            raise ValueError(f"the version has no anchors of {scorer.dim} numbers in space {space}")
+    _write(unit, concept, version, version.definition, scorers)
+
+
+def _write(
+    unit: Work,
+    concept: Concept,
+    version: ConceptVersion,
+    text: str,
+    edited: Mapping[str, Scorer],
+    collections: Sequence[Collection] = (),
+) -> None:
+    """Write the definition, the scorers that changed and new collections into a version."""
     content = [
         {**entry.content, "scorer": edited[entry.space.digest].digest}
         if entry.space.digest in edited
@@ -66,15 +90,13 @@ def edit_version(
             f"Version {version.number} of '{concept.slug}' has exactly this content already."
         )
     refuse_duplicate(unit.session, concept, digest)
-    if definition is not None and concept.definition == version.definition:
-        define(unit, concept, definition)
     version.definition, version.content_digest = text, digest
     version.authors = join_authors(
         unit.actor, *authors_of(version),
         *wrote_before(unit.session, [anchors.digest for anchors, _ in collections]),
     )  # fmt: skip
     unit.session.flush()
-    _replace_rows(unit, version, entries, edited, collections)
+    _replace_rows(unit, version, edited, collections)
 
 
 def edited_definition(
@@ -116,7 +138,7 @@ def edited_scorers(
             raise ValueError(f"'{name}' names a space that has its thresholds already")
         scorer = read_scorer(store, entry.row)
         try:
-            edited = replace(scorer, seed_threshold=seed, grow_threshold=grow)
+            edited = scorer.with_thresholds(seed, grow)
         except ValueError as error:
             raise InputError(f"Thresholds {seed:g} and {grow:g} of '{name}': {error}.") from error
         edited_by_space[entry.space.digest] = edited
@@ -126,11 +148,11 @@ def edited_scorers(
 def _replace_rows(
     unit: Work,
     version: ConceptVersion,
-    entries: Sequence[StoredAnchors],
     edited: Mapping[str, Scorer],
     collections: Sequence[Collection],
 ) -> None:
     """Delete the rows that change and insert new ones; a row of anchors is never updated."""
+    entries = stored_anchors(unit.session, version)
     kept = {entry.space.id for entry in kept_anchors(unit.session, version, collections)}
     added = []
     for entry in entries:

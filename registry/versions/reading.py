@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from concepts.anchors import AnchorSet, AnchorSpace
+from concepts.calibration import recorded_calibration
 from concepts.definition import ConceptDefinition
 from concepts.digest import is_digest
 from concepts.errors import (
@@ -201,6 +202,7 @@ def version_info(session: Session, concept: Concept, version: ConceptVersion) ->
 def version_space(entry: StoredAnchors) -> VersionSpace:
     """Return a version's anchors in one space as callers see them."""
     scalars = json.loads(entry.row.scorer)
+    calibration = recorded_calibration(scalars["metadata"])
     return VersionSpace(
         space=read_space(entry.space),
         digest=entry.space.digest,
@@ -210,4 +212,5 @@ def version_space(entry: StoredAnchors) -> VersionSpace:
         rule=scalars["rule"],
         seed_threshold=scalars["seed_threshold"],
         grow_threshold=scalars["grow_threshold"],
+        calibration=None if calibration is None else calibration.to_dict(),
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from sqlalchemy.orm import Session
+
 from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.definition import ConceptDefinition
 from concepts.errors import NotFoundError
@@ -12,10 +14,11 @@ from registry.answers import VersionDetail, VersionInfo
 from registry.versions import adding, reading
 from registry.versions.copying import copy_version
 from registry.versions.diff import VersionDiff, diff_versions
-from registry.versions.editing import NO_THRESHOLDS
+from registry.versions.editing import NO_THRESHOLDS, replace_scorers
 from registry.versions.exemplars import Exemplar
-from registry.versions.lifecycle import find
+from registry.versions.lifecycle import find, record
 from registry.versions.live import live_places
+from registry.versions.quorum import authors_of
 from registry.versions.review import Reviews
 
 
@@ -96,6 +99,53 @@ class Versions(Reviews):
             )  # fmt: skip
             return reading.version_info(unit.session, concept, copied)
 
+    def calibrate(
+        self,
+        slug: str,
+        number: int | None = None,
+        *,
+        actor: str,
+        scorers: Mapping[str, Scorer],
+        expect_digest: str | None = None,
+    ) -> VersionInfo:
+        """Give a draft other scorers of the anchors that it has.
+
+        Args:
+            slug: The concept.
+            number: The version, by default the newest draft.
+            actor: A curator; becomes one of the version's authors.
+            scorers: The new ones, by the digest of their anchor space.
+            expect_digest: The content digest of the draft that they were fitted to.
+
+        Raises:
+            NotFoundError: If there is no such version.
+            PolicyError: If it is no draft.
+            ConflictError: If its content is not the expected one, would not change, or exists as
+                another version.
+        """
+        with self._workspace.work(actor, "curator") as unit:
+            concept, version = find(unit.session, slug, number, ("draft",), expect_digest)
+            before = version.content_digest
+            replace_scorers(unit, concept, version, scorers)
+            record(
+                unit, "calibrate", concept, version, before=before, authors=authors_of(version),
+                spaces=sorted(scorers),
+            )  # fmt: skip
+            return reading.version_info(unit.session, concept, version)
+
+    def draft(
+        self, slug: str, number: int | None = None, *, expect_digest: str | None = None
+    ) -> VersionInfo:
+        """Return a draft, the newest by default.
+
+        Raises:
+            NotFoundError, PolicyError, ConflictError: See ``calibrate``.
+        """
+        with self._workspace.read() as session:
+            return reading.version_info(
+                session, *find(session, slug, number, ("draft",), expect_digest)
+            )
+
     def get(self, slug: str, number: int | None = None) -> VersionInfo:
         """Return a version, the newest by default; NotFoundError if there is none."""
         with self._workspace.read() as session:
@@ -143,13 +193,28 @@ class Versions(Reviews):
             NotFoundError: If the concept, the version or its anchors there do not exist.
             VerificationError: If the stored bytes are damaged.
         """
-        digest = space.digest if isinstance(space, AnchorSpace) else space
         with self._workspace.read() as session:
-            concept = reading.find_concept(session, slug)
-            row = reading.find_version(session, concept, number)
-            for entry in reading.stored_anchors(session, row):
-                if entry.space.digest == digest:
-                    return reading.read_anchor_set(self._workspace.store, entry.anchor_set)
-        raise NotFoundError(
-            f"Version {row.number} of '{slug}' has no anchors in space {digest[:12]}."
-        )
+            entry = _stored(session, slug, space, number)
+            return reading.read_anchor_set(self._workspace.store, entry.anchor_set)
+
+    def scorer(self, slug: str, space: str | AnchorSpace, number: int | None = None) -> Scorer:
+        """Return what scores a patch by a version, the latest by default, in one space.
+
+        Raises:
+            NotFoundError, VerificationError: See ``anchor_set``.
+        """
+        with self._workspace.read() as session:
+            entry = _stored(session, slug, space, number)
+            return reading.read_scorer(self._workspace.store, entry.row)
+
+
+def _stored(
+    session: Session, slug: str, space: str | AnchorSpace, number: int | None
+) -> reading.StoredAnchors:
+    digest = space.digest if isinstance(space, AnchorSpace) else space
+    concept = reading.find_concept(session, slug)
+    row = reading.find_version(session, concept, number)
+    for entry in reading.stored_anchors(session, row):
+        if entry.space.digest == digest:
+            return entry
+    raise NotFoundError(f"Version {row.number} of '{slug}' has no anchors in space {digest[:12]}.")

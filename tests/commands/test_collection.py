@@ -8,6 +8,7 @@ from PIL import Image
 
 from concepts.anchors import AnchorSet
 from concepts.definition import load_shipped
+from concepts.errors import InputError
 from concepts.scorer import Scorer
 from tests.conftest import toy_collection
 from uvr.anchors.collection import Exemplars, collect
@@ -107,6 +108,15 @@ def test_editing_anchors_need_pictures_of_the_concept(profile, message):
         collect(None, PROFILES[profile], load_shipped("pistol"), Exemplars())
 
 
+def test_a_rate_that_the_pictures_cannot_promise_is_refused_before_any_is_drawn():
+    definition = replace(
+        load_shipped("pistol"), near_misses=("a toy",), benign=("a cup", "a cat"),
+        parameters={"image_false_positive_rate": 0.01, "seeds_per_prompt": 5},
+    )  # fmt: skip
+    with pytest.raises(InputError, match="from 15 pictures without the concept: 99 are needed"):
+        collect(None, PROFILES["flux.1-dev"], definition, Exemplars())
+
+
 def give(monkeypatch, *collected):
     """Have the tasks' collections be these, in turn."""
     found = iter(collected)
@@ -129,6 +139,7 @@ def test_new_anchors_take_the_place_of_others_only_when_told_so(run, filled, mon
     assert filled.concepts.get("pistol").version().number == 1
     assert run(*command, "--yes").out == (
         "pistol version 2: 5 anchors, 6 counter-anchors\n  t2i: 5 in place of 5 of version 1\n"
+        "  t2i: what these thresholds promise and reach was not measured\n"
     )
 
 
@@ -154,9 +165,10 @@ def test_anchors_and_references_are_added_to_those_that_are_there(run, models, p
         Image.new("RGB", (64, 64), (20, 90, 40 * index)).save(pictures / f"with/{index}.png")
     added = run(*command, *folders, "--add")
     count = first["anchors"]
-    assert added.out == (
+    assert added.out.startswith(
         f"pistol version 2: {2 * count} anchors, {2 * first['counter_anchors']} counter-anchors\n"
         f"  t2i: {count} added to the {count} of version 1\n"
+        "  t2i: finds "
     )
     listed = run("exemplars", "list", "pistol", "--json").json()
     assert sorted(item["versions"] for item in listed) == [["pistol@1"]] * 8 + [["pistol@2"]] * 8
@@ -174,3 +186,16 @@ def test_pictures_that_do_not_show_what_their_folder_says_are_told(run, filled, 
         "A mask is white where the picture shows the concept."
     )
     assert f"Warning: knife: {warning}\n" in told.err
+
+
+def test_collecting_ends_by_saying_what_is_found_and_what_would_help(run, filled, models, pictures):
+    command = ("collect-anchors", "knife", "--model", models["t2i"])
+    folders = ("--images", pictures / "with", "--benign", pictures / "without")
+    name, found, *rest = run(*command, *folders).out.splitlines()
+    assert name.startswith("knife version 1: ")
+    recall = filled.versions.get("knife").spaces[0].calibration["found"]
+    assert recall["n"] == 4
+    assert found.startswith(f"  t2i: finds {100 * recall['hits'] // 4}% of its pictures (n = 4, ")
+    assert "at most 20% of others match (measured " in found
+    helps = ["  t2i: what would help: more pictures of it (4 so far)"]
+    assert rest == (helps if recall["hits"] < 4 else [])

@@ -5,7 +5,7 @@ import pytest
 
 from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.prototypes import group_by_direction, prototypes
-from uvr.anchors.calibrate import fit_directions
+from uvr.anchors.directions import fit_directions
 
 DIM = 20
 SPACE = AnchorSpace("tiny", "", "t2i", ("a",), DIM, 0.5)

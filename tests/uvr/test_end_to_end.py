@@ -18,7 +18,7 @@ from concepts.bundle import (
     write_bundle,
 )
 from tests.uvr.conftest import call_pipe
-from uvr.anchors.calibrate import fit_scorer
+from uvr.anchors.calibration import fit_scorer
 from uvr.anchors.extract import collect_from_images
 from uvr.engine.regulator import Regulator
 from uvr.families.flux_pictures import noised_call

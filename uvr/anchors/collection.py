@@ -18,12 +18,18 @@ from concepts.anchors import AnchorSet
 from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
 from concepts.scorer import Scorer
-from uvr.anchors.calibrate import fit_scorer
+from uvr.anchors.calibration import RATE, benign_pictures, fit_options, fit_scorer
 from uvr.anchors.capture import Progress
 from uvr.anchors.doubts import doubts
 from uvr.anchors.extend import extended, next_picture, require_space
-from uvr.anchors.extract import anchor_space, collect_from_images, collect_from_prompts
+from uvr.anchors.extract import (
+    anchor_space,
+    collect_from_images,
+    collect_from_prompts,
+    seeds_per_prompt,
+)
 from uvr.anchors.pictures import PictureError, read_samples
+from uvr.anchors.thresholds import require_promise
 from uvr.pipelines import TESTBED, load_pipeline
 from uvr.profiles import CHECK, UNSAID, ModelProfile
 from uvr.sample import Sample
@@ -34,11 +40,6 @@ TESTBED_SCENES = 200
 
 ProgressBar = Callable[[str], AbstractContextManager[Progress]]
 """Makes what reports progress, by a label."""
-
-_CALIBRATION = (
-    "rule", "shrinkage", "image_false_positive_rate", "patch_false_positive_rate", "within_share",
-    "margin", "prototypes",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -114,12 +115,15 @@ def collect(
         PictureError: Exemplars that this task needs are lacking.
         MismatchError: ``held`` is of another anchor space.
         ConflictError: ``held`` has all of these anchors already.
+        InputError: The definition asks for a rate that so few pictures cannot promise.
         UVRError: No patch shows the concept, or there is too little to calibrate with.
     """
     parameters = definition.parameters
     if held is not None:
         require_space(held, anchor_space(pipe, profile))
     samples = _samples(profile, definition, exemplars)
+    if RATE in parameters:  # Collecting takes long; what cannot come of it is refused before.
+        require_promise(parameters[RATE], _pictures_without(definition, samples, held))
     if samples is None:
         anchors = collect_from_prompts(
             pipe, profile, definition, seed=exemplars.seed, steps=exemplars.steps, progress=progress
@@ -136,7 +140,7 @@ def collect(
     first = 0
     if held is not None:
         first, anchors = next_picture(held), extended(held, anchors)
-    options = {**profile.calibration, **calibration(parameters)}
+    options = fit_options(anchors, profile.calibration, parameters)
     if samples is not None and doubt is not None:
         for sentence in doubts(anchors, *samples, options, first=first):
             doubt(sentence)
@@ -209,11 +213,6 @@ def _with_prototypes(definition: ConceptDefinition, count: int | None) -> Concep
     return replace(definition, parameters={**definition.parameters, "prototypes": count})
 
 
-def calibration(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of a definition's parameters that ``fit_scorer`` takes."""
-    return {name: parameters[name] for name in _CALIBRATION if name in parameters}
-
-
 def _samples(
     profile: ModelProfile, definition: ConceptDefinition, exemplars: Exemplars
 ) -> tuple[list[Sample], list[Sample]] | None:
@@ -253,6 +252,19 @@ def _as_asked(profile: ModelProfile, samples: Sequence[Sample]) -> list[Sample]:
     if profile.task != CHECK:
         return list(samples)
     return [replace(sample, prompt=UNSAID) for sample in samples]
+
+
+def _pictures_without(
+    definition: ConceptDefinition,
+    samples: tuple[list[Sample], list[Sample]] | None,
+    held: AnchorSet | None,
+) -> int:
+    """Number of pictures without the concept that a collection will have."""
+    if samples is None:
+        new = seeds_per_prompt(definition) * len(definition.near_misses + definition.benign)
+    else:
+        new = len(samples[1])
+    return new + (benign_pictures(held) if held is not None else 0)
 
 
 def _prompts(

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from concepts.anchors import AnchorSet
-from uvr.anchors.calibrate import held_out_scores, highest_of_each
 from uvr.anchors.extract import MIN_COVERAGE
+from uvr.anchors.held_out import held_out_scores
 from uvr.sample import Sample
 
 _FITTED_BY = ("rule", "shrinkage", "within_share", "prototypes")
@@ -76,8 +76,6 @@ def _like_the_concept(anchor_set: AnchorSet, options: Mapping[str, Any]) -> list
     scores = held_out_scores(
         anchor_set, **{name: options[name] for name in _FITTED_BY if name in options}
     )
-    shown = highest_of_each(scores.anchors, anchor_set.anchor_images)
-    peaks = highest_of_each(scores.counters, anchor_set.counter_images)
-    numbers = np.unique(anchor_set.counter_images)
-    benign = ~np.isin(numbers, anchor_set.anchor_images)
-    return [int(number) for number in numbers[benign & (peaks >= np.quantile(shown, 0.25))]]
+    numbers, peaks = scores.benign_peaks()
+    line = np.quantile(scores.shown_peaks()[1], 0.25)
+    return [int(number) for number in numbers[peaks >= line]]

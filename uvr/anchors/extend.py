@@ -8,6 +8,7 @@ import numpy as np
 
 from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.errors import ConflictError, MismatchError
+from uvr.anchors.kinds import joined_kinds
 
 
 def next_picture(anchor_set: AnchorSet) -> int:
@@ -39,7 +40,11 @@ def extended(held: AnchorSet, more: AnchorSet) -> AnchorSet:
         anchor_images=np.concatenate([held.anchor_images, more.anchor_images + first]),
         counter_anchors=np.concatenate([held.counter_anchors, more.counter_anchors]),
         counter_images=np.concatenate([held.counter_images, more.counter_images + first]),
-        provenance={"method": "added", "parts": [*_parts(held), *_parts(more)]},
+        provenance={
+            "method": "added",
+            "parts": [*_parts(held), *_parts(more)],
+            **joined_kinds(held.provenance, more.provenance, first),
+        },
     )
 
 

@@ -21,13 +21,14 @@ from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
 from concepts.prototypes import balanced_weights
-from uvr.anchors.calibrate import fit_direction
 from uvr.anchors.capture import (
     Features,
     Progress,
     capture_from_images,
     capture_from_prompts,
 )
+from uvr.anchors.directions import fit_direction
+from uvr.anchors.kinds import NEAR_MISS, kinds_of
 from uvr.families.family import tap_width
 from uvr.families.known import family_of
 from uvr.profiles import ModelProfile
@@ -83,6 +84,7 @@ def collect_from_images(
         "benign": len(benign),
         "noise_draws": noise_draws,
         "seed": seed,
+        **kinds_of([sample.kind for sample in samples]),
         **_conditions(profile, profile.steps),
     }
     return _anchor_set(pipe, profile, features, anchors, counters, numbers, provenance, seed)
@@ -118,7 +120,7 @@ def collect_from_prompts(
             f"Concept {definition.slug!r} needs prompts, and near-misses or benign prompts: found "
             f"{len(positive)} and {len(counter)}."
         )
-    repeats = int(definition.parameters.get("seeds_per_prompt", 4))
+    repeats = seeds_per_prompt(definition)
     prompts = [prompt for prompt in positive + counter for _ in range(repeats)]
     look, late = capture_from_prompts(
         pipe, profile, prompts, seed=seed, steps=steps, batch_size=batch_size, progress=progress
@@ -137,12 +139,18 @@ def collect_from_prompts(
         "counter_prompts": counter,
         "seeds_per_prompt": repeats,
         "seed": seed,
+        **kinds_of([NEAR_MISS if prompt in definition.near_misses else "" for prompt in prompts]),
         **_conditions(profile, steps or profile.steps),
     }
     anchors = np.concatenate([shows, np.zeros_like(everything)])
     counters = np.concatenate([clear, everything])
     numbers = np.arange(len(prompts))
     return _anchor_set(pipe, profile, look, anchors, counters, numbers, provenance, seed)
+
+
+def seeds_per_prompt(definition: ConceptDefinition) -> int:
+    """Number of pictures that are drawn for each prompt of a definition."""
+    return int(definition.parameters.get("seeds_per_prompt", 4))
 
 
 def label_patches(

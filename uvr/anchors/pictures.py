@@ -45,7 +45,8 @@ def read_samples(
     """Read a folder of pictures: ``NAME.png``, perhaps ``NAME.mask.png`` and ``NAME.txt``.
 
     Args:
-        folder: Pictures of any size and common format, taken in the order of their names.
+        folder: Pictures of any size and common format, taken in the order of their names; those in
+            a folder inside it are of the kind that this is named.
         prompts: Used in turn for pictures without a ``NAME.txt`` that holds their prompt.
         masked: Whether each picture needs a mask: white where it shows the concept.
 
@@ -56,17 +57,27 @@ def read_samples(
     folder = Path(folder)
     if not folder.is_dir():
         raise NotFoundError(f"No folder of pictures at '{folder}'.")
-    files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
-    pictures = [path for path in files if not path.stem.endswith(MASK)]
+    pictures = picture_files(folder)
     if not pictures:
         raise PictureError(f"The folder '{folder}' holds no picture ({', '.join(SUFFIXES)}).")
     return [
-        _read_sample(path, prompt, masked)
-        for path, prompt in zip(pictures, cycle(prompts or ("",)), strict=False)
+        _read_sample(path, kind, prompt, masked)
+        for (path, kind), prompt in zip(pictures, cycle(prompts or ("",)), strict=False)
     ]
 
 
-def _read_sample(path: Path, prompt: str, masked: bool) -> Sample:
+def picture_files(folder: Path) -> list[tuple[Path, str]]:
+    """Return the pictures of a folder, and then of the folders in it, each with its kind."""
+    inside = sorted(path for path in folder.iterdir() if path.is_dir())
+    return [
+        (path, "" if place == folder else place.name)
+        for place in (folder, *inside)
+        for path in sorted(place.iterdir())
+        if path.suffix.lower() in SUFFIXES and not path.stem.endswith(MASK)
+    ]
+
+
+def _read_sample(path: Path, kind: str, prompt: str, masked: bool) -> Sample:
     mask_path = path.with_name(f"{path.stem}{MASK}.png")
     if masked and not mask_path.is_file():
         raise PictureError(
@@ -83,7 +94,7 @@ def _read_sample(path: Path, prompt: str, masked: bool) -> Sample:
     text = path.with_suffix(".txt")
     if text.is_file():
         prompt = text.read_text(encoding="utf-8").strip()
-    return Sample(image, mask, prompt, str(path))
+    return Sample(image, mask, prompt, str(path), kind)
 
 
 def _pixels(image: Image.Image) -> str:

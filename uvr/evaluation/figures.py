@@ -6,12 +6,12 @@ first judge sees them.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from math import sqrt
 from typing import Any
 
 import numpy as np
 
 from concepts.bundle import Bundle
+from concepts.calibration import wilson
 from uvr.evaluation.cases import Case, Drawn, draw_cases
 from uvr.evaluation.judges import (
     IMAGENET_CLASSES,
@@ -104,16 +104,6 @@ class Preservation:
     def share(self) -> float:
         """Identical pictures by n."""
         return self.identical / max(1, self.n)
-
-
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """The 95% Wilson interval of a share."""
-    z = 1.96
-    share = hits / n
-    middle = share + z * z / (2 * n)
-    half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    low, high = (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
-    return max(0.0, low), high
 
 
 def count_kept(cases: Sequence[Case], drawn: Drawn) -> int:

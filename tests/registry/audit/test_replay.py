@@ -76,6 +76,9 @@ def filled(registry, define, collect, tmp_path, new_registry):
         other_registry.versions.add(slug, [collect(6)], actor="eve")
         export_concept(other_registry.workspace, slug, tmp_path / slug)
         import_concept(registry.workspace, tmp_path / slug, actor="bob")
+    anchors, scorer = collect(6)
+    scorers = {anchors.space.digest: scorer.with_thresholds(1.5, 0.5)}
+    registry.versions.calibrate("knife", actor="bob", scorers=scorers)
     return registry
 
 

@@ -11,6 +11,7 @@ from concepts.anchors import AnchorSet
 from concepts.errors import ConflictError, MismatchError
 from tests.conftest import toy_collection
 from uvr.anchors.extend import extended
+from uvr.anchors.kinds import pictures_by_kind
 
 
 def test_the_pictures_of_both_keep_apart():
@@ -28,6 +29,13 @@ def test_what_they_were_collected_from_is_kept_in_order():
     sets = [replace(toy_collection(seed)[0], provenance={"seed": seed}) for seed in (1, 2, 3)]
     found = extended(extended(sets[0], sets[1]), sets[2]).provenance
     assert found == {"method": "added", "parts": [{"seed": 1}, {"seed": 2}, {"seed": 3}]}
+
+
+def test_kinds_go_by_the_numbers_that_pictures_get():
+    told = ({"kinds": {"small": [0]}}, {}, {"kinds": {"small": [1], "near-miss": [10]}})
+    sets = [replace(toy_collection(seed)[0], provenance=about) for seed, about in enumerate(told)]
+    found = extended(extended(sets[0], sets[1]), sets[2]).provenance
+    assert pictures_by_kind(found) == {"small": [0, 33], "near-miss": [42]}
 
 
 def test_the_same_anchors_are_not_added_twice():

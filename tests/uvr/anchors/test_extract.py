@@ -10,7 +10,7 @@ from PIL import Image
 from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
 from tests.uvr.conftest import HEAD_DIM, HEADS, STEPS, call_pipe, make_transformer
-from uvr.anchors.calibrate import fit_scorer
+from uvr.anchors.calibration import fit_scorer
 from uvr.anchors.capture import recorded_features
 from uvr.anchors.extract import (
     collect_from_images,
@@ -18,6 +18,7 @@ from uvr.anchors.extract import (
     label_patches,
     patch_coverage,
 )
+from uvr.anchors.kinds import pictures_by_kind
 from uvr.conditions import conditions_of
 from uvr.revision import weights_revision
 from uvr.sample import Sample
@@ -96,6 +97,7 @@ def test_anchors_from_prompts_come_from_the_look_step(t2i_pipe, t2i_profile):
     assert set(chosen.anchor_images.tolist()) <= {0, 1, 2}
     assert {3, 4, 5, 6, 7, 8} <= set(chosen.counter_images.tolist())
     assert chosen.provenance["method"] == "prompts"
+    assert pictures_by_kind(chosen.provenance) == {"near-miss": [3, 4, 5]}
     assert conditions_of(chosen.provenance)[0]["steps"] == STEPS
     assert chosen.space.sigma == t2i_profile.sigma
 

@@ -25,6 +25,16 @@ def test_samples_come_in_order_with_masks_and_prompts(folder):
     assert first.mask is not None
 
 
+def test_pictures_in_a_folder_inside_are_of_the_kind_that_it_is_named(folder):
+    for kind, name in (("small", "0"), ("cropped", "1")):
+        (folder / kind).mkdir()
+        Image.new("RGB", (8, 6)).save(folder / kind / f"{name}.png")
+    found = read_samples(folder, [])
+    assert [(Path(sample.name).name, sample.kind) for sample in found] == [
+        ("a.png", ""), ("b.png", ""), ("1.png", "cropped"), ("0.png", "small"),
+    ]  # fmt: skip
+
+
 @pytest.mark.usefixtures("impatient")
 def test_a_picture_that_is_a_pipe_is_refused(folder):
     os.mkfifo(folder / "c.png")

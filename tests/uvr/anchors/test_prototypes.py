@@ -5,8 +5,7 @@ from concepts.anchors import AnchorSet
 from concepts.definition import ConceptDefinition
 from concepts.errors import DefinitionError
 from tests.uvr.conftest import space_of
-from uvr.anchors.calibrate import fit_scorer
-from uvr.anchors.collection import calibration
+from uvr.anchors.calibration import fit_options, fit_scorer
 from uvr.profiles import ModelProfile
 
 DIM, PATCHES = 48, 16
@@ -63,13 +62,14 @@ def test_more_prototypes_than_anchors_are_as_many_as_there_can_be(t2i_profile):
     assert scorer.digest == fit_scorer(two_faced(t2i_profile), prototypes=64).digest
 
 
-def test_a_definition_says_how_many():
+def test_a_definition_says_how_many(t2i_profile):
     parts = {
         "slug": "x", "name": "X", "category": "object", "description": "An x.",
         "prompts": ["an x"], "near_misses": ["a y"],
     }  # fmt: skip
     definition = ConceptDefinition.from_dict({**parts, "parameters": {"prototypes": 4}})
-    assert calibration(definition.parameters) == {"prototypes": 4}
+    options = fit_options(two_faced(t2i_profile), {"prototypes": 2}, definition.parameters)
+    assert options == {"prototypes": 4}
     for wrong in (0, 65, 2.5):
         with pytest.raises(DefinitionError, match="a whole number from 1 to 64"):
             ConceptDefinition.from_dict({**parts, "parameters": {"prototypes": wrong}})

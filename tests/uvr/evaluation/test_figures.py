@@ -1,11 +1,11 @@
 from collections.abc import Sequence
 
-import pytest
 from PIL import Image
 
+from concepts.calibration import wilson
 from uvr.evaluation import figures
 from uvr.evaluation.cases import Case, Drawn
-from uvr.evaluation.figures import Erasure, Preservation, preservation, table, wilson
+from uvr.evaluation.figures import Erasure, Preservation, preservation, table
 from uvr.evaluation.judges import Sighting
 from uvr.evaluation.quick import missed
 from uvr.testbed.scenes import Placed, Scene
@@ -29,20 +29,6 @@ def make_erasure(**changes: object) -> Erasure:
         "seconds_regulated": 1.5,
     }
     return Erasure(**(numbers | changes))
-
-
-def test_wilson_agrees_with_the_published_formula():
-    # Newcombe 1998, table I: 81 of 263 gives 0.2553 to 0.3662.
-    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-
-
-@pytest.mark.parametrize("n", [1, 10, 50])
-def test_wilson_stays_between_zero_and_one_at_the_ends(n):
-    low, high = wilson(0, n)
-    assert low == pytest.approx(0, abs=1e-12)
-    assert 0 < high < 1
-    mirrored = wilson(n, n)
-    assert mirrored == pytest.approx((1 - high, 1 - low))
 
 
 def test_erase_rate_compares_with_what_the_stock_shows():

@@ -25,7 +25,7 @@ from tests.uvr.families.toy import (
     plain_attention,
 )
 from uvr import Regulator, fits, register_family
-from uvr.anchors.calibrate import fit_scorer
+from uvr.anchors.calibration import fit_scorer
 from uvr.anchors.extract import collect_from_images, collect_from_prompts
 from uvr.families import known
 from uvr.method.tokens import TokenLayout

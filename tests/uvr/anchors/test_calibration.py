@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import tracemalloc
-
 import numpy as np
 import pytest
 
-from concepts import prototypes
 from concepts.anchors import AnchorSet
-from concepts.errors import UVRError
+from concepts.calibration import recorded_calibration
+from concepts.errors import InputError, UVRError
 from concepts.prototypes import balanced_weights
 from tests.uvr.conftest import space_of
-from uvr.anchors.calibrate import fit_direction, fit_scorer
+from uvr.anchors.calibration import fit_options, fit_scorer
 from uvr.profiles import ModelProfile
 
 DIM, PATCHES = 64, 16
@@ -61,30 +59,6 @@ def test_scores_are_standardised_on_weighted_counter_anchors(t2i_profile):
     assert abs(weights @ scores) < 1e-3
     assert abs(weights @ scores**2 - 1) < 1e-3
     assert scorer.seed_threshold >= scorer.grow_threshold
-    assert scorer.metadata["benign_pictures"] == 195
-    assert scorer.metadata["concept_pictures"] == 10
-
-
-def test_balance_makes_the_direction_say_where_and_not_only_that():
-    """All patches of a concept's pictures shift along axis 0, only its own patches along axis 1."""
-    random = np.random.default_rng(0)
-    shift, place = np.zeros((2, 8)), 3 * np.eye(8)[1]
-    shift[0, 0] = 6
-    anchors = random.normal(size=(50, 8)) + shift[0] + place
-    inside = random.normal(size=(100, 8)) + shift[0]
-    outside = random.normal(size=(5000, 8))
-    counters = np.concatenate([inside, outside]).astype(np.float32)
-    within = np.arange(len(counters)) < len(inside)
-    chosen = anchors.astype(np.float32)
-    plain = fit_direction(chosen, counters)
-    balanced = fit_direction(chosen, counters, weights=balanced_weights(within))
-    gap = [
-        (fit.scores(chosen).mean() - fit.scores(counters[within]).mean())
-        / (fit.scores(counters[within]).mean() - fit.scores(counters[~within]).mean())
-        for fit in (plain, balanced)
-    ]
-    assert gap[0] < 1.0
-    assert gap[1] > 2.0
 
 
 def test_fitting_is_deterministic(t2i_profile):
@@ -97,33 +71,6 @@ def test_too_few_benign_pictures_are_refused(t2i_profile):
         fit_scorer(anchor_set(t2i_profile, benign=6))
 
 
-def test_an_unknown_rule_is_a_value_error():
-    with pytest.raises(ValueError, match="'whitened' or 'mean'"):
-        fit_direction(np.ones((2, 2)), np.ones((2, 2)), rule="median")
-
-
-def test_row_blocks_change_nothing(t2i_profile, monkeypatch):
-    chosen = anchor_set(t2i_profile, benign=20)
-    counters = chosen.counter_anchors.reshape(20, PATCHES, DIM)
-    whole = fit_direction(chosen.anchors, chosen.counter_anchors)
-    scores = whole.scores(counters)
-    monkeypatch.setattr(prototypes, "_BLOCK_ROWS", 7)
-    blocked = fit_direction(chosen.anchors, chosen.counter_anchors)
-    np.testing.assert_allclose(blocked.weight, whole.weight, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(blocked.scores(counters), scores, rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(scores, counters @ whole.weight + whole.offset, atol=1e-9)
-
-
-def test_fitting_never_copies_all_features(t2i_profile, monkeypatch):
-    monkeypatch.setattr(prototypes, "_BLOCK_ROWS", 512)
-    chosen = anchor_set(t2i_profile, benign=1000)
-    tracemalloc.start()
-    fit_direction(chosen.anchors, chosen.counter_anchors).scores(chosen.counter_anchors)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 0.6 * chosen.counter_anchors.nbytes
-
-
 def test_margin_moves_both_thresholds_towards_the_concepts_usual_score(t2i_profile):
     anchors = anchor_set(t2i_profile)
     plain, moved, twice = (fit_scorer(anchors, margin=margin) for margin in (0.0, 0.25, 0.5))
@@ -132,3 +79,31 @@ def test_margin_moves_both_thresholds_towards_the_concepts_usual_score(t2i_profi
     assert step > 0
     assert twice.seed_threshold - plain.seed_threshold == pytest.approx(2 * step)
     assert plain.grow_threshold < moved.grow_threshold <= moved.seed_threshold
+
+
+def test_a_usual_rate_gives_way_to_what_the_pictures_promise_and_an_asked_one_is_refused(
+    t2i_profile,
+):
+    chosen = anchor_set(t2i_profile, benign=54)  # 5 of them show the concept, too
+    usual = {"image_false_positive_rate": 0.001, "margin": 0.2, "taps": 3}
+    assert fit_options(chosen, usual, {"rule": "mean"}) == {
+        "image_false_positive_rate": 1 / 50, "margin": 0.2, "rule": "mean",
+    }  # fmt: skip
+    asked = fit_options(chosen, usual, {"image_false_positive_rate": 0.002})
+    with pytest.raises(InputError) as refused:
+        fit_scorer(chosen, **asked)
+    assert str(refused.value) == (
+        "A rate of 0.002 cannot be promised from 49 pictures without the concept: 499 are needed. "
+        "Give more of them, or ask for 0.02."
+    )
+
+
+def test_a_scorer_keeps_what_was_promised_and_measured(t2i_profile):
+    scorer = fit_scorer(anchor_set(t2i_profile))
+    found = recorded_calibration(scorer.metadata)
+    assert found.target == scorer.metadata["image_false_positive_rate"] == 0.01
+    assert (found.found.n, found.matched.n) == (10, 195)
+    assert found.found.hits >= 9
+    assert found.matched.hits <= 8
+    few = recorded_calibration(fit_scorer(anchor_set(t2i_profile, benign=45)).metadata)
+    assert few.target == 1 / 41

@@ -1,0 +1,111 @@
+"""Held-out scores: each picture scored by directions that were fitted on other pictures.
+
+Pictures are dealt to five folds, and those of each fold are scored by the directions of the other
+four. With two folds directions know half of the pictures only, and thresholds come out too high.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from concepts.anchors import AnchorSet, Ints
+from concepts.prototypes import WITHIN_SHARE, balanced_weights
+from uvr.anchors.directions import fit_directions, highest_scores
+
+Scores = NDArray[np.float64]
+
+FOLDS = 5
+"""Parts into which pictures are dealt for cross-fitting."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Scores of patches, and the picture that each is from.
+
+    Attributes:
+        anchors: Of the concept's patches, (n,).
+        anchor_images: Their pictures' numbers, (n,).
+        counters: Of the other patches, (m,), those of the concept's own pictures included.
+        counter_images: Their pictures' numbers, (m,).
+    """
+
+    anchors: Scores
+    anchor_images: Ints
+    counters: Scores
+    counter_images: Ints
+
+    @property
+    def benign(self) -> NDArray[np.bool_]:
+        """Which counter-anchors are from pictures without the concept, (m,)."""
+        return ~np.isin(self.counter_images, self.anchor_images)
+
+    def shown_peaks(self) -> tuple[Ints, Scores]:
+        """Numbers of the concept's pictures, rising, and the highest score of their anchors."""
+        return np.unique(self.anchor_images), highest_of_each(self.anchors, self.anchor_images)
+
+    def benign_peaks(self) -> tuple[Ints, Scores]:
+        """Numbers of the pictures without the concept, rising, and their highest scores."""
+        images = self.counter_images[self.benign]
+        return np.unique(images), highest_of_each(self.counters[self.benign], images)
+
+
+def held_out_scores(
+    anchor_set: AnchorSet,
+    rule: str = "whitened",
+    shrinkage: float = 0.1,
+    within_share: float = WITHIN_SHARE,
+    prototypes: int = 1,
+) -> HeldOut:
+    """Score each fold of the pictures with directions fitted on the other folds.
+
+    The arguments are those of ``fit_scorer``.
+    """
+    anchor_fold = folds_of(anchor_set.anchor_images)
+    # A picture that holds the concept keeps its counter-anchors in its anchors' fold.
+    counter_fold = folds_of(anchor_set.counter_images, anchor_set.anchor_images)
+    within = np.isin(anchor_set.counter_images, anchor_set.anchor_images)
+    anchor_scores = np.zeros(len(anchor_fold))
+    counter_scores = np.zeros(len(counter_fold))
+    for fold in np.unique(np.concatenate([anchor_fold, counter_fold])):
+        fit_anchors = anchor_set.anchors[anchor_fold != fold]
+        fit_counters = anchor_set.counter_anchors[counter_fold != fold]
+        if len(fit_anchors) == 0:  # all anchors come from one picture
+            fit_anchors = anchor_set.anchors
+        directions = fit_directions(
+            fit_anchors,
+            fit_counters,
+            prototypes=prototypes,
+            rule=rule,
+            shrinkage=shrinkage,
+            weights=balanced_weights(within[counter_fold != fold], within_share),
+        )
+        anchor_scores[anchor_fold == fold] = highest_scores(
+            directions, anchor_set.anchors[anchor_fold == fold]
+        )
+        counter_scores[counter_fold == fold] = highest_scores(
+            directions, anchor_set.counter_anchors[counter_fold == fold]
+        )
+    return HeldOut(
+        anchor_scores, anchor_set.anchor_images, counter_scores, anchor_set.counter_images
+    )
+
+
+def folds_of(images: Ints, known: Ints | None = None) -> NDArray[np.int64]:
+    """Deal pictures to folds in turn, in order of their numbers; those of ``known`` first."""
+    fold: dict[int, int] = {}
+    for group in (known, images):
+        if group is not None:
+            fresh = [int(image) for image in np.unique(group) if int(image) not in fold]
+            fold |= {image: place % FOLDS for place, image in enumerate(fresh)}
+    return np.array([fold[int(image)] for image in images])
+
+
+def highest_of_each(scores: Scores, images: Ints) -> Scores:
+    """Return each picture's highest score, in the order of their numbers."""
+    _, inverse = np.unique(images, return_inverse=True)
+    highest = np.full(int(inverse.max()) + 1, -np.inf)
+    np.maximum.at(highest, inverse, scores)
+    return highest
