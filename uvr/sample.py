@@ -8,6 +8,9 @@ from typing import Any
 from numpy.typing import NDArray
 from PIL import Image
 
+KEPT, NAMED, BROUGHT = "kept", "named", "brought"
+"""Kinds of an edit: its instruction does not say the concept, says to leave it, or asks for it."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -16,9 +19,12 @@ class Sample:
     Attributes:
         image: The picture; resized to the model's usual size.
         mask: Pixels that show the concept (non-zero), at any size; None when there are none.
-        prompt: Its caption or, for editing, an instruction for which it is the source.
+        prompt: Its caption or, for editing, the instruction.
         name: What to call it to whoever gave it, such as its path; "" when it was made here.
-        kind: What sets it apart, such as "small" or "near-miss"; "" for an ordinary one.
+        kind: What sets it apart, such as "small", "near-miss" or ``BROUGHT``; "" for an ordinary
+            one.
+        source: For editing, the picture that the instruction edits into ``image``; by default
+            ``image`` itself, which the instruction then leaves as it is where the concept shows.
     """
 
     image: Image.Image
@@ -26,3 +32,4 @@ class Sample:
     prompt: str = ""
     name: str = ""
     kind: str = ""
+    source: Image.Image | None = None

@@ -175,7 +175,7 @@ class Family(Protocol):
     ) -> dict[str, Any]:
         """Build a call over noised pictures as the pipelines do, one conditional pass.
 
-        For editing, the picture is its own reference: the instruction leaves the concept in place.
+        For editing, a sample's source is the reference; without one the picture is its own.
         """
         ...
 

@@ -36,7 +36,11 @@ def noised_call(
     hidden_states = ((1 - sigma) * packed + sigma * noise).to(prompt_embeds.dtype)
     img_ids = image_ids(rows, columns).to(device, prompt_embeds.dtype)
     if profile.task == "edit":
-        hidden_states = torch.cat([hidden_states, packed.to(hidden_states.dtype)], dim=1)
+        references = packed
+        if any(sample.source is not None for sample in samples):
+            sources = [sample.source or sample.image for sample in samples]
+            references = pack_latents(encode_images(pipe, sources, profile.size))
+        hidden_states = torch.cat([hidden_states, references.to(hidden_states.dtype)], dim=1)
         img_ids = torch.cat([img_ids, image_ids(rows, columns, picture=1).to(img_ids)])
     guidance = None
     if pipe.transformer.config.guidance_embeds:

@@ -49,6 +49,21 @@ def test_noised_call_passes_what_the_pipeline_passes(cls, t2i_profile, edit_prof
         torch.testing.assert_close(mine[name], theirs[name])
 
 
+def test_the_source_of_a_sample_is_its_reference_by_default_the_picture(edit_pipe, edit_profile):
+    rng = np.random.default_rng(0)
+    picture, source = (
+        Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)) for _ in range(2)
+    )
+    samples = [Sample(picture, source=source), Sample(source), Sample(picture)]
+    call = noised_call(edit_pipe, edit_profile, samples, 0.0, torch.Generator().manual_seed(0))
+    edited, own, other = call["hidden_states"]
+    outputs = len(own) // 2
+    assert torch.equal(edited[:outputs], other[:outputs])
+    assert torch.equal(edited[outputs:], own[outputs:])
+    for alone in (own, other):
+        assert torch.equal(alone[:outputs], alone[outputs:])
+
+
 def test_packing_is_that_of_the_pipelines():
     latents = torch.arange(2 * 4 * 6 * 8.0).reshape(2, 4, 6, 8)
     assert torch.equal(pack_latents(latents), FluxPipeline._pack_latents(latents, 2, 4, 6, 8))

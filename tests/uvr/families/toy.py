@@ -239,7 +239,8 @@ class ToyFamily(Family):
     ) -> dict[str, Any]:
         height, width = profile.size
         clean = pipe.encode([sample.image for sample in samples], height, width)
-        originals = [clean] if profile.task == "edit" else []
+        sources = [sample.source or sample.image for sample in samples]
+        originals = [pipe.encode(sources, height, width)] if profile.task == "edit" else []
         return {
             "canvas": (1 - sigma) * clean + sigma * torch.randn(clean.shape, generator=generator),
             "words": word_numbers([sample.prompt for sample in samples]),
