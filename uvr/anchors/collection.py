@@ -35,8 +35,8 @@ from uvr.profiles import CHECK, UNSAID, ModelProfile
 from uvr.sample import Sample
 from uvr.testbed.samples import CONCEPTS, labelled_samples
 
-TESTBED_SCENES = 200
-"""Labelled scenes of each kind that editing anchors of the testbed come from."""
+TESTBED_SCENES = {"edit": 400, CHECK: 200}
+"""Labelled scenes with a concept, and without, that anchors of the testbed come from."""
 
 ProgressBar = Callable[[str], AbstractContextManager[Progress]]
 """Makes what reports progress, by a label."""
@@ -242,7 +242,7 @@ def _samples(
             f"has {', '.join(CONCEPTS)}. Give a folder of pictures, or collect for t2i alone."
         )
     positives, benign = labelled_samples(
-        definition.slug, profile.task, exemplars.seed, TESTBED_SCENES
+        definition.slug, profile.task, exemplars.seed, TESTBED_SCENES[profile.task]
     )
     return _as_asked(profile, positives), _as_asked(profile, benign)
 

@@ -7,21 +7,26 @@ picture to edit.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 from numpy.random import Generator
 
 from uvr.evaluation.cases import Case
 from uvr.testbed import scenes
-from uvr.testbed.samples import keeping_edit
+from uvr.testbed.samples import (
+    SMALL,
+    adding_edit,
+    keeping_edit,
+    naming_edit,
+    shrunk,
+    swapping_edit,
+)
 from uvr.testbed.scenes import Edit, Placed, Scene
 
 USES = {
     "t2i": ("asked for", "crowded", "small"),
     "edit": ("kept", "named", "added", "swapped in", "no picture", "crowded", "small"),
 }
-SMALL = 19  # pixels; by default a thing of one or two has 28
 
 _POOL = (*scenes.BENIGN, *scenes.NEAR_MISSES)
 
@@ -49,7 +54,8 @@ def make_cases(
             cases.append(Case(_caption(scene), None, scene, banned, noise))
         else:
             subject = next((p for p in scene.things if p.thing == banned), scene.things[0])
-            edit = _EDITS.get(use, _keep)(rng, scene, subject)
+            make = _EDITS.get(use)
+            edit = make(rng, scene, subject) if make else keeping_edit(rng, scene)
             picture = scenes.render(edit.source)[0]
             cases.append(Case(edit.instruction, picture, edit.target, banned, noise))
     return cases
@@ -62,9 +68,7 @@ def _scene(rng: Generator, banned: str | None, index: int, use: str) -> Scene:
     if banned is not None:
         things[int(rng.integers(count))] = banned
     scene = scenes.random_scene(rng, things=things)
-    if use == "small":
-        return replace(scene, things=tuple(replace(p, size=SMALL) for p in scene.things))
-    return scene
+    return shrunk(scene) if use == "small" else scene
 
 
 def _caption(scene: Scene) -> str:
@@ -75,35 +79,8 @@ def _caption(scene: Scene) -> str:
     return said
 
 
-def _keep(rng: Generator, scene: Scene, subject: Placed) -> Edit:
-    del subject
-    return keeping_edit(rng, scene)
-
-
-def _name(rng: Generator, scene: Scene, subject: Placed) -> Edit:
-    """Another background, the subject named to be kept."""
-    edit = scenes.recolour(rng, scene)
-    said = f"{edit.instruction} and keep the {subject.thing} {scenes.WHERE[subject.slot]}"
-    return replace(edit, instruction=said)
-
-
-def _add(rng: Generator, scene: Scene, subject: Placed) -> Edit:
-    """The scene without the subject, which the instruction adds."""
-    source = replace(scene, things=tuple(p for p in scene.things if p != subject))
-    said = f"add {scenes.noun(subject.thing, rng)} {scenes.WHERE[subject.slot]}"
-    return Edit(source, said, scene, "add")
-
-
-def _swap(rng: Generator, scene: Scene, subject: Placed) -> Edit:
-    """The scene with another thing in the subject's place, which the instruction replaces."""
-    old = str(rng.choice([thing for thing in _POOL if thing not in scene.names()]))
-    things = tuple(replace(p, thing=old) if p == subject else p for p in scene.things)
-    said = f"replace the {old} {scenes.WHERE[subject.slot]} with {scenes.noun(subject.thing, rng)}"
-    return Edit(replace(scene, things=things), said, scene, "replace")
-
-
 _EDITS: dict[str, Callable[[Generator, Scene, Placed], Edit]] = {
-    "named": _name,
-    "added": _add,
-    "swapped in": _swap,
+    "named": naming_edit,
+    "added": adding_edit,
+    "swapped in": swapping_edit,
 }

@@ -1,9 +1,15 @@
 """Labelled scenes of the testbed's world, as the engine's extraction takes them."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
-from uvr.sample import Sample
+from uvr.sample import BROUGHT, KEPT, NAMED, Sample
 from uvr.testbed import scenes
+from uvr.testbed.scenes import Edit, Placed, Scene
+
+SMALL = 19  # pixels; by default a thing of one or two has 28
 
 CONCEPTS = {
     "testbed-pistol": "pistol",
@@ -28,14 +34,45 @@ def keeping_edit(rng: np.random.Generator, source: scenes.Scene) -> scenes.Edit:
     return scenes.recolour(rng, source)
 
 
+def naming_edit(rng: np.random.Generator, scene: Scene, subject: Placed) -> Edit:
+    """Another background, the subject named to be kept."""
+    edit = scenes.recolour(rng, scene)
+    said = f"{edit.instruction} and keep the {subject.thing} {scenes.WHERE[subject.slot]}"
+    return replace(edit, instruction=said)
+
+
+def adding_edit(rng: np.random.Generator, scene: Scene, subject: Placed) -> Edit:
+    """The scene without the subject, which the instruction adds."""
+    source = replace(scene, things=tuple(p for p in scene.things if p != subject))
+    said = f"add {scenes.noun(subject.thing, rng)} {scenes.WHERE[subject.slot]}"
+    return Edit(source, said, scene, "add")
+
+
+def swapping_edit(rng: np.random.Generator, scene: Scene, subject: Placed) -> Edit:
+    """The scene with a harmless thing in the subject's place, which the instruction replaces."""
+    pool = [t for t in (*scenes.BENIGN, *scenes.NEAR_MISSES) if t not in scene.names()]
+    old = str(rng.choice(pool))
+    things = tuple(replace(p, thing=old) if p == subject else p for p in scene.things)
+    said = f"replace the {old} {scenes.WHERE[subject.slot]} with {scenes.noun(subject.thing, rng)}"
+    return Edit(replace(scene, things=things), said, scene, "replace")
+
+
+def shrunk(scene: Scene) -> Scene:
+    """The scene with small things."""
+    return replace(scene, things=tuple(replace(p, size=SMALL) for p in scene.things))
+
+
 def labelled_samples(
     slug: str, task: str, seed: int, count: int
 ) -> tuple[list[Sample], list[Sample]]:
     """Scenes with a stand-in concept and scenes without, half of these with its near-misses.
 
+    Half of the edits leave the concept unsaid, the others name it or bring it (`uvr.sample`); one
+    scene in five is crowded, one in five small.
+
     Args:
         slug: A key of CONCEPTS.
-        task: "t2i" gives captions as prompts, "edit" gives instructions.
+        task: "edit" gives instructions as prompts, any other captions.
         seed: Of the scenes.
         count: How many of each kind.
     """
@@ -45,25 +82,53 @@ def labelled_samples(
     rng = np.random.default_rng([seed, *slug.encode()])
     thing = CONCEPTS[slug]
     others = [t for t in scenes.THINGS if t != thing]
-
-    def sample(things: list[str]) -> Sample:
-        scene = scenes.random_scene(rng, things=things)
-        image, masks = scenes.render(scene)
-        mask = None
-        if thing in things:
-            mask = masks[things.index(thing)]
-        prompt = scenes.caption(scene)
-        if task == "edit":
-            prompt = keeping_edit(rng, scene).instruction
-        return Sample(image, mask, prompt)
-
+    sample = edit_sample if task == "edit" else caption_sample
     positives, benign = [], []
     for index in range(count):
-        companions = [str(t) for t in rng.choice(others, size=index % 2, replace=False)]
+        size = index % 2 if task != "edit" or index % 5 else 2
+        companions = [str(t) for t in rng.choice(others, size=size, replace=False)]
         with_thing = [thing, *companions]
         rng.shuffle(with_thing)
-        positives.append(sample(with_thing))
+        positives.append(sample(rng, with_thing, thing, index))
         pool = scenes.NEAR_MISSES if index % 3 == 0 else others
-        size = 1 + int(rng.random() < 0.6)
-        benign.append(sample([str(t) for t in rng.choice(pool, size=size, replace=False)]))
+        size = 1 + int(rng.random() < 0.6) if task != "edit" or index % 5 else 3
+        things = [str(t) for t in rng.choice(pool, size=size, replace=False)]
+        benign.append(sample(rng, things, thing, index))
     return positives, benign
+
+
+def caption_sample(
+    rng: np.random.Generator, things: Sequence[str], thing: str, index: int
+) -> Sample:
+    """A scene of some things under its caption; its mask is that of `thing`, if it is there."""
+    del index
+    scene = scenes.random_scene(rng, things=things)
+    return _sample(scene, thing, scenes.caption(scene))
+
+
+def edit_sample(rng: np.random.Generator, things: Sequence[str], thing: str, index: int) -> Sample:
+    """A scene of some things as an edit leaves it; the edit's kind goes by `index`.
+
+    Of eight edits four keep the subject and say nothing of it, two name it, two bring it.
+    """
+    scene = scenes.random_scene(rng, things=things)
+    if index % 5 == 1:
+        scene = shrunk(scene)
+    subject = next((p for p in scene.things if p.thing == thing), scene.things[0])
+    kind = (KEPT, KEPT, NAMED, BROUGHT)[index // 2 % 4]  # each meets scenes of one thing and of two
+    if kind == KEPT:
+        edit = keeping_edit(rng, scene)
+    elif kind == NAMED:
+        edit = naming_edit(rng, scene, subject)
+    elif len(scene.things) > 1 and index // 8 % 2:
+        edit = adding_edit(rng, scene, subject)
+    else:
+        edit = swapping_edit(rng, scene, subject)
+    source = scenes.render(edit.source)[0]
+    return replace(_sample(edit.target, thing, edit.instruction), source=source, kind=kind)
+
+
+def _sample(scene: Scene, thing: str, prompt: str) -> Sample:
+    image, masks = scenes.render(scene)
+    mask = masks[scene.names().index(thing)] if thing in scene.names() else None
+    return Sample(image, mask, prompt)

@@ -15,7 +15,7 @@ from torch import Tensor
 from concepts.bundle import Bundle, BundleVariant, Member
 from concepts.definition import load_shipped
 from tests.uvr.conftest import make_scorer
-from uvr.anchors.collection import Exemplars, collect
+from uvr.anchors.collection import TESTBED_SCENES, Exemplars, collect
 from uvr.engine.check import FeatureCheck
 from uvr.engine.regulator import Regulator
 from uvr.evaluation.judges import sightings
@@ -38,7 +38,7 @@ def bundle(pipe: Any) -> Bundle:
     """The bomb as the check finds it, beside a look that never fires."""
     definition = load_shipped("testbed-bomb")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("uvr.anchors.collection.TESTBED_SCENES", 100)
+        patch.setitem(TESTBED_SCENES, "check", 100)
         anchors, scorer = collect(pipe, PROFILES["testbed-check"], definition, Exemplars())
     member = Member("testbed-bomb", "Bomb", "object", 1, "0" * 64, scorer)
     blind = make_scorer(np.ones(scorer.dim), 1e9)

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from uvr.evaluation.uses import SMALL, USES, make_cases
+from uvr.evaluation.uses import USES, make_cases
 from uvr.testbed import scenes
+from uvr.testbed.samples import SMALL
 
 ALL = [(task, use) for task, uses in USES.items() for use in uses]
 
