@@ -20,6 +20,7 @@ from concepts.scorer import Scorer
 from uvr.anchors.directions import fit_directions
 from uvr.anchors.held_out import held_out_scores
 from uvr.anchors.kinds import pictures_by_kind
+from uvr.anchors.parts import common_scale, parts_of, together
 from uvr.anchors.thresholds import (
     USUAL_RATE,
     Targets,
@@ -77,14 +78,18 @@ def fit_scorer(
         image_false_positive_rate = max(USUAL_RATE, least_rate(pictures))
     require_promise(image_false_positive_rate, pictures)
     fit: dict[str, Any] = {"rule": rule, "shrinkage": shrinkage, "prototypes": prototypes}
-    held_out = held_out_scores(anchor_set, within_share=within_share, **fit)
     targets = Targets(image_false_positive_rate, patch_false_positive_rate, margin)
+    parts = parts_of(anchor_set)
+    by_part = held_out_scores(anchor_set, parts, within_share=within_share, **fit)
+    scales = common_scale(by_part, targets)
+    held_out = together(by_part, scales)
     thresholds = find_thresholds(held_out, targets)
     kinds = pictures_by_kind(anchor_set.provenance)
     weights = balanced_weights(~held_out.benign, within_share)
-    directions = fit_directions(
-        anchor_set.anchors, anchor_set.counter_anchors, weights=weights, **fit
+    fitted = fit_directions(
+        anchor_set.anchors, anchor_set.counter_anchors, parts=parts, weights=weights, **fit
     )
+    directions = [scales[direction.part].of(direction) for direction in fitted]
     metadata: dict[str, Any] = {
         "shrinkage": shrinkage,
         "within_share": within_share,
@@ -93,7 +98,7 @@ def fit_scorer(
         "margin": margin,
         KEY: measure(held_out, thresholds, targets, kinds).to_dict(),
     }
-    if prototypes > 1:
+    if len(directions) > 1:
         metadata["prototypes"] = len(directions)
     if conditions := conditions_of(anchor_set.provenance):
         metadata["conditions"] = conditions

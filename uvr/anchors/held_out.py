@@ -7,6 +7,7 @@ four. With two folds directions know half of the pictures only, and thresholds c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,43 +55,50 @@ class HeldOut:
 
 def held_out_scores(
     anchor_set: AnchorSet,
-    rule: str = "whitened",
-    shrinkage: float = 0.1,
+    parts: Ints,
+    *,
     within_share: float = WITHIN_SHARE,
-    prototypes: int = 1,
-) -> HeldOut:
+    **fit: Any,
+) -> list[HeldOut]:
     """Score each fold of the pictures with directions fitted on the other folds.
 
-    The arguments are those of ``fit_scorer``.
+    Args:
+        anchor_set: Anchors and counter-anchors.
+        parts: Number of each anchor's part, (n,), from 0 without gaps.
+        within_share: See ``balanced_weights``.
+        fit: Other arguments of ``fit_directions``.
+
+    Returns:
+        For each part the scores of all patches by its directions.
     """
     anchor_fold = folds_of(anchor_set.anchor_images)
     # A picture that holds the concept keeps its counter-anchors in its anchors' fold.
     counter_fold = folds_of(anchor_set.counter_images, anchor_set.anchor_images)
     within = np.isin(anchor_set.counter_images, anchor_set.anchor_images)
-    anchor_scores = np.zeros(len(anchor_fold))
-    counter_scores = np.zeros(len(counter_fold))
+    count = int(parts.max()) + 1
+    anchor_scores = np.zeros((count, len(anchor_fold)))
+    counter_scores = np.zeros((count, len(counter_fold)))
     for fold in np.unique(np.concatenate([anchor_fold, counter_fold])):
-        fit_anchors = anchor_set.anchors[anchor_fold != fold]
-        fit_counters = anchor_set.counter_anchors[counter_fold != fold]
-        if len(fit_anchors) == 0:  # all anchors come from one picture
-            fit_anchors = anchor_set.anchors
+        others = anchor_fold != fold
+        others |= ~np.isin(parts, parts[others])  # all anchors of a part come from one fold
         directions = fit_directions(
-            fit_anchors,
-            fit_counters,
-            prototypes=prototypes,
-            rule=rule,
-            shrinkage=shrinkage,
+            anchor_set.anchors[others],
+            anchor_set.counter_anchors[counter_fold != fold],
+            parts=parts[others],
             weights=balanced_weights(within[counter_fold != fold], within_share),
+            **fit,
         )
-        anchor_scores[anchor_fold == fold] = highest_scores(
-            directions, anchor_set.anchors[anchor_fold == fold]
-        )
-        counter_scores[counter_fold == fold] = highest_scores(
-            directions, anchor_set.counter_anchors[counter_fold == fold]
-        )
-    return HeldOut(
-        anchor_scores, anchor_set.anchor_images, counter_scores, anchor_set.counter_images
-    )
+        own, own_counters = anchor_fold == fold, counter_fold == fold
+        for part in range(count):
+            of_part = [direction for direction in directions if direction.part == part]
+            anchor_scores[part, own] = highest_scores(of_part, anchor_set.anchors[own])
+            counter_scores[part, own_counters] = highest_scores(
+                of_part, anchor_set.counter_anchors[own_counters]
+            )
+    return [
+        HeldOut(shown, anchor_set.anchor_images, other, anchor_set.counter_images)
+        for shown, other in zip(anchor_scores, counter_scores, strict=True)
+    ]
 
 
 def folds_of(images: Ints, known: Ints | None = None) -> NDArray[np.int64]:
