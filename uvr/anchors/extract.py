@@ -74,8 +74,11 @@ def collect_from_images(
     )
     grid = _grid(pipe, profile)
     covered = np.stack([patch_coverage(sample.mask, grid) for sample in samples])
-    anchors = np.tile(covered >= MIN_COVERAGE, (noise_draws, 1))
-    counters = np.tile(covered == 0, (noise_draws, 1))
+    shows, clear = covered >= MIN_COVERAGE, covered == 0
+    # A picture of the concept without anchors must not pass for one that lacks the concept.
+    clear[: len(positives)] &= shows[: len(positives)].any(axis=1, keepdims=True)
+    anchors = np.tile(shows, (noise_draws, 1))
+    counters = np.tile(clear, (noise_draws, 1))
     # Draws of one picture share its number, so that they never fall into different halves.
     numbers = np.tile(np.arange(len(samples)), noise_draws)
     provenance = {
@@ -132,6 +135,7 @@ def collect_from_prompts(
             f"No patch of {split} pictures for {definition.slug!r} stands out from the "
             f"{len(prompts) - split} others: does the model draw this concept?"
         )
+    clear &= shows.any(axis=1, keepdims=True)  # or it would pass for a picture without the concept
     everything = np.ones((len(prompts) - split, late.shape[1]), dtype=bool)
     provenance = {
         "method": "prompts",

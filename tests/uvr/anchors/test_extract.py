@@ -67,6 +67,18 @@ def test_anchors_from_pictures_are_the_covered_patches(task, request):
     assert scorer.metadata["conditions"] == [conditions]
 
 
+def test_a_picture_of_the_concept_without_anchors_does_not_pass_for_a_benign_one(
+    t2i_pipe, t2i_profile
+):
+    small = np.zeros((32, 32), dtype=bool)
+    small[:2, :2] = True
+    shown = samples(2, masked=True)
+    shown[1] = replace(shown[1], mask=small)
+    chosen = collect_from_images(t2i_pipe, t2i_profile, shown, samples(2, masked=False))
+    assert set(chosen.anchor_images.tolist()) == {0}
+    assert set(chosen.counter_images.tolist()) == {0, 2, 3}
+
+
 def test_collection_leaves_the_pipeline_as_found(t2i_pipe, t2i_profile):
     stock = call_pipe(t2i_pipe, "a cup", [1])
     processors = t2i_pipe.transformer.attn_processors
