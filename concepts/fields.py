@@ -8,6 +8,7 @@ from typing import Any
 
 from concepts.errors import did_you_mean
 from concepts.words import CATEGORIES, RULES
+from concepts.yaml_text import FieldError, Place, kind_of
 
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 MAX_SLUG = 64
@@ -29,30 +30,11 @@ TEXTS = ("slug", "name", "category", "description", "scope")
 LISTS = ("prompts", "near_misses", "paraphrases", "benign", "edits")
 REQUIRED = ("slug", "name", "category", "description", "prompts", "near_misses")
 
-# A field, then perhaps a position in its list or a key of its mapping.
-Place = tuple[str | int, ...]
-
-
-class FieldError(Exception):
-    """What is wrong at one place of a definition; a place is a field and perhaps a position."""
-
-    def __init__(self, place: Place, message: str) -> None:
-        super().__init__(message)
-        self.place = place
-
-
-def describe(place: Place) -> str:
-    """Return a place in words, such as "field 'prompts[2]'"."""
-    if not place:
-        return "document"
-    parts = [f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in place]
-    return f"field '{''.join(parts).lstrip('.')}'"
-
 
 def check(data: object) -> None:
     """Check the fields of a definition; FieldError for the first that is not valid."""
     if not isinstance(data, Mapping):
-        raise FieldError((), f"found {_kind(data)}, expected a mapping with slug, name, ...")
+        raise FieldError((), f"found {kind_of(data)}, expected a mapping with slug, name, ...")
     known = (*TEXTS, *LISTS, "parameters")
     for key in data:
         if key not in known:
@@ -88,7 +70,7 @@ def _check_slug(slug: str) -> None:
 
 def _check_text(place: Place, value: object, *, empty: bool = False) -> None:
     if not isinstance(value, str):
-        raise FieldError(place, f"found {_kind(value)}, expected text (put it in quotes)")
+        raise FieldError(place, f"found {kind_of(value)}, expected text (put it in quotes)")
     if not empty and not value.strip():
         raise FieldError(place, "is empty")
     if any("\ud800" <= character <= "\udfff" for character in value):
@@ -99,7 +81,7 @@ def _check_text(place: Place, value: object, *, empty: bool = False) -> None:
 
 def _check_texts(name: str, value: object) -> None:
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise FieldError((name,), f"found {_kind(value)}, expected a list of texts")
+        raise FieldError((name,), f"found {kind_of(value)}, expected a list of texts")
     seen: dict[str, int] = {}
     for index, item in enumerate(value):
         _check_text((name, index), item)
@@ -117,7 +99,7 @@ def _check_overlap(data: Mapping[str, Any]) -> None:
 
 def _check_parameters(value: object) -> None:
     if not isinstance(value, Mapping):
-        raise FieldError(("parameters",), f"found {_kind(value)}, expected a mapping")
+        raise FieldError(("parameters",), f"found {kind_of(value)}, expected a mapping")
     for key, item in value.items():
         place = ("parameters", str(key))
         if key not in PARAMETERS:
@@ -132,9 +114,3 @@ def _check_parameters(value: object) -> None:
         if not isinstance(item, accepted) or isinstance(item, bool) or not low <= item <= high:
             noun = "a whole number" if kind is int else "a number"
             raise FieldError(place, f"found {item!r}, allowed: {noun} from {low} to {high}")
-
-
-def _kind(value: object) -> str:
-    names = {dict: "a mapping", list: "a list", bool: "true/false", type(None): "nothing"}
-    names |= {int: "a number", float: "a number", str: "text", tuple: "a list"}
-    return names.get(type(value), f"a {type(value).__name__}")
