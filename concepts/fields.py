@@ -8,14 +8,14 @@ from typing import Any
 
 from concepts.errors import did_you_mean
 from concepts.words import CATEGORIES, RULES
-from concepts.yaml_text import FieldError, Place, kind_of
+from concepts.yaml_text import FieldError, Place, Rule, check_keys, check_mapping, kind_of
 
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 MAX_SLUG = 64
 MAX_TEXT = 4000
 
-# Known keys of `parameters`: the type, then the lowest and highest value or the allowed words.
-PARAMETERS: dict[str, tuple[type, Any, Any]] = {
+# Known keys of `parameters`.
+PARAMETERS: dict[str, Rule] = {
     "seeds_per_prompt": (int, 1, 1000),
     "noise_draws": (int, 1, 64),
     "shrinkage": (float, 0.0, 10.0),
@@ -36,10 +36,7 @@ def check(data: object) -> None:
     if not isinstance(data, Mapping):
         raise FieldError((), f"found {kind_of(data)}, expected a mapping with slug, name, ...")
     known = (*TEXTS, *LISTS, "parameters")
-    for key in data:
-        if key not in known:
-            hint = did_you_mean(str(key), known)
-            raise FieldError((str(key),), f"unknown; allowed: {', '.join(known)}.{hint}")
+    check_keys((), data, known)
     missing = [name for name in REQUIRED if name not in data]
     if missing:
         raise FieldError((), f"missing: {', '.join(missing)}")
@@ -56,7 +53,7 @@ def check(data: object) -> None:
     if not data["prompts"]:
         raise FieldError(("prompts",), "needs at least one prompt")
     _check_overlap(data)
-    _check_parameters(data.get("parameters", {}))
+    check_mapping(("parameters",), data.get("parameters", {}), PARAMETERS)
 
 
 def _check_slug(slug: str) -> None:
@@ -95,22 +92,3 @@ def _check_overlap(data: Mapping[str, Any]) -> None:
         for index, item in enumerate(data.get(name, ())):
             if item in data["prompts"]:
                 raise FieldError((name, index), f"'{item}' is also one of the prompts")
-
-
-def _check_parameters(value: object) -> None:
-    if not isinstance(value, Mapping):
-        raise FieldError(("parameters",), f"found {kind_of(value)}, expected a mapping")
-    for key, item in value.items():
-        place = ("parameters", str(key))
-        if key not in PARAMETERS:
-            hint = did_you_mean(str(key), PARAMETERS)
-            raise FieldError(place, f"unknown; allowed: {', '.join(PARAMETERS)}.{hint}")
-        kind, low, high = PARAMETERS[key]
-        if kind is str:
-            if item not in low:
-                raise FieldError(place, f"found {item!r}, allowed: {', '.join(low)}")
-            continue
-        accepted = int if kind is int else int | float
-        if not isinstance(item, accepted) or isinstance(item, bool) or not low <= item <= high:
-            noun = "a whole number" if kind is int else "a number"
-            raise FieldError(place, f"found {item!r}, allowed: {noun} from {low} to {high}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from concepts.errors import InputError, NotFoundError
+from concepts.errors import InputError, NotFoundError, did_you_mean
 from concepts.files import open_file
 
 MAX_FILE_BYTES = 1 << 20
@@ -16,6 +16,8 @@ PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 # A field, then perhaps a position in its list or a key of its mapping.
 Place = tuple[str | int, ...]
+# The type of a value, then its lowest and highest value, or the allowed words and None.
+Rule = tuple[type, Any, Any]
 
 
 class FieldError(Exception):
@@ -39,6 +41,38 @@ def kind_of(value: object) -> str:
     names = {dict: "a mapping", list: "a list", bool: "true/false", type(None): "nothing"}
     names |= {int: "a number", float: "a number", str: "text", tuple: "a list"}
     return names.get(type(value), f"a {type(value).__name__}")
+
+
+def check_keys(place: Place, data: Mapping[Any, Any], known: Iterable[str]) -> None:
+    """Check that a mapping has no other keys; FieldError for the first that is unknown."""
+    known = tuple(known)
+    for key in data:
+        if key not in known:
+            hint = did_you_mean(str(key), known)
+            raise FieldError((*place, str(key)), f"unknown; allowed: {', '.join(known)}.{hint}")
+
+
+def check_value(place: Place, value: object, rule: Rule) -> None:
+    """Check a number by its type and limits, or a word by those that are allowed."""
+    kind, low, high = rule
+    if kind is str:
+        if value not in low:
+            hint = did_you_mean(str(value), low)
+            raise FieldError(place, f"found {value!r}, allowed: {', '.join(low)}.{hint}")
+        return
+    accepted = int if kind is int else int | float
+    if not isinstance(value, accepted) or isinstance(value, bool) or not low <= value <= high:
+        noun = "a whole number" if kind is int else "a number"
+        raise FieldError(place, f"found {value!r}, allowed: {noun} from {low} to {high}")
+
+
+def check_mapping(place: Place, value: object, rules: Mapping[str, Rule]) -> None:
+    """Check a mapping of values, each by the rule of its key."""
+    if not isinstance(value, Mapping):
+        raise FieldError(place, f"found {kind_of(value)}, expected a mapping")
+    check_keys(place, value, rules)
+    for key, item in value.items():
+        check_value((*place, str(key)), item, rules[key])
 
 
 def read_yaml(

@@ -14,6 +14,7 @@ from uvr.anchors.capture import Progress
 from uvr.delivery.source import BundleSource
 from uvr.engine.regulator import Regulator
 from uvr.families.known import family_of
+from uvr.method.presets import OWN
 from uvr.profiles import ModelProfile
 from uvr.report import RegulationReport
 
@@ -25,6 +26,8 @@ def draw(
     *,
     seed: int = 0,
     bundle: Bundle | BundleSource | None = None,
+    preset: str = OWN,
+    strength: float = 1.0,
     progress: Progress | None = None,
 ) -> tuple[Image.Image, RegulationReport | None]:
     """Call a pipeline once.
@@ -36,6 +39,8 @@ def draw(
             ``width`` hold for edits too.
         seed: Of the noise; the same with and without a bundle.
         bundle: What to keep out, or a started source of it; None for the stock pipeline.
+        preset: How to regulate; see ``Regulator``.
+        strength: How strongly.
         progress: Called after each step with steps done and steps in all.
 
     Raises:
@@ -52,6 +57,7 @@ def draw(
     with ExitStack() as stack:
         attachment = None
         if bundle is not None:
-            attachment = stack.enter_context(Regulator(bundle, profile=profile).attach(pipe))
+            regulator = Regulator(bundle, profile=profile, preset=preset, strength=strength)
+            attachment = stack.enter_context(regulator.attach(pipe))
         images = pipe(**arguments, generator=generator, callback_on_step_end=after_step).images
     return images[0], attachment.last if attachment else None

@@ -15,19 +15,23 @@ from transformers.utils import logging as transformers_logging
 
 from concepts.errors import MismatchError, NotFoundError, UVRError, did_you_mean
 from uvr import testbed
-from uvr.families.known import profile_for
+from uvr.families.family import tap_width
+from uvr.families.known import family_of, profile_for
 from uvr.profiles import PROFILES, ModelProfile
 
 TESTBED = "testbed"
 
 
-def load_pipeline(model: str, task: str | None = None) -> tuple[Any, ModelProfile]:
+def load_pipeline(
+    model: str, task: str | None = None, profile: ModelProfile | None = None
+) -> tuple[Any, ModelProfile]:
     """Load a pipeline and find its profile.
 
     Args:
         model: "testbed", a folder with ``model_index.json``, or a repository of the hub,
             "OWNER/NAME".
         task: "t2i" or "edit"; None for the task that the model's own pipeline is made for.
+        profile: Use this profile instead of the one found for the pipeline.
 
     Returns:
         The pipeline, on the GPU in bfloat16 where there is one, and its profile. The testbed stays
@@ -35,11 +39,17 @@ def load_pipeline(model: str, task: str | None = None) -> tuple[Any, ModelProfil
 
     Raises:
         NotFoundError: There is no such model here, or it cannot be fetched.
-        MismatchError: No family of models knows the pipeline, or it is not for this task.
+        MismatchError: No family of models knows the pipeline, or it is not for this task, or it
+            lacks a tap of the profile.
     """
-    with _quiet_loading():
-        pipe = _load_testbed(task or "t2i") if model == TESTBED else _load_pretrained(model)
-    pipe.set_progress_bar_config(disable=True)
+    if profile is not None and task not in (None, profile.task):
+        raise MismatchError(
+            f"The profile {profile.name!r} is for the task {profile.task!r}, not {task!r}."
+        )
+    pipe = open_pipeline(model, profile.task if profile else task)
+    if profile is not None:
+        tap_width(family_of(pipe), pipe.transformer, profile.taps)
+        return pipe, profile
     profile = profile_for(pipe)
     if task not in (None, profile.task):
         raise MismatchError(
@@ -47,6 +57,14 @@ def load_pipeline(model: str, task: str | None = None) -> tuple[Any, ModelProfil
             f"Models for {task!r}: {', '.join(_models_for(task))}."
         )
     return pipe, profile
+
+
+def open_pipeline(model: str, task: str | None = None) -> Any:
+    """Load a pipeline that may have no profile; see ``load_pipeline``."""
+    with _quiet_loading():
+        pipe = _load_testbed(task or "t2i") if model == TESTBED else _load_pretrained(model)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
 
 
 def _models_for(task: str | None) -> list[str]:

@@ -148,6 +148,7 @@ def collect_all(
     *,
     model: str = TESTBED,
     tasks: Sequence[str] = (),
+    profile: ModelProfile | None = None,
     prototypes: int | None = None,
     held: Mapping[str, Sequence[AnchorSet]] | None = None,
     agree: Callable[[Sequence[ModelProfile]], object] | None = None,
@@ -163,6 +164,7 @@ def collect_all(
         model: As ``load_pipeline`` takes it.
         tasks: "t2i", "edit" or both; a concept needs each of them. By default, both on the testbed
             and else the model's own, and a concept may lack pictures for one of them.
+        profile: Use this profile, for its task alone.
         prototypes: Directions that stand for the anchors, in place of the definitions' own.
         held: Anchors to add to, by slug; those of another model or task count for nothing.
         agree: Called with the profiles once the models are loaded; what it raises ends it all
@@ -173,24 +175,24 @@ def collect_all(
         What was collected, by slug, in the order of the definitions.
     """
     collected = {definition.slug: Collected(strict=bool(tasks)) for definition in definitions}
-    asked_for = tasks or (("edit", "t2i") if model == TESTBED else (None,))
-    pipelines = [load_pipeline(model, task) for task in asked_for]
+    own = ("edit", "t2i") if model == TESTBED and profile is None else (None,)
+    pipelines = [load_pipeline(model, task, profile) for task in tasks or own]
     if agree is not None:
-        agree([profile for _, profile in pipelines])
-    for pipe, profile in pipelines:
+        agree([found for _, found in pipelines])
+    for pipe, found in pipelines:
         for definition in definitions:
             outcome = collected[definition.slug]
             if outcome.strict and outcome.problem is not None:
                 continue
             asked = _with_prototypes(definition, prototypes)
-            bar = progress(f"{definition.slug} {profile.task}") if progress else nullcontext()
+            bar = progress(f"{definition.slug} {found.task}") if progress else nullcontext()
             try:
                 with bar as report:
-                    found = collect(
-                        pipe, profile, asked, exemplars, report,
-                        _of(profile, (held or {}).get(definition.slug, ())), outcome.doubt,
+                    anchors = collect(
+                        pipe, found, asked, exemplars, report,
+                        _of(found, (held or {}).get(definition.slug, ())), outcome.doubt,
                     )  # fmt: skip
-                outcome.collections.append(found)
+                outcome.collections.append(anchors)
             except UVRError as error:
                 outcome.problem = error
     return collected

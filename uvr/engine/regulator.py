@@ -31,8 +31,11 @@ from uvr.delivery.status import BundleInUse, SourceStatus
 from uvr.engine.attachment import Attachment
 from uvr.engine.generation import Assignment
 from uvr.engine.variant import VariantChoice
+from uvr.families.family import tap_width
 from uvr.families.known import family_of
+from uvr.method.presets import OWN, Regulation, find_preset
 from uvr.method.scores import ScorerStack
+from uvr.profile_file import load_profile
 from uvr.profiles import ModelProfile
 from uvr.report import RegulationReport
 
@@ -76,10 +79,15 @@ class Regulator:
             it against damage alone. A path needs one or the other; nothing else takes any.
         deny: Slugs to enforce here even if the bundle only reports or measures them.
         allow: Slugs to report but not to regulate here, whatever the bundle says.
-        profile: Use this profile instead of the one found for the pipeline.
+        profile: Use this profile, or the one in this YAML file, instead of the one found for the
+            pipeline.
+        preset: How to regulate: a key of ``uvr.method.presets.PRESETS``, or "default" for the
+            profile's own.
+        strength: How strongly, from 0, which changes nothing, to 1, the preset as it is.
 
     Raises:
-        InputError: There is a path, and no word on ``keys``.
+        InputError: There is a path, and no word on ``keys``; there is no such preset or strength.
+        ProfileError: The file holds no valid profile.
         VerificationError: The file at the path is damaged, or not signed by enough of the keys.
         ExpiredError: The bundle has expired already.
         NotFoundError: ``deny`` or ``allow`` names a concept that the bundle does not hold.
@@ -92,7 +100,9 @@ class Regulator:
         keys: Keys = UNSAID,
         deny: Collection[str] = (),
         allow: Collection[str] = (),
-        profile: ModelProfile | None = None,
+        profile: ModelProfile | Path | str | None = None,
+        preset: str = OWN,
+        strength: float = 1.0,
     ) -> None:
         if isinstance(bundle, Path | str):
             bundle = open_bundle(bundle, keys)
@@ -107,7 +117,10 @@ class Regulator:
         self._fixed = bundle if isinstance(bundle, Bundle) else None
         self.deny = frozenset(deny)
         self.allow = frozenset(allow)
-        self.profile = profile
+        self.profile = load_profile(profile) if isinstance(profile, Path | str) else profile
+        self.preset = preset
+        self.strength = strength
+        find_preset(preset, "t2i", Regulation()).scaled(strength)
         self._stacks: tuple[Bundle | None, dict[str, ScorerStack]] = (None, {})
         self._warned = False
         if self._fixed is not None and (stale := _expiry(self._fixed, now())):
@@ -157,7 +170,9 @@ class Regulator:
                 read (sequential offload); or the source has no bundle to give.
         """
         family = family_of(pipe)
-        choice = VariantChoice(pipe, family, self.profile or family.profile(pipe))
+        profile = (self.profile or family.profile(pipe)).with_preset(self.preset, self.strength)
+        tap_width(family, pipe.transformer, profile.taps)
+        choice = VariantChoice(pipe, family, profile)
         variant = choice.variant(self.bundle)
         attachment = Attachment(pipe, family, choice.profile, variant, lambda: self._assign(choice))
         with attachment.hooks():
