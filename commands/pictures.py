@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App, pass_app
-from commands.options import as_json, keys_option, model_option, seed_option, steps_option
+from commands.options import (
+    as_json,
+    keys_option,
+    model_option,
+    profile_option,
+    seed_option,
+    steps_option,
+)
 from commands.output import progress_bar, silenced
 from commands.parameters import FILE, NUMBER, OUT, PATH, SIDE
-from commands.reading import check_model, read_bundle_file, read_key_list
+from commands.reading import check_model, read_bundle_file, read_key_list, read_profile
 from commands.table import Table
 from concepts.files import check_writable, write_file
 from concepts.instant import now
@@ -29,8 +36,13 @@ def _picture_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that `generate` and `edit` share."""
     options = (
         model_option,
+        profile_option,
         click.option("--bundle", "bundle_file", type=PATH, help="Regulate with this bundle."),
         keys_option,
+        click.option(
+            "--preset", help="How to regulate, such as 'paper'.  [default: the profile's own]"
+        ),
+        click.option("--strength", type=click.FloatRange(0, 1), help="How strongly, 0 to 1."),
         click.option("--out", type=OUT, default=Path("picture.png"), show_default=True),
         click.option(
             "--report", type=OUT, help="Where the report goes.  [default: OUT with .json]"
@@ -108,8 +120,11 @@ def _draw(
     request: dict[str, Any],
     *,
     model: str,
+    profile_file: Path | None,
     bundle_file: Path | None,
     keys_file: Path | None,
+    preset: str | None,
+    strength: float | None,
     out: Path,
     report: Path | None,
     heat_map: Path | None,
@@ -119,8 +134,13 @@ def _draw(
     width: int | None,
 ) -> None:
     """Call a pipeline, regulated if there is a bundle, and write picture and report."""
-    if bundle_file is None and (report or heat_map or keys_file):
-        raise click.UsageError("--report, --heat-map and --keys need --bundle.")
+    given_regulation = {"preset": preset, "strength": strength}
+    regulation: dict[str, Any] = {
+        name: value for name, value in given_regulation.items() if value is not None
+    }
+    if bundle_file is None and (report or heat_map or keys_file or regulation):
+        needing = "--report, --heat-map, --keys, --preset and --strength"
+        raise click.UsageError(f"{needing} need --bundle.")
     report = report or (out.with_suffix(".json") if bundle_file else None)
     places = [path for path in (out, report, heat_map) if path is not None]
     if len({path.absolute() for path in places}) < len(places):
@@ -129,6 +149,11 @@ def _draw(
         check_writable(path)
     # All of this before the slow imports.
     check_model(model)
+    given_profile = read_profile(profile_file)
+    if preset is not None:
+        from uvr.method.presets import Regulation, find_preset
+
+        find_preset(preset, task, Regulation())
     if model == "testbed":
         from uvr.testbed import SIDE_STEP
 
@@ -139,14 +164,16 @@ def _draw(
     from uvr.drawing import draw
     from uvr.pipelines import load_pipeline
 
-    pipe, profile = load_pipeline(model, task)
+    pipe, profile = load_pipeline(model, task, given_profile)
     if model != "testbed":
         _check_sides(2 * int(pipe.vae_scale_factor), height, width)
     given = {"num_inference_steps": steps, "height": height, "width": width}
     request |= {name: value for name, value in given.items() if value is not None}
     # What the regulator logs is among the notes.
     with silenced("uvr.regulator"), progress_bar("Drawing") as progress:
-        image, found = draw(pipe, profile, request, seed=seed, bundle=released, progress=progress)
+        image, found = draw(
+            pipe, profile, request, seed=seed, bundle=released, progress=progress, **regulation
+        )
     _save_picture(image, out)
     click.echo(f"Wrote {out}")
     if found is None:
