@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +21,7 @@ from concepts.errors import MismatchError, NotFoundError, UVRError, did_you_mean
 from uvr import testbed
 from uvr.families.family import tap_width
 from uvr.families.known import family_of, profile_for
+from uvr.method.presets import ModulatePreset, RestrictPreset
 from uvr.profiles import PROFILES, ModelProfile
 
 TESTBED = "testbed"
@@ -46,25 +51,99 @@ def load_pipeline(
         raise MismatchError(
             f"The profile {profile.name!r} is for the task {profile.task!r}, not {task!r}."
         )
-    pipe = open_pipeline(model, profile.task if profile else task)
+    pipe = _open(model, profile.task if profile else task)
     if profile is not None:
         tap_width(family_of(pipe), pipe.transformer, profile.taps)
         return pipe, profile
-    profile = profile_for(pipe)
+    own = profile_for(pipe)
+    _check_task(model, own, task)
+    return pipe, own
+
+
+def load_to_analyse(
+    model: str,
+    task: str | None = None,
+    profile: ModelProfile | None = None,
+    name: str | None = None,
+) -> tuple[Any, ModelProfile]:
+    """Load a pipeline that may have no profile; it gets one to begin with.
+
+    Args:
+        model: See ``load_pipeline``.
+        task: The same; needed where the model has no profile.
+        profile: See ``load_pipeline``.
+        name: What to call the model, in place of the profile's name for it or the folder's.
+
+    Raises:
+        NotFoundError: See ``load_pipeline``.
+        MismatchError: See ``load_pipeline``.
+    """
+    if profile is not None:
+        pipe, found = load_pipeline(model, task, profile)
+    else:
+        pipe = _open(model, task)
+        try:
+            found = profile_for(pipe)
+        except MismatchError as error:
+            if task is None:
+                hint = "A model without one is analysed where its task is given."
+                raise MismatchError(f"{error} {hint}") from error
+            called = name or re.sub(r"[^A-Za-z0-9._-]+", "-", Path(model).name)
+            found = starting_profile(pipe, called, task)
+        _check_task(model, found, task)
+    if name is None:
+        return pipe, found
+    return pipe, replace(found, model=name, name=f"{name}-{found.task}")
+
+
+def _open(model: str, task: str | None) -> Any:
+    with _quiet_loading():
+        pipe = _load_testbed(task or "t2i") if model == TESTBED else _load_pretrained(model)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def starting_profile(pipe: Any, name: str, task: str) -> ModelProfile:
+    """Make a profile to begin with for a model that has none: ``analyse`` finds its taps and look.
+
+    Its tap is the layer in the middle, where the method's reference has it in FLUX.1; look, stage
+    and presets are the reference's; size, steps and length of the text are the pipeline's defaults.
+
+    Args:
+        pipe: A pipeline of a known family.
+        name: What to call the model.
+        task: "t2i" or "edit".
+
+    Raises:
+        MismatchError: No family recognises the pipeline.
+    """
+    layers = list(family_of(pipe).layers(pipe.transformer))
+    usual = {
+        given.name: given.default
+        for given in inspect.signature(pipe.__call__).parameters.values()
+        if given.name in ("num_inference_steps", "max_sequence_length", "guidance_scale")
+    }
+    side = int(getattr(pipe, "default_sample_size", 128)) * int(pipe.vae_scale_factor)
+    return ModelProfile(
+        name=f"{name}-{task}",
+        model=name,
+        task=task,
+        taps=(layers[len(layers) // 2],),
+        sigma=0.9,
+        stage_end=0.85,
+        restrict=RestrictPreset(),
+        modulate=ModulatePreset() if task == "edit" else None,
+        close_gaps=True,
+        call={"height": side, "width": side, **usual},
+    )
+
+
+def _check_task(model: str, profile: ModelProfile, task: str | None) -> None:
     if task not in (None, profile.task):
         raise MismatchError(
             f"Model {model!r} is for the task {profile.task!r}, not {task!r}. "
             f"Models for {task!r}: {', '.join(_models_for(task))}."
         )
-    return pipe, profile
-
-
-def open_pipeline(model: str, task: str | None = None) -> Any:
-    """Load a pipeline that may have no profile; see ``load_pipeline``."""
-    with _quiet_loading():
-        pipe = _load_testbed(task or "t2i") if model == TESTBED else _load_pretrained(model)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 def _models_for(task: str | None) -> list[str]:

@@ -102,9 +102,7 @@ def test_a_strength_moves_a_preset_towards_doing_nothing():
 
 def test_a_preset_or_strength_that_there_is_not_is_refused():
     silent = bundle_of(PROFILES["flux.1-dev"], {"ball": make_scorer(np.ones(32), 1e9)}, dim=32)
-    with pytest.raises(
-        InputError, match=r"No preset 'papr'.*paper\. Did you mean 'paper'"
-    ):
+    with pytest.raises(InputError, match=r"No preset 'papr'.*paper\. Did you mean 'paper'"):
         Regulator(silent, preset="papr")
     for strength in (-0.1, 1.1, float("nan")):
         with pytest.raises(InputError, match="a number from 0 to 1 is expected"):

@@ -118,7 +118,7 @@ def collect(
     parameters = definition.parameters
     if held is not None:
         require_space(held, anchor_space(pipe, profile))
-    samples = _samples(profile, definition, exemplars)
+    samples = samples_of(profile, definition, exemplars)
     if samples is None:
         anchors = collect_from_prompts(
             pipe, profile, definition, seed=exemplars.seed, steps=exemplars.steps, progress=progress
@@ -215,7 +215,7 @@ def calibration(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {name: parameters[name] for name in _CALIBRATION if name in parameters}
 
 
-def _samples(
+def samples_of(
     profile: ModelProfile, definition: ConceptDefinition, exemplars: Exemplars
 ) -> tuple[list[Sample], list[Sample]] | None:
     """Pictures with the concept and without; None to generate them from prompts."""
