@@ -18,7 +18,7 @@ from commands.options import (
     seed_option,
     steps_option,
 )
-from commands.output import progress_bar, silenced
+from commands.output import progress_bar, save_picture, silenced
 from commands.parameters import FILE, NUMBER, OUT, PATH, SIDE
 from commands.reading import check_model, read_bundle_file, read_key_list, read_profile
 from commands.table import Table
@@ -27,8 +27,6 @@ from concepts.instant import now
 from concepts.printable import printable
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from uvr.report import ConceptFinding
 
 
@@ -174,7 +172,7 @@ def _draw(
         image, found = draw(
             pipe, profile, request, seed=seed, bundle=released, progress=progress, **regulation
         )
-    _save_picture(image, out)
+    save_picture(image, out)
     click.echo(f"Wrote {out}")
     if found is None:
         return
@@ -182,7 +180,7 @@ def _draw(
         write_file(report, found.to_json().encode())
         click.echo(f"Wrote {report}")
     if heat_map is not None:
-        _save_picture(found.overlay(image, 0), heat_map)
+        save_picture(found.overlay(image, 0), heat_map)
         click.echo(f"Wrote {heat_map}")
     click.echo("\n".join(_outcome(found.images[0] if found.images else [])))
     for note in found.notes:
@@ -205,11 +203,3 @@ def _outcome(findings: Sequence[ConceptFinding]) -> list[str]:
         if slugs:
             lines.append(f"{label}: {', '.join(slugs)}")
     return lines or ["Nothing banned was found."]
-
-
-def _save_picture(image: Image.Image, path: Path) -> None:
-    import io
-
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    write_file(path, buffer.getvalue())
