@@ -14,12 +14,13 @@ from commands.app import App, pass_app
 from commands.options import (
     as_json,
     model_option,
+    profile_option,
     seed_option,
     task_choice,
     version_argument,
 )
 from commands.parameters import NUMBER, PATH
-from commands.reading import check_model
+from commands.reading import check_model, read_profile
 from commands.table import Table
 from commands.text import plural
 from concepts.errors import NotFoundError
@@ -34,6 +35,7 @@ TESTBED = "testbed"
 @click.command()
 @click.argument("picture", type=PATH)
 @model_option
+@profile_option
 @click.option("--task", type=task_choice, help="[default: the model's own]")
 @click.option("--prompt", default="", help="The picture's caption, or an edit instruction.")
 @click.option("-k", "count", type=NUMBER, default=10, show_default=True)
@@ -45,6 +47,7 @@ def search(
     app: App,
     picture: Path,
     model: str,
+    profile_file: Path | None,
     task: str | None,
     prompt: str,
     count: int,
@@ -65,6 +68,7 @@ def search(
 
     image = read_picture(picture)
     check_model(model)
+    given = read_profile(profile_file)
     registry = app.open()
     _require_anchors(registry, model, task)
     # What follows loads torch.
@@ -74,7 +78,7 @@ def search(
     from uvr.pipelines import load_pipeline
     from uvr.sample import Sample
 
-    pipe, profile = load_pipeline(model, task)
+    pipe, profile = load_pipeline(model, task, given)
     features = capture_from_images(pipe, profile, [Sample(image, prompt=prompt)], seed=seed)[0]
     space = anchor_space(pipe, profile)
     versions = registry.index.looked_at(space, drafts=True)

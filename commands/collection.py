@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ from commands.options import (
     as_json,
     dry_run,
     model_option,
+    profile_option,
     seed_option,
     steps_option,
     task_choice,
@@ -22,7 +24,7 @@ from commands.options import (
 )
 from commands.output import progress_bar, version_json
 from commands.parameters import PATH, SLUG, Instant
-from commands.reading import check_model
+from commands.reading import check_model, read_profile
 from commands.text import version_name
 from concepts.errors import NotFoundError, UVRError
 
@@ -39,6 +41,7 @@ OVERLAP = 0.05  # the share of near anchors from which two concepts are worth a 
 @click.command("collect-anchors")
 @click.argument("slugs", nargs=-1, required=True, type=SLUG, metavar="SLUG...")
 @model_option
+@profile_option
 @click.option(
     "--task",
     "tasks",
@@ -68,6 +71,7 @@ def collect_anchors(
     /,
     slugs: tuple[str, ...],
     model: str,
+    profile_file: Path | None,
     tasks: tuple[str, ...],
     add: bool,
     origin: str | None,
@@ -94,6 +98,7 @@ def collect_anchors(
     """
     references = references_to(pictures, origin, legal_basis, retain_until)
     check_model(model)
+    profile = read_profile(profile_file)
     registry = app.open()
     found = [registry.concepts.get(slug) for slug in dict.fromkeys(slugs)]
     definitions = [concept.definition for concept in found]
@@ -104,7 +109,8 @@ def collect_anchors(
 
     before = {concept.slug: _latest(concept) for concept in found}
     collected = collect_all(
-        definitions, Exemplars(**pictures), model=model, tasks=tasks, prototypes=prototypes,
+        definitions, Exemplars(**pictures), model=model, tasks=tasks, profile=profile,
+        prototypes=prototypes,
         held=_held(registry, before) if add else None,
         agree=None if add else partial(_ask_to_replace, app, before),
         progress=progress_bar,

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from commands.parameters import FILE, NUMBER, VERSION, Instant
 from concepts.words import TASKS
-
-if TYPE_CHECKING:
-    pass
 
 
 def _shared(name: str, field: str, text: str) -> Callable[..., Any]:
@@ -62,6 +59,12 @@ model_option = click.option(
     default="testbed",
     show_default=True,
     help="'testbed', a folder with a diffusers pipeline, or a repository of the hub.",
+)
+profile_option = click.option(
+    "--profile",
+    "profile_file",
+    type=FILE,
+    help="Profile of the model, as `analyse` writes it.  [default: the model's own]",
 )
 seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True

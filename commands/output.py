@@ -22,6 +22,8 @@ from concepts.files import write_file
 from concepts.instant import now
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from concepts.bundle import Bundle
     from registry.answers import LivePlace, VersionDetail, VersionInfo, VersionSpace
     from registry.change.workspace import Workspace
@@ -150,6 +152,15 @@ def save_bundle(released: Bundle, out: Path) -> str:
     data = write_bundle(released)
     write_file(out, data)
     return f"Wrote {out} ({len(data):,} bytes, digest {released.digest})"
+
+
+def save_picture(image: Image.Image, path: Path) -> None:
+    """Write a picture as PNG, whole or not at all."""
+    import io
+
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    write_file(path, buffer.getvalue())
 
 
 @contextmanager

@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App, pass_app
-from commands.options import as_json, keys_option, model_option, seed_option, steps_option
-from commands.output import progress_bar, silenced
+from commands.options import (
+    as_json,
+    keys_option,
+    model_option,
+    profile_option,
+    seed_option,
+    steps_option,
+)
+from commands.output import progress_bar, save_picture, silenced
 from commands.parameters import FILE, NUMBER, OUT, PATH, SIDE
-from commands.reading import check_model, read_bundle_file, read_key_list
+from commands.reading import check_model, read_bundle_file, read_key_list, read_profile
 from commands.table import Table
 from concepts.files import check_writable, write_file
 from concepts.instant import now
@@ -21,8 +28,6 @@ from concepts.printable import printable
 from concepts.words import RESIDUAL
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from uvr.engine.check import Check
     from uvr.report import ConceptFinding
 
@@ -31,8 +36,13 @@ def _picture_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that `generate` and `edit` share."""
     options = (
         model_option,
+        profile_option,
         click.option("--bundle", "bundle_file", type=PATH, help="Regulate with this bundle."),
         keys_option,
+        click.option(
+            "--preset", help="How to regulate, such as 'paper'.  [default: the profile's own]"
+        ),
+        click.option("--strength", type=click.FloatRange(0, 1), help="How strongly, 0 to 1."),
         click.option("--out", type=OUT, default=Path("picture.png"), show_default=True),
         click.option(
             "--report", type=OUT, help="Where the report goes.  [default: OUT with .json]"
@@ -124,10 +134,13 @@ def _draw(
     request: dict[str, Any],
     *,
     model: str,
+    profile_file: Path | None,
     bundle_file: Path | None,
     keys_file: Path | None,
     checks: tuple[str, ...],
     on_residual: str | None,
+    preset: str | None,
+    strength: float | None,
     out: Path,
     report: Path | None,
     heat_map: Path | None,
@@ -137,8 +150,13 @@ def _draw(
     width: int | None,
 ) -> None:
     """Call a pipeline, regulated if there is a bundle, and write picture and report."""
-    if bundle_file is None and (report or heat_map or keys_file or checks):
-        raise click.UsageError("--report, --heat-map, --keys and --check need --bundle.")
+    given_regulation = {"preset": preset, "strength": strength}
+    regulation: dict[str, Any] = {
+        name: value for name, value in given_regulation.items() if value is not None
+    }
+    if bundle_file is None and (report or heat_map or keys_file or checks or regulation):
+        needing = "--report, --heat-map, --keys, --check, --preset and --strength"
+        raise click.UsageError(f"{needing} need --bundle.")
     if on_residual and not checks:
         raise click.UsageError("--on-residual says what to do with what --check finds; give both.")
     report = report or (out.with_suffix(".json") if bundle_file else None)
@@ -149,6 +167,11 @@ def _draw(
         check_writable(path)
     # All of this before the slow imports.
     check_model(model)
+    given_profile = read_profile(profile_file)
+    if preset is not None:
+        from uvr.method.presets import Regulation, find_preset
+
+        find_preset(preset, task, Regulation())
     if model == "testbed":
         from uvr.testbed import SIDE_STEP
 
@@ -159,7 +182,7 @@ def _draw(
     from uvr.drawing import draw
     from uvr.pipelines import load_pipeline
 
-    pipe, profile = load_pipeline(model, task)
+    pipe, profile = load_pipeline(model, task, given_profile)
     if model != "testbed":
         _check_sides(2 * int(pipe.vae_scale_factor), height, width)
     given = {"num_inference_steps": steps, "height": height, "width": width}
@@ -168,9 +191,9 @@ def _draw(
     with silenced("uvr.regulator"), progress_bar("Drawing") as progress:
         image, found = draw(
             pipe, profile, request, seed=seed, bundle=released, check=_checks(checks),
-            on_residual=on_residual or "flag", progress=progress,
+            on_residual=on_residual or "flag", progress=progress, **regulation,
         )  # fmt: skip
-    _save_picture(image, out)
+    save_picture(image, out)
     click.echo(f"Wrote {out}")
     if found is None:
         return
@@ -178,7 +201,7 @@ def _draw(
         write_file(report, found.to_json().encode())
         click.echo(f"Wrote {report}")
     if heat_map is not None:
-        _save_picture(found.overlay(image, 0), heat_map)
+        save_picture(found.overlay(image, 0), heat_map)
         click.echo(f"Wrote {heat_map}")
     click.echo("\n".join(_outcome(found.images[0] if found.images else [])))
     if checks:
@@ -215,11 +238,3 @@ def _outcome(findings: Sequence[ConceptFinding]) -> list[str]:
         if slugs:
             lines.append(f"{label}: {', '.join(slugs)}")
     return lines or ["Nothing banned was found."]
-
-
-def _save_picture(image: Image.Image, path: Path) -> None:
-    import io
-
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    write_file(path, buffer.getvalue())

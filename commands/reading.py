@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from concepts.bundle import Bundle
     from concepts.definition import ConceptDefinition
     from concepts.signing.keys import KeyList, PrivateKey
+    from uvr.profiles import ModelProfile
 
 
 def read_bundle_file(file: Path, keys: KeyList | None, at: str | None = None) -> Bundle:
@@ -43,6 +44,15 @@ def check_model(model: str) -> None:
             f"No model '{model}': 'testbed', a folder with a pipeline, or a repository of the hub, "
             f"OWNER/NAME, is expected.{did_you_mean(model, ['testbed'])}"
         )
+
+
+def read_profile(path: Path | None) -> ModelProfile | None:
+    """Read a model's profile, if one is given."""
+    if path is None:
+        return None
+    from uvr.profile_file import load_profile
+
+    return load_profile(path)
 
 
 def read_file(path: Path, what: str) -> bytes:

@@ -16,14 +16,12 @@ import yaml
 from concepts.canonical import plain_json
 from concepts.digest import json_digest
 from concepts.errors import DefinitionError, NotFoundError, did_you_mean
-from concepts.fields import LISTS, FieldError, Place, check, describe
-from concepts.files import open_file
+from concepts.fields import LISTS, check
 from concepts.printable import is_printable
+from concepts.yaml_text import FieldError, describe, read_text, read_yaml
 
 SHIPPED_FOLDERS = ("nudity", "characters", "objects", "testbed")
 SLUG_LINE = re.compile(r"^slug:\s*['\"]?([a-z0-9-]+)", re.MULTILINE)
-MAX_FILE_BYTES = 1 << 20
-PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 
 @dataclass(frozen=True)
@@ -99,19 +97,7 @@ def parse_definition(text: str, source: str = "<text>") -> ConceptDefinition:
     Raises:
         DefinitionError: Says source and line, field, what was found and what is allowed.
     """
-    lines: dict[Place, int] = {(): 1}
-    try:
-        data = _plain(_compose(text), (), lines)
-        check(data)
-    except FieldError as problem:
-        place = problem.place
-        while place not in lines:
-            place = place[:-1]
-        where = f"{source}:{lines[place]}: {describe(problem.place)}"
-        raise DefinitionError(f"{where}: {problem}") from problem
-    except yaml.YAMLError as error:
-        raise DefinitionError(f"{source}{_yaml_error(error)}") from error
-    return ConceptDefinition(**data)
+    return ConceptDefinition(**read_yaml(text, source, check, DefinitionError))
 
 
 def dump_definition(definition: ConceptDefinition) -> str:
@@ -135,19 +121,7 @@ def load_definition(path: Path | str) -> ConceptDefinition:
         DefinitionError: If it cannot be read or is not valid.
     """
     path = Path(path)
-    try:
-        with open_file(path) as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError as error:
-        raise NotFoundError(f"No definition file at '{path}'.") from error
-    except OSError as error:
-        raise DefinitionError(f"{path}: cannot be read: {error.strerror}.") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise DefinitionError(f"{path}: larger than 1 MiB, which no definition is.")
-    try:
-        return parse_definition(data.decode("utf-8"), str(path))
-    except UnicodeDecodeError as error:
-        raise DefinitionError(f"{path}: not UTF-8 text (byte {error.start}).") from error
+    return parse_definition(read_text(path, "definition", DefinitionError), str(path))
 
 
 def shipped_definitions() -> list[str]:
@@ -174,49 +148,3 @@ def _shipped_files() -> dict[str, Traversable]:
             if named:
                 found[named[1]] = entry
     return found
-
-
-def _compose(text: str) -> yaml.Node:
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except RecursionError as error:
-        raise FieldError((), "nested too deeply") from error
-    except (ValueError, OverflowError) as error:  # an escape beyond what Unicode has
-        raise FieldError((), f"not valid YAML: {error}") from error
-    if node is None:
-        raise FieldError((), "the file is empty; a mapping with slug, name, ... is expected")
-    return node
-
-
-def _plain(node: yaml.Node, place: Place, lines: dict[Place, int]) -> Any:
-    lines[place] = node.start_mark.line + 1
-    if len(place) > 2:
-        raise FieldError(place, "nested too deeply")
-    if not isinstance(node, yaml.ScalarNode) and node.tag not in PLAIN_TAGS:
-        raise FieldError(place, f"has the tag '{node.tag}', plain YAML is expected: leave it out")
-    if isinstance(node, yaml.MappingNode):
-        found: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = str(key_node.value)
-            lines[(*place, key)] = key_node.start_mark.line + 1
-            if key in found:
-                raise FieldError((*place, key), "occurs twice")
-            found[key] = _plain(value_node, (*place, key), lines)
-            # Errors name the key's line; a block's value may begin a line later.
-            lines[(*place, key)] = key_node.start_mark.line + 1
-        return found
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, (*place, index), lines) for index, item in enumerate(node.value)]
-    try:
-        return yaml.SafeLoader("").construct_object(node)
-    # What the constructors raise for a value that is not of its tag, such as `!!bool x`.
-    except (ValueError, LookupError, AttributeError) as error:
-        kind = node.tag.rpartition(":")[2]
-        raise FieldError(place, f"{node.value[:80]!r} cannot be read as '{kind}'") from error
-
-
-def _yaml_error(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    line = f":{mark.line + 1}" if mark else ""
-    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
-    return f"{line}: not valid YAML: {problem}"

@@ -8,13 +8,14 @@ from typing import Any
 
 from concepts.errors import did_you_mean
 from concepts.words import CATEGORIES, RULES
+from concepts.yaml_text import FieldError, Place, Rule, check_keys, check_mapping, kind_of
 
 SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 MAX_SLUG = 64
 MAX_TEXT = 4000
 
-# Known keys of `parameters`: the type, then the lowest and highest value or the allowed words.
-PARAMETERS: dict[str, tuple[type, Any, Any]] = {
+# Known keys of `parameters`.
+PARAMETERS: dict[str, Rule] = {
     "seeds_per_prompt": (int, 1, 1000),
     "noise_draws": (int, 1, 64),
     "shrinkage": (float, 0.0, 10.0),
@@ -29,35 +30,13 @@ TEXTS = ("slug", "name", "category", "description", "scope")
 LISTS = ("prompts", "near_misses", "paraphrases", "benign", "edits")
 REQUIRED = ("slug", "name", "category", "description", "prompts", "near_misses")
 
-# A field, then perhaps a position in its list or a key of its mapping.
-Place = tuple[str | int, ...]
-
-
-class FieldError(Exception):
-    """What is wrong at one place of a definition; a place is a field and perhaps a position."""
-
-    def __init__(self, place: Place, message: str) -> None:
-        super().__init__(message)
-        self.place = place
-
-
-def describe(place: Place) -> str:
-    """Return a place in words, such as "field 'prompts[2]'"."""
-    if not place:
-        return "document"
-    parts = [f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in place]
-    return f"field '{''.join(parts).lstrip('.')}'"
-
 
 def check(data: object) -> None:
     """Check the fields of a definition; FieldError for the first that is not valid."""
     if not isinstance(data, Mapping):
-        raise FieldError((), f"found {_kind(data)}, expected a mapping with slug, name, ...")
+        raise FieldError((), f"found {kind_of(data)}, expected a mapping with slug, name, ...")
     known = (*TEXTS, *LISTS, "parameters")
-    for key in data:
-        if key not in known:
-            hint = did_you_mean(str(key), known)
-            raise FieldError((str(key),), f"unknown; allowed: {', '.join(known)}.{hint}")
+    check_keys((), data, known)
     missing = [name for name in REQUIRED if name not in data]
     if missing:
         raise FieldError((), f"missing: {', '.join(missing)}")
@@ -74,7 +53,7 @@ def check(data: object) -> None:
     if not data["prompts"]:
         raise FieldError(("prompts",), "needs at least one prompt")
     _check_overlap(data)
-    _check_parameters(data.get("parameters", {}))
+    check_mapping(("parameters",), data.get("parameters", {}), PARAMETERS)
 
 
 def _check_slug(slug: str) -> None:
@@ -88,7 +67,7 @@ def _check_slug(slug: str) -> None:
 
 def _check_text(place: Place, value: object, *, empty: bool = False) -> None:
     if not isinstance(value, str):
-        raise FieldError(place, f"found {_kind(value)}, expected text (put it in quotes)")
+        raise FieldError(place, f"found {kind_of(value)}, expected text (put it in quotes)")
     if not empty and not value.strip():
         raise FieldError(place, "is empty")
     if any("\ud800" <= character <= "\udfff" for character in value):
@@ -99,7 +78,7 @@ def _check_text(place: Place, value: object, *, empty: bool = False) -> None:
 
 def _check_texts(name: str, value: object) -> None:
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise FieldError((name,), f"found {_kind(value)}, expected a list of texts")
+        raise FieldError((name,), f"found {kind_of(value)}, expected a list of texts")
     seen: dict[str, int] = {}
     for index, item in enumerate(value):
         _check_text((name, index), item)
@@ -113,28 +92,3 @@ def _check_overlap(data: Mapping[str, Any]) -> None:
         for index, item in enumerate(data.get(name, ())):
             if item in data["prompts"]:
                 raise FieldError((name, index), f"'{item}' is also one of the prompts")
-
-
-def _check_parameters(value: object) -> None:
-    if not isinstance(value, Mapping):
-        raise FieldError(("parameters",), f"found {_kind(value)}, expected a mapping")
-    for key, item in value.items():
-        place = ("parameters", str(key))
-        if key not in PARAMETERS:
-            hint = did_you_mean(str(key), PARAMETERS)
-            raise FieldError(place, f"unknown; allowed: {', '.join(PARAMETERS)}.{hint}")
-        kind, low, high = PARAMETERS[key]
-        if kind is str:
-            if item not in low:
-                raise FieldError(place, f"found {item!r}, allowed: {', '.join(low)}")
-            continue
-        accepted = int if kind is int else int | float
-        if not isinstance(item, accepted) or isinstance(item, bool) or not low <= item <= high:
-            noun = "a whole number" if kind is int else "a number"
-            raise FieldError(place, f"found {item!r}, allowed: {noun} from {low} to {high}")
-
-
-def _kind(value: object) -> str:
-    names = {dict: "a mapping", list: "a list", bool: "true/false", type(None): "nothing"}
-    names |= {int: "a number", float: "a number", str: "text", tuple: "a list"}
-    return names.get(type(value), f"a {type(value).__name__}")

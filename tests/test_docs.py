@@ -49,8 +49,9 @@ def test_every_command_that_writes_checks_the_place():
         if isinstance(param.type, Output)
     }
     assert writing == {
-        "audit checkpoint out", "audit export out", "backup file", "bundle export out",
-        "demo out", "edit heat_map", "edit out", "edit report", "export-concept out",
+        "analyse out", "audit checkpoint out", "audit export out", "backup file",
+        "bundle export out", "demo out", "edit heat_map", "edit out", "edit report",
+        "export-concept out",
         "generate heat_map", "generate out", "generate report", "key export out",
         "key generate out", "pull out", "pull state", "release out", "rollback out", "sign out",
     }  # fmt: skip

@@ -15,6 +15,7 @@ from uvr.delivery.source import BundleSource
 from uvr.engine.check import Check
 from uvr.engine.regulator import Regulator
 from uvr.families.known import family_of
+from uvr.method.presets import OWN
 from uvr.profiles import ModelProfile
 from uvr.report import RegulationReport
 
@@ -28,6 +29,8 @@ def draw(
     bundle: Bundle | BundleSource | None = None,
     check: Sequence[Check] = (),
     on_residual: str = "flag",
+    preset: str = OWN,
+    strength: float = 1.0,
     progress: Progress | None = None,
 ) -> tuple[Image.Image, RegulationReport | None]:
     """Call a pipeline once.
@@ -41,6 +44,8 @@ def draw(
         bundle: What to keep out, or a started source of it; None for the stock pipeline.
         check: As ``Regulator`` takes it; needs a bundle.
         on_residual: The same.
+        preset: How to regulate; see ``Regulator``.
+        strength: How strongly.
         progress: Called after each step with steps done and steps in all.
 
     Raises:
@@ -57,7 +62,10 @@ def draw(
     with ExitStack() as stack:
         drawing = pipe
         if bundle is not None:
-            regulator = Regulator(bundle, profile=profile, check=check, on_residual=on_residual)
+            regulator = Regulator(
+                bundle, profile=profile, preset=preset, strength=strength, check=check,
+                on_residual=on_residual,
+            )  # fmt: skip
             drawing = stack.enter_context(regulator.attach(pipe))
         images = drawing(**arguments, generator=generator, callback_on_step_end=after_step).images
     return images[0], drawing.last if bundle is not None else None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,13 +19,17 @@ from transformers.utils import logging as transformers_logging
 
 from concepts.errors import MismatchError, NotFoundError, UVRError, did_you_mean
 from uvr import testbed
+from uvr.families.family import tap_width
 from uvr.families.known import family_of
+from uvr.method.presets import ModulatePreset, RestrictPreset
 from uvr.profiles import CHECK, PROFILES, ModelProfile
 
 TESTBED = "testbed"
 
 
-def load_pipeline(model: str, task: str | None = None) -> tuple[Any, ModelProfile]:
+def load_pipeline(
+    model: str, task: str | None = None, profile: ModelProfile | None = None
+) -> tuple[Any, ModelProfile]:
     """Load a pipeline and find its profile.
 
     Args:
@@ -29,6 +37,7 @@ def load_pipeline(model: str, task: str | None = None) -> tuple[Any, ModelProfil
             "OWNER/NAME".
         task: "t2i" or "edit"; "check" for the profile that finished pictures of the model's own
             pipeline are checked under; None for the task that this pipeline is made for.
+        profile: Use this profile instead of the one found for the pipeline.
 
     Returns:
         The pipeline, on the GPU in bfloat16 where there is one, and its profile. The testbed stays
@@ -36,22 +45,110 @@ def load_pipeline(model: str, task: str | None = None) -> tuple[Any, ModelProfil
 
     Raises:
         NotFoundError: There is no such model here, or it cannot be fetched.
-        MismatchError: No family of models knows the pipeline, or it is not for this task.
+        MismatchError: No family of models knows the pipeline, or it is not for this task, or it
+            lacks a tap of the profile.
     """
+    if profile is not None and task not in (None, profile.task):
+        raise MismatchError(
+            f"The profile {profile.name!r} is for the task {profile.task!r}, not {task!r}."
+        )
+    pipe = _open(model, profile.task if profile else task)
+    if profile is not None:
+        tap_width(family_of(pipe), pipe.transformer, profile.taps)
+        return pipe, profile
+    return pipe, _of_task(model, family_of(pipe).profiles(pipe), task)
+
+
+def load_to_analyse(
+    model: str,
+    task: str | None = None,
+    profile: ModelProfile | None = None,
+    name: str | None = None,
+) -> tuple[Any, ModelProfile]:
+    """Load a pipeline that may have no profile; it gets one to begin with.
+
+    Args:
+        model: See ``load_pipeline``.
+        task: The same; needed where the model has no profile.
+        profile: See ``load_pipeline``.
+        name: What to call the model, in place of the profile's name for it or the folder's.
+
+    Raises:
+        NotFoundError: See ``load_pipeline``.
+        MismatchError: See ``load_pipeline``.
+    """
+    if profile is not None:
+        pipe, found = load_pipeline(model, task, profile)
+    else:
+        pipe = _open(model, task)
+        try:
+            profiles = family_of(pipe).profiles(pipe)
+        except MismatchError as error:
+            if task is None:
+                hint = "A model without one is analysed where its task is given."
+                raise MismatchError(f"{error} {hint}") from error
+            called = name or re.sub(r"[^A-Za-z0-9._-]+", "-", Path(model).name)
+            profiles = [starting_profile(pipe, called, task)]
+        found = _of_task(model, profiles, task)
+    if name is None:
+        return pipe, found
+    return pipe, replace(found, model=name, name=f"{name}-{found.task}")
+
+
+def _open(model: str, task: str | None) -> Any:
     with _quiet_loading():
         drawn = "t2i" if task in (None, CHECK) else task
         pipe = _load_testbed(drawn) if model == TESTBED else _load_pretrained(model)
     pipe.set_progress_bar_config(disable=True)
-    profiles = family_of(pipe).profiles(pipe)
+    return pipe
+
+
+def starting_profile(pipe: Any, name: str, task: str) -> ModelProfile:
+    """Make a profile to begin with for a model that has none: ``analyse`` finds its taps and look.
+
+    Its tap is the layer in the middle, where the method's reference has it in FLUX.1; look, stage
+    and presets are the reference's; size, steps and length of the text are the pipeline's defaults.
+
+    Args:
+        pipe: A pipeline of a known family.
+        name: What to call the model.
+        task: "t2i" or "edit".
+
+    Raises:
+        MismatchError: No family recognises the pipeline.
+    """
+    layers = list(family_of(pipe).layers(pipe.transformer))
+    usual = {
+        given.name: given.default
+        for given in inspect.signature(pipe.__call__).parameters.values()
+        if given.name in ("num_inference_steps", "max_sequence_length", "guidance_scale")
+    }
+    side = int(getattr(pipe, "default_sample_size", 128)) * int(pipe.vae_scale_factor)
+    return ModelProfile(
+        name=f"{name}-{task}",
+        model=name,
+        task=task,
+        taps=(layers[len(layers) // 2],),
+        sigma=0.9,
+        stage_end=0.85,
+        restrict=RestrictPreset(),
+        modulate=ModulatePreset() if task == "edit" else None,
+        close_gaps=True,
+        call={"height": side, "width": side, **usual},
+    )
+
+
+def _of_task(model: str, profiles: Sequence[ModelProfile], task: str | None) -> ModelProfile:
+    """The one of a model's profiles that is for a task, the first of them for None."""
     if task == CHECK:
-        profiles = [check_profile_of(profiles[0])]
-    profile = next((each for each in profiles if task in (None, each.task)), None)
-    if profile is None:
-        raise MismatchError(
-            f"Model {model!r} is for the task {profiles[0].task!r}, not {task!r}. "
-            f"Models for {task!r}: {', '.join(_models_for(task))}."
-        )
-    return pipe, profile
+        return check_profile_of(profiles[0])
+    for profile in profiles:
+        if task in (None, profile.task):
+            return profile
+    raise MismatchError(
+        f"Model {model!r} is for the task {profiles[0].task!r}, not {task!r}. "
+        f"Models for {task!r}: {', '.join(_models_for(task))}."
+    )
 
 
 def check_profile_of(profile: ModelProfile) -> ModelProfile:

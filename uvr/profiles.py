@@ -9,10 +9,19 @@ over, to a tap at the same share of the blocks. Neither have been run on the rea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from uvr.method.presets import ModulatePreset, RestrictPreset
+from concepts.canonical import plain_json
+from concepts.errors import InputError
+from concepts.yaml_text import FieldError, describe
+from uvr.method.presets import OWN, ModulatePreset, Regulation, RestrictPreset, find_preset
+from uvr.profile_fields import check
+
+
+class ProfileError(InputError):
+    """A profile is not valid: which file, line and field, and what is allowed."""
+
 
 CHECK = "check"
 """The task of looking at a finished picture, whatever it was drawn for."""
@@ -38,6 +47,9 @@ class ModelProfile:
         calibration: Arguments of ``fit_scorer`` for this model and task, where a concept's
             definition does not say.
         call: Keyword arguments that a pipeline call needs for this model's usual pictures.
+
+    Raises:
+        ProfileError: If a field is not valid.
     """
 
     name: str
@@ -53,11 +65,43 @@ class ModelProfile:
     calibration: Mapping[str, float] = field(default_factory=dict)
     call: Mapping[str, Any] = field(default_factory=dict)
 
-    def as_in_the_paper(self) -> ModelProfile:
-        """The profile with the reference release's regulation: noise, or modulation alone."""
-        if self.task == "t2i":
-            return replace(self, restrict=RestrictPreset(fill="noise"), modulate=None)
-        return replace(self, restrict=None, modulate=ModulatePreset())
+    def __post_init__(self) -> None:
+        try:
+            check(self.to_dict())
+        except FieldError as problem:
+            raise ProfileError(f"Profile {describe(problem.place)}: {problem}") from problem
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form with every field."""
+        plain: dict[str, Any] = plain_json(asdict(self))
+        return plain
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ModelProfile:
+        """Read the JSON form, which may leave out what has a default; ProfileError if not valid."""
+        try:
+            check(data)
+        except FieldError as problem:
+            raise ProfileError(f"Profile {describe(problem.place)}: {problem}") from problem
+        made = {**data, "taps": tuple(data["taps"])}
+        for name, preset in (("restrict", RestrictPreset), ("modulate", ModulatePreset)):
+            if made.get(name) is not None:
+                made[name] = preset(**made[name])
+        return cls(**made)
+
+    def with_preset(self, name: str = OWN, strength: float = 1.0) -> ModelProfile:
+        """The profile with another regulation.
+
+        Args:
+            name: A key of ``uvr.method.presets.PRESETS``, or "default" for the profile's own.
+            strength: From 0, which changes nothing, to 1, the preset as it is.
+
+        Raises:
+            InputError: There is no preset of that name, or the strength is outside of 0 to 1.
+        """
+        regulation = find_preset(name, self.task, Regulation(self.restrict, self.modulate))
+        scaled = regulation.scaled(strength)
+        return replace(self, restrict=scaled.restrict, modulate=scaled.modulate)
 
     @property
     def steps(self) -> int:

@@ -60,7 +60,8 @@ def test_a_concept_that_cannot_be_collected_does_not_hold_up_others(
         return replace(anchors, space=replace(anchors.space, task=profile.task)), scorer
 
     monkeypatch.setattr(
-        "uvr.anchors.collection.load_pipeline", lambda _, task: (None, PROFILES[f"testbed-{task}"])
+        "uvr.anchors.collection.load_pipeline",
+        lambda _, task, __: (None, PROFILES[f"testbed-{task}"]),
     )
     monkeypatch.setattr("uvr.anchors.collection.collect", collect)
     result = run("collect-anchors", "pistol", "knife", *tasks, "--yes")

@@ -14,6 +14,7 @@ from tests.conftest import Result, toy_collection
 from tests.uvr.conftest import bundle_of, make_scorer
 from tests.uvr.engine.conftest import locked
 from uvr.anchors.pictures import read_picture
+from uvr.profile_file import dump_profile
 from uvr.profiles import PROFILES
 from uvr.report import ConceptFinding, RegulationReport
 
@@ -71,6 +72,51 @@ def test_pictures_become_a_version_and_a_bundle_that_regulates(run, models, pict
     assert edited.code == 0
     assert read_picture("deep/edited.png").size == (64, 64)
     assert json.loads(Path("r.json").read_text())["bundle"] == "policy"
+
+
+def test_a_profile_from_a_file_is_collected_and_drawn_with(run, models, pictures):
+    profile = replace(
+        PROFILES["testbed-t2i"], model="mine", name="mine-t2i",
+        taps=("single_transformer_blocks.2",), sigma=0.5,
+    )  # fmt: skip
+    Path("mine.yaml").write_text(dump_profile(profile))
+    common = ("--model", models["t2i"], "--profile", "mine.yaml")
+    run("init")
+    run("add-concept", "pistol")
+    folders = ("--images", pictures / "with", "--benign", pictures / "without")
+    collected = run("collect-anchors", "pistol", *common, *folders, "--json")
+    (space,) = collected.json()["pistol"]["spaces"]
+    assert (space["space"]["model"], space["space"]["sigma"]) == ("mine", 0.5)
+    assert space["space"]["taps"] == ["single_transformer_blocks.2"]
+    run("release", "policy", "--out", "policy.uvr")
+    drawn = run("generate", "a red ball", *common, "--steps", 2, "--bundle", "policy.uvr",
+                "--preset", "paper", "--strength", 0.5)  # fmt: skip
+    assert (drawn.code, json.loads(Path("picture.json").read_text())["profile"]) == (0, "mine-t2i")
+    found = run("search", pictures / "with" / "0.png", *common)
+    assert found.out.startswith("Looked at 1 version")
+
+
+def test_a_profile_that_does_not_fit_is_refused_in_one_line(run, models):
+    deep = replace(PROFILES["testbed-t2i"], taps=("single_transformer_blocks.30",))
+    for text, arguments, code, message in (
+        ("sigma: 2", (), 2, "mine.yaml:1: document: missing: name, model"),
+        (dump_profile(deep), (), 6, "no attention layer at single_transformer_blocks.30"),
+        (dump_profile(PROFILES["testbed-edit"]), (), 6, "is for the task 'edit', not 't2i'"),
+        (dump_profile(deep), ("--preset", "paper"), 2, "need --bundle"),
+    ):
+        Path("mine.yaml").write_text(text)
+        result = run(
+            "generate", "a ball", "--model", models["t2i"], "--profile", "mine.yaml", *arguments
+        )
+        assert (result.code, len(result.err.splitlines())) == (code, 1)
+        assert message in result.err
+
+
+def test_an_unknown_preset_is_refused_before_a_model_is_loaded(run, filled):
+    run("release", "policy", "--out", "policy.uvr")
+    result = run("generate", "a ball", "--bundle", "policy.uvr", "--preset", "papers")
+    assert (result.code, len(result.err.splitlines())) == (2, 1)
+    assert "Did you mean 'paper'?" in result.err
 
 
 def test_a_model_of_the_other_task_is_refused(run, models):

@@ -5,17 +5,18 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import FluxKontextPipeline, FluxPipeline
 from PIL import Image
 
-from concepts.errors import MismatchError
-from tests.uvr.conftest import bundle_of, call_pipe, make_pipe, make_scorer
+from concepts.errors import InputError, MismatchError
+from tests.uvr.conftest import bundle_of, call_pipe, make_pipe, make_scorer, random_weights
 from uvr.engine.regulator import Regulator
 from uvr.families.known import profile_for
 from uvr.method.presets import ModulatePreset, RestrictPreset
-from uvr.profiles import PROFILES
+from uvr.profiles import PROFILES, ProfileError
 
 
 @pytest.mark.parametrize(
@@ -74,16 +75,76 @@ def test_flux_presets_run_on_a_random_transformer_of_that_structure(cls, name):
         bundle = bundle_of(profile, {"ball": make_scorer(weights, threshold)}, dim=32)
         with Regulator(bundle).attach(pipe) as attachment:
             results.append(call_pipe(pipe, ["a cup"], [1], **more))
-        assert attachment.profile is profile
+        assert attachment.profile == profile
     assert torch.equal(results[0], stock)
     assert not torch.equal(results[1], stock)
 
 
-def test_a_profile_as_in_the_paper_has_noise_or_modulation_alone():
+def test_the_preset_of_the_paper_is_noise_or_modulation_alone():
     t2i, edit = PROFILES["testbed-t2i"], PROFILES["testbed-edit"]
     paper = RestrictPreset(0.999, "noise")
-    assert t2i.as_in_the_paper() == replace(t2i, restrict=paper, modulate=None)
-    assert edit.as_in_the_paper() == replace(edit, restrict=None, modulate=ModulatePreset())
+    assert t2i.with_preset("paper") == replace(t2i, restrict=paper, modulate=None)
+    assert edit.with_preset("paper") == replace(edit, restrict=None, modulate=ModulatePreset())
+    assert edit.with_preset() == edit
+
+
+def test_a_strength_moves_a_preset_towards_doing_nothing():
+    edit = PROFILES["flux.1-kontext-dev"]
+    half = replace(
+        edit,
+        restrict=RestrictPreset(0.4995),
+        modulate=ModulatePreset(core=0.6, ring=0.7, boost=1.025),
+    )
+    assert edit.with_preset(strength=0.5) == half
+    nothing = ModulatePreset(core=1, ring=1, boost=1)
+    assert edit.with_preset("paper", 0).modulate == nothing
+
+
+def test_a_preset_or_strength_that_there_is_not_is_refused():
+    silent = bundle_of(PROFILES["flux.1-dev"], {"ball": make_scorer(np.ones(32), 1e9)}, dim=32)
+    with pytest.raises(InputError, match=r"No preset 'papr'.*paper\. Did you mean 'paper'"):
+        Regulator(silent, preset="papr")
+    for strength in (-0.1, 1.1, float("nan")):
+        with pytest.raises(InputError, match="a number from 0 to 1 is expected"):
+            Regulator(silent, strength=strength)
+
+
+def test_no_strength_leaves_a_fired_picture_as_it_was_but_for_rounding(t2i_pipe, t2i_profile):
+    firing = bundle_of(t2i_profile, {"ball": make_scorer(random_weights(t2i_profile), 0)})
+    stock = call_pipe(t2i_pipe, "a cup", [1])
+    changes = []
+    for strength in (0.0, 0.5, 1.0):
+        regulator = Regulator(firing, profile=t2i_profile, preset="paper", strength=strength)
+        with regulator.attach(t2i_pipe) as attachment:
+            changes.append(float((call_pipe(t2i_pipe, "a cup", [1]) - stock).abs().max()))
+        assert attachment.last.fired
+    assert changes[0] < 1e-4 < changes[1] < changes[2]
+
+
+def test_a_profile_whose_taps_the_transformer_lacks_is_refused(t2i_pipe, t2i_profile):
+    bundle = bundle_of(t2i_profile, {"ball": make_scorer(random_weights(t2i_profile), 0)})
+    deep = replace(t2i_profile, taps=("single_transformer_blocks.9",))
+    with (
+        pytest.raises(MismatchError, match=r"no attention layer at single_transformer_blocks\.9"),
+        Regulator(bundle, profile=deep).attach(t2i_pipe),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("sigma", 1.2, "field 'sigma': found 1.2, allowed: a number from 0.0 to 1.0"),
+        ("sigma", float("nan"), "field 'sigma': found nan"),
+        ("task", "video", "field 'task': found 'video', allowed: t2i, edit"),
+        ("restrict", RestrictPreset(2.0), r"field 'restrict.strength': found 2.0"),
+        ("taps", (), "field 'taps': found a list, expected"),
+        ("name", "../up", "field 'name': found '../up', allowed: letters"),
+    ],
+)
+def test_a_profile_checks_itself(t2i_profile, field, value, message):
+    with pytest.raises(ProfileError, match=message):
+        replace(t2i_profile, **{field: value})
 
 
 def test_importing_the_package_stays_light():

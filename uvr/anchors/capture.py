@@ -38,22 +38,38 @@ def capture_from_images(
     Returns:
         (noise_draws * samples, patches, dim), all samples of the first draw first.
     """
-    family = family_of(pipe)
-    sigma = _sigma(family, pipe, profile)
-    generator = torch.Generator().manual_seed(seed)
+    sigma = _sigma(family_of(pipe), pipe, profile)
     work = list(samples) * noise_draws
-    features = []
+    features: list[Features] = []
+    done = 0
+    for batch in noised_features(pipe, profile, work, sigma, seed=seed, batch_size=batch_size):
+        features.append(batch)
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(work))
+    return np.concatenate(features)
+
+
+def noised_features(
+    pipe: Any,
+    profile: ModelProfile,
+    samples: Sequence[Sample],
+    sigma: float,
+    *,
+    seed: int = 0,
+    batch_size: int = 8,
+) -> Iterator[Features]:
+    """Yield features of pictures noised to a level, (batch, patches, dim) of each batch."""
+    family = family_of(pipe)
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad(), _capturing(family, pipe.transformer, profile) as state:
-        for start in range(0, len(work), batch_size):
-            batch = work[start : start + batch_size]
+        for start in range(0, len(samples), batch_size):
+            batch = samples[start : start + batch_size]
             call = family.noised_call(pipe, profile, batch, sigma, generator)
             state.layout = family.layout(call)
             state.capture = True
             pipe.transformer(**call)
-            features.append(state.take_features(profile.taps).cpu().numpy())
-            if progress is not None:
-                progress(start + len(batch), len(work))
-    return np.concatenate(features)
+            yield state.take_features(profile.taps).cpu().numpy()
 
 
 def capture_from_prompts(

@@ -121,7 +121,7 @@ def collect(
     parameters = definition.parameters
     if held is not None:
         require_space(held, anchor_space(pipe, profile))
-    samples = _samples(profile, definition, exemplars)
+    samples = samples_of(profile, definition, exemplars)
     if RATE in parameters:  # Collecting takes long; what cannot come of it is refused before.
         require_promise(parameters[RATE], _pictures_without(definition, samples, held))
     if samples is None:
@@ -153,6 +153,7 @@ def collect_all(
     *,
     model: str = TESTBED,
     tasks: Sequence[str] = (),
+    profile: ModelProfile | None = None,
     prototypes: int | None = None,
     held: Mapping[str, Sequence[AnchorSet]] | None = None,
     agree: Callable[[Sequence[ModelProfile]], object] | None = None,
@@ -168,6 +169,7 @@ def collect_all(
         model: As ``load_pipeline`` takes it.
         tasks: Of "t2i", "edit" and "check"; a concept needs each of them. By default, the first
             two on the testbed and else the model's own, and a concept may lack pictures for one.
+        profile: Use this profile, for its task alone.
         prototypes: Directions that stand for the anchors, in place of the definitions' own.
         held: Anchors to add to, by slug; those of another model or task count for nothing.
         agree: Called with the profiles once the models are loaded; what it raises ends it all
@@ -178,24 +180,24 @@ def collect_all(
         What was collected, by slug, in the order of the definitions.
     """
     collected = {definition.slug: Collected(strict=bool(tasks)) for definition in definitions}
-    asked_for = tasks or (("edit", "t2i") if model == TESTBED else (None,))
-    pipelines = [load_pipeline(model, task) for task in asked_for]
+    own = ("edit", "t2i") if model == TESTBED and profile is None else (None,)
+    pipelines = [load_pipeline(model, task, profile) for task in tasks or own]
     if agree is not None:
-        agree([profile for _, profile in pipelines])
-    for pipe, profile in pipelines:
+        agree([found for _, found in pipelines])
+    for pipe, found in pipelines:
         for definition in definitions:
             outcome = collected[definition.slug]
             if outcome.strict and outcome.problem is not None:
                 continue
             asked = _with_prototypes(definition, prototypes)
-            bar = progress(f"{definition.slug} {profile.task}") if progress else nullcontext()
+            bar = progress(f"{definition.slug} {found.task}") if progress else nullcontext()
             try:
                 with bar as report:
-                    found = collect(
-                        pipe, profile, asked, exemplars, report,
-                        _of(profile, (held or {}).get(definition.slug, ())), outcome.doubt,
+                    anchors = collect(
+                        pipe, found, asked, exemplars, report,
+                        _of(found, (held or {}).get(definition.slug, ())), outcome.doubt,
                     )  # fmt: skip
-                outcome.collections.append(found)
+                outcome.collections.append(anchors)
             except UVRError as error:
                 outcome.problem = error
     return collected
@@ -213,7 +215,7 @@ def _with_prototypes(definition: ConceptDefinition, count: int | None) -> Concep
     return replace(definition, parameters={**definition.parameters, "prototypes": count})
 
 
-def _samples(
+def samples_of(
     profile: ModelProfile, definition: ConceptDefinition, exemplars: Exemplars
 ) -> tuple[list[Sample], list[Sample]] | None:
     """Pictures with the concept and without; None to generate them from prompts."""

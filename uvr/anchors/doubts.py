@@ -73,9 +73,8 @@ def _like_the_concept(anchor_set: AnchorSet, options: Mapping[str, Any]) -> list
     Directions that were fitted on other pictures say so: the scorer's own take a benign picture
     that shows the concept for an example of what must not match.
     """
-    one_part = np.zeros(len(anchor_set.anchors), dtype=np.int32)
     fit = {name: options[name] for name in _FITTED_BY if name in options}
-    (scores,) = held_out_scores(anchor_set, one_part, **fit)
+    (scores,) = held_out_scores(anchor_set, **fit)
     numbers, peaks = scores.benign_peaks()
     line = np.quantile(scores.shown_peaks()[1], 0.25)
     return [int(number) for number in numbers[peaks >= line]]

@@ -72,7 +72,7 @@ def collect_from_images(
         batch_size=batch_size,
         progress=progress,
     )
-    grid = _grid(pipe, profile)
+    grid = picture_grid(pipe, profile)
     covered = np.stack([patch_coverage(sample.mask, grid) for sample in samples])
     shows, clear = covered >= MIN_COVERAGE, covered == 0
     # A picture of the concept without anchors must not pass for one that lacks the concept.
@@ -277,7 +277,8 @@ def _thin(chosen: NDArray[np.bool_], random: np.random.Generator) -> NDArray[np.
     return chosen & (rank < MAX_COUNTERS)
 
 
-def _grid(pipe: Any, profile: ModelProfile) -> tuple[int, int]:
+def picture_grid(pipe: Any, profile: ModelProfile) -> tuple[int, int]:
+    """Rows and columns of patches of the profile's usual pictures."""
     height, width = profile.size
     patch = family_of(pipe).patch_size(pipe)
     return height // patch, width // patch

@@ -55,7 +55,7 @@ class HeldOut:
 
 def held_out_scores(
     anchor_set: AnchorSet,
-    parts: Ints,
+    parts: Ints | None = None,
     *,
     within_share: float = WITHIN_SHARE,
     **fit: Any,
@@ -64,7 +64,7 @@ def held_out_scores(
 
     Args:
         anchor_set: Anchors and counter-anchors.
-        parts: Number of each anchor's part, (n,), from 0 without gaps.
+        parts: Number of each anchor's part, (n,), from 0 without gaps; one part by default.
         within_share: See ``balanced_weights``.
         fit: Other arguments of ``fit_directions``.
 
@@ -75,6 +75,8 @@ def held_out_scores(
     # A picture that holds the concept keeps its counter-anchors in its anchors' fold.
     counter_fold = folds_of(anchor_set.counter_images, anchor_set.anchor_images)
     within = np.isin(anchor_set.counter_images, anchor_set.anchor_images)
+    if parts is None:
+        parts = np.zeros(len(anchor_fold), dtype=np.int32)
     count = int(parts.max()) + 1
     anchor_scores = np.zeros((count, len(anchor_fold)))
     counter_scores = np.zeros((count, len(counter_fold)))

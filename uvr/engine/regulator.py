@@ -33,8 +33,11 @@ from uvr.engine.check import Check, Checks, LateScorers
 from uvr.engine.generation import Assignment
 from uvr.engine.regulated_pipeline import RegulatedPipeline
 from uvr.engine.variant import VariantChoice
+from uvr.families.family import tap_width
 from uvr.families.known import family_of
+from uvr.method.presets import OWN, Regulation, find_preset
 from uvr.method.scores import ScorerStack
+from uvr.profile_file import load_profile
 from uvr.profiles import CHECK, ModelProfile
 from uvr.report import RegulationReport
 from uvr.verdict import Verdict
@@ -79,7 +82,11 @@ class Regulator:
             it against damage alone. A path needs one or the other; nothing else takes any.
         deny: Slugs to enforce here even if the bundle only reports or measures them.
         allow: Slugs to report but not to regulate here, whatever the bundle says.
-        profile: Use this profile instead of the one found for the pipeline.
+        profile: Use this profile, or the one in this YAML file, instead of the one found for the
+            pipeline.
+        preset: How to regulate: a key of ``uvr.method.presets.PRESETS``, or "default" for the
+            profile's own.
+        strength: How strongly, from 0, which changes nothing, to 1, the preset as it is.
         check: How finished pictures are checked: ``FeatureCheck()``, a judge, or a list of them.
             With one, what ``attach`` gives is called in the pipeline's place.
         on_residual: What happens to a picture in which the check still finds what is enforced:
@@ -88,7 +95,8 @@ class Regulator:
         on_verdict: Called with the verdict on each picture, such as a ``VerdictLog``.
 
     Raises:
-        InputError: There is a path, and no word on ``keys``.
+        InputError: There is a path, and no word on ``keys``; there is no such preset or strength.
+        ProfileError: The file holds no valid profile.
         VerificationError: The file at the path is damaged, or not signed by enough of the keys.
         ExpiredError: The bundle has expired already.
         NotFoundError: ``deny`` or ``allow`` names a concept that the bundle does not hold.
@@ -101,7 +109,9 @@ class Regulator:
         keys: Keys = UNSAID,
         deny: Collection[str] = (),
         allow: Collection[str] = (),
-        profile: ModelProfile | None = None,
+        profile: ModelProfile | Path | str | None = None,
+        preset: str = OWN,
+        strength: float = 1.0,
         check: Check | Sequence[Check] | None = None,
         on_residual: str = "flag",
         on_verdict: Callable[[Verdict], object] | None = None,
@@ -119,7 +129,10 @@ class Regulator:
         self._fixed = bundle if isinstance(bundle, Bundle) else None
         self.deny = frozenset(deny)
         self.allow = frozenset(allow)
-        self.profile = profile
+        self.profile = load_profile(profile) if isinstance(profile, Path | str) else profile
+        self.preset = preset
+        self.strength = strength
+        find_preset(preset, "t2i", Regulation()).scaled(strength)
         self.checks = Checks.of(check, on_residual, on_verdict)
         self._stacks: tuple[Bundle | None, dict[str, ScorerStack]] = (None, {})
         self._warned = False
@@ -175,6 +188,8 @@ class Regulator:
         """
         family = family_of(pipe)
         choice = VariantChoice(pipe, family, self.profile)
+        if self.profile is not None:
+            tap_width(family, pipe.transformer, self.profile.taps)
         (profile, variant), late = choice.fits(self.bundle)[0], None
         if self.checks.features:
             late = VariantChoice(pipe, family, replace(profile, task=CHECK))
@@ -230,6 +245,7 @@ class Regulator:
             report.notes.append(f"this release does not hold {', '.join(absent)}")
         scorers = self._stack(bundle, variant)
         late = LateScorers(checked, self._stack(bundle, checked)) if checked else None
+        profile = profile.with_preset(self.preset, self.strength)
         return Assignment(
             profile, variant, scorers, lambda member: self.mode_of(member, at), report, late
         )

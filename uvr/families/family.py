@@ -195,7 +195,7 @@ def tap_width(family: Family, transformer: Any, taps: Sequence[str]) -> int:
     if missing:
         raise MismatchError(
             f"The transformer has no attention layer at {', '.join(missing)}; it has {len(layers)} "
-            f"layers up to {list(layers)[-1]}. The anchors were collected on another model."
+            f"layers up to {list(layers)[-1]}. The profile or the anchors are of another model."
         )
     return sum(layers[tap] for tap in taps)
 

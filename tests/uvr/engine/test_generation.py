@@ -32,7 +32,7 @@ def test_rewind_equals_regulation_from_the_first_step(t2i_pipe, t2i_profile, gui
 
 @pytest.mark.parametrize("paper", [False, True])
 def test_regulation_does_not_depend_on_the_batch(t2i_pipe, t2i_profile, paper):
-    profile = t2i_profile.as_in_the_paper() if paper else t2i_profile
+    profile = t2i_profile.with_preset("paper") if paper else t2i_profile
     with Regulator(firing(t2i_profile), profile=profile).attach(t2i_pipe):
         alone = call_pipe(t2i_pipe, ["a blue ball"], [8])
         together = call_pipe(t2i_pipe, ["a red cup", "a blue ball"], [7, 8])
