@@ -66,7 +66,7 @@ def test_what_a_profile_has_not_is_left_out():
          "call, restrict, modulate, dilation, close_gaps, calibration. Did you mean 'sigma'?"),
         ("stage_end: 0.5\n", "", "x.yaml:1: document: missing: stage_end"),
         ("task: t2i", "task: t2v",
-         "x.yaml:3: field 'task': found 't2v', allowed: t2i, edit. Did you mean 't2i'?"),
+         "x.yaml:3: field 'task': found 't2v', allowed: t2i, edit, check. Did you mean 't2i'?"),
         ("[single_transformer_blocks.4]", "single_transformer_blocks.4",
          "x.yaml:4: field 'taps': found text, expected a list of attention layers"),
         ("[single_transformer_blocks.4]", "[a, b, a]",
