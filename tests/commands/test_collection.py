@@ -100,7 +100,7 @@ def test_collecting_from_incomplete_folders_says_what_is_missing(
 
 
 @pytest.mark.parametrize(
-    ("profile", "message"), [("flux.1-kontext-dev", "with flux"), ("testbed-edit", "testbed-bomb")]
+    ("profile", "message"), [("flux.1-kontext-dev", "for flux"), ("testbed-edit", "testbed-bomb")]
 )
 def test_editing_anchors_need_pictures_of_the_concept(profile, message):
     with pytest.raises(PictureError, match=message):
@@ -174,3 +174,18 @@ def test_pictures_that_do_not_show_what_their_folder_says_are_told(run, filled, 
         "A mask is white where the picture shows the concept."
     )
     assert f"Warning: knife: {warning}\n" in told.err
+
+
+def test_anchors_for_the_check_do_not_follow_from_captions(run, models, pictures):
+    run("init")
+    run("add-concept", "testbed-bomb")
+    command = ["collect-anchors", "testbed-bomb", "--model", models["t2i"], "--task", "check"]
+    folders = ["--images", pictures / "with", "--benign", pictures / "without"]
+    assert run(*command, *folders).code == 0
+    for file in (*pictures.glob("with/?.png"), *pictures.glob("without/?.png")):
+        file.with_suffix(".txt").write_text("a red ball on the left")
+    again = run(*command, *folders, "--yes")
+    assert (again.code, "already" in again.err) == (4, True)  # the same anchors to the bit
+    found = run("show", "testbed-bomb", "--json").out
+    assert '"task": "check"' in found
+    assert '"sigma": 0.15' in found
