@@ -235,7 +235,7 @@ _ALL = (
         taps=_TESTBED_TAPS,
         sigma=0.15,
         stage_end=0.0,
-        calibration={"image_false_positive_rate": 0.003},
+        calibration={"image_false_positive_rate": 0.003, "margin": 0.2},
         call=_TESTBED_CALL,
     ),
 )

@@ -102,7 +102,7 @@ def test_collecting_from_incomplete_folders_says_what_is_missing(
 
 
 @pytest.mark.parametrize(
-    ("profile", "message"), [("flux.1-kontext-dev", "with flux"), ("testbed-edit", "testbed-bomb")]
+    ("profile", "message"), [("flux.1-kontext-dev", "for flux"), ("testbed-edit", "testbed-bomb")]
 )
 def test_editing_anchors_need_pictures_of_the_concept(profile, message):
     with pytest.raises(PictureError, match=message):
@@ -200,3 +200,18 @@ def test_collecting_ends_by_saying_what_is_found_and_what_would_help(run, filled
     assert "at most 20% of others match (measured " in found
     helps = ["  t2i: what would help: more pictures of it (4 so far)"]
     assert rest == (helps if recall["hits"] < 4 else [])
+
+
+def test_anchors_for_the_check_do_not_follow_from_captions(run, models, pictures):
+    run("init")
+    run("add-concept", "testbed-bomb")
+    command = ["collect-anchors", "testbed-bomb", "--model", models["t2i"], "--task", "check"]
+    folders = ["--images", pictures / "with", "--benign", pictures / "without"]
+    assert run(*command, *folders).code == 0
+    for file in (*pictures.glob("with/?.png"), *pictures.glob("without/?.png")):
+        file.with_suffix(".txt").write_text("a red ball on the left")
+    again = run(*command, *folders, "--yes")
+    assert (again.code, "already" in again.err) == (4, True)  # the same anchors to the bit
+    found = run("show", "testbed-bomb", "--json").out
+    assert '"task": "check"' in found
+    assert '"sigma": 0.15' in found
