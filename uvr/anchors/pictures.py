@@ -14,7 +14,7 @@ from concepts.files import open_file
 from uvr.sample import Sample
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-MASK = ".mask"
+MASK, SOURCE = ".mask", ".source"
 
 
 class PictureError(UVRError):
@@ -42,7 +42,10 @@ def read_picture(path: Path | str, mode: str = "RGB") -> Image.Image:
 def read_samples(
     folder: Path | str, prompts: Sequence[str], *, masked: bool = False
 ) -> list[Sample]:
-    """Read a folder of pictures: ``NAME.png``, perhaps ``NAME.mask.png`` and ``NAME.txt``.
+    """Read a folder of pictures: ``NAME.png``, and perhaps files beside it.
+
+    ``NAME.mask.png`` is its mask, ``NAME.txt`` its prompt, and ``NAME.source.png`` the picture that
+    the prompt, an instruction, edits into it.
 
     Args:
         folder: Pictures of any size and common format, taken in the order of their names; those in
@@ -73,7 +76,7 @@ def picture_files(folder: Path) -> list[tuple[Path, str]]:
         (path, "" if place == folder else place.name)
         for place in (folder, *inside)
         for path in sorted(place.iterdir())
-        if path.suffix.lower() in SUFFIXES and not path.stem.endswith(MASK)
+        if path.suffix.lower() in SUFFIXES and not path.stem.endswith((MASK, SOURCE))
     ]
 
 
@@ -94,7 +97,9 @@ def _read_sample(path: Path, kind: str, prompt: str, masked: bool) -> Sample:
     text = path.with_suffix(".txt")
     if text.is_file():
         prompt = text.read_text(encoding="utf-8").strip()
-    return Sample(image, mask, prompt, str(path), kind)
+    source_path = path.with_name(f"{path.stem}{SOURCE}.png")
+    source = read_picture(source_path) if source_path.is_file() else None
+    return Sample(image, mask, prompt, str(path), kind, source)
 
 
 def _pixels(image: Image.Image) -> str:

@@ -53,6 +53,14 @@ def test_without_prompts_they_are_empty(folder):
     assert [sample.prompt for sample in read_samples(folder, [])] == ["", "a red wall"]
 
 
+def test_the_picture_before_an_edit_lies_beside_it(folder):
+    Image.new("RGB", (8, 6), "red").save(folder / "b.source.png")
+    first, second = read_samples(folder, ["a wall"], masked=True)
+    assert first.source is None
+    assert second.source is not None
+    assert second.source.getpixel((0, 0)) == (255, 0, 0)
+
+
 def test_a_picture_without_its_mask_is_refused(folder):
     (folder / "a.mask.png").unlink()
     with pytest.raises(PictureError, match=r"a\.mask\.png"):
