@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from diffusers.utils.torch_utils import unwrap_module
+
 from concepts.bundle import Bundle, BundleVariant
 from concepts.errors import MismatchError
 from uvr.families.family import Family, tap_width
@@ -42,11 +44,11 @@ class VariantChoice:
         spaces = [variant.space for variant in bundle.variants]
         ours = [s for s in spaces if (s.model, s.task) == (profile.model, profile.task)]
         names_weights = any(space.revision for space in ours)
-        return weights_revision(self._transformer) if names_weights else None
+        return weights_revision(unwrap_module(self._transformer)) if names_weights else None
 
     def _pick(self, bundle: Bundle, revision: str | None) -> BundleVariant:
         variant = bundle.variant_for(self.profile.model, self.profile.task, revision)
-        width = tap_width(self._family, self._transformer, variant.space.taps)
+        width = tap_width(self._family, unwrap_module(self._transformer), variant.space.taps)
         if width != variant.space.dim:
             raise MismatchError(
                 f"Features at {', '.join(variant.space.taps)} have {width} dimensions, the "
