@@ -13,7 +13,7 @@ from diffusers.utils.torch_utils import unwrap_module
 from torch import Tensor
 
 from concepts.bundle import BundleVariant
-from concepts.errors import NotFoundError, UVRError
+from concepts.errors import MismatchError, NotFoundError, UVRError
 from uvr.conditions import Conditions
 from uvr.engine.caches import check_no_caches
 from uvr.engine.calls import PipelineCalls
@@ -189,6 +189,7 @@ class Attachment:
     def _begin(self, assignment: Assignment, step: int, call: Call) -> Generation:
         variant, family = assignment.variant, self._family
         sigmas, layout = noise_levels(self._scheduler), family.layout(call)
+        self._check_weights(variant, call)
         rows = family.rows(self._pipe, call)
         stage = plan_stage(
             sigmas[:-1],
@@ -203,6 +204,15 @@ class Attachment:
         report.notes += self._notes.of(variant, self._conditions(layout, len(sigmas) - 1))
         self.reports.append(report)
         return Generation(assignment, family, sigmas, stage, layout, rows, first, step)
+
+    def _check_weights(self, variant: BundleVariant | None, call: Call) -> None:
+        """Refuse a call that changes the weights for which the bundle was made."""
+        change = self._family.changes_weights(self._transformer, call)
+        if change and variant is not None and variant.space.revision:
+            raise MismatchError(
+                f"{change} in this call, and the bundle names the weights it was made for. Scale "
+                "with set_adapters(), and collect anchors on what you serve."
+            )
 
     def _conditions(self, layout: TokenLayout, steps: int) -> Conditions:
         patch = self._family.patch_size(self._pipe)

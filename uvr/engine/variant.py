@@ -44,7 +44,7 @@ class VariantChoice:
         spaces = [variant.space for variant in bundle.variants]
         ours = [s for s in spaces if (s.model, s.task) == (profile.model, profile.task)]
         names_weights = any(space.revision for space in ours)
-        return weights_revision(unwrap_module(self._transformer)) if names_weights else None
+        return weights_revision(self._transformer) if names_weights else None
 
     def _pick(self, bundle: Bundle, revision: str | None) -> BundleVariant:
         variant = bundle.variant_for(self.profile.model, self.profile.task, revision)

@@ -36,6 +36,7 @@ def draw(pipe: Any, **more: Any) -> torch.Tensor:
     return call_pipe(pipe, "a red cup", [1], **more)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # DPM++'s own.
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_a_scheduler_is_stock_to_the_bit_or_regulated(t2i_pipe, t2i_profile, silent, name):
     t2i_pipe.scheduler = SCHEDULERS[name]()
