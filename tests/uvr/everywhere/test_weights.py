@@ -4,30 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from concepts.bundle import Bundle
 from concepts.errors import MismatchError
 from tests.uvr.conftest import call_pipe, make_pipe
 from tests.uvr.engine.conftest import firing
+from tests.uvr.everywhere.weights import for_weights_of
 from uvr.engine.regulator import Regulator
-from uvr.profiles import ModelProfile
-from uvr.revision import weights_revision
 
 TARGETS = ["attn.to_q", "attn.to_v", "attn.add_k_proj"]
-
-
-def for_weights_of(pipe: Any, profile: ModelProfile) -> Bundle:
-    """A bundle that fires, and fits the present weights of a pipeline alone."""
-    bundle = firing(profile)
-    (variant,) = bundle.variants
-    space = replace(variant.space, revision=weights_revision(pipe.transformer))
-    return replace(bundle, variants=(replace(variant, space=space),), digest="")
 
 
 def add_lora(pipe: Any, name: str = "style", seed: int = 0) -> None:
