@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+from diffusers.utils.torch_utils import unwrap_module
 
 from concepts.errors import UVRError
 
@@ -18,33 +20,68 @@ def weights_revision(transformer: Any) -> str:
 
     Values are sampled evenly, so that the digest costs milliseconds, and compared in bfloat16, so
     that a bfloat16 checkpoint has one revision at whatever wider precision it is loaded. Fused
-    projections are copies of weights that stay where they were, and are left out.
+    projections are copies of weights that stay where they were, and are left out. Which adapters
+    are active, and how strongly, counts as well.
 
     Raises:
-        UVRError: The weights are on the meta device, as under sequential offload.
+        UVRError: The weights are not in memory, as under sequential offload or offload to a disk.
     """
+    transformer = unwrap_module(transformer)
     declared = transformer.config.get("_uvr_revision")
     if declared:
         return str(declared)
+    _check_not_on_disk(transformer)
     samples: dict[str, torch.Tensor] = {}
     shapes: dict[str, tuple[int, ...]] = {}
     for name, tensor in sorted(transformer.state_dict().items()):
         if _FUSED & set(name.split(".")):
             continue
-        if tensor.is_meta:
-            raise UVRError(
-                f"The weights of {name} cannot be read here: they are on the meta device, as "
-                "sequential offload leaves them. Use enable_model_cpu_offload() instead, or "
-                "name the revision: transformer.register_to_config(_uvr_revision=...)."
-            )
-        flat = tensor.detach().flatten()
-        sample = flat[:: max(1, flat.numel() // _SAMPLES)][:_SAMPLES]
-        samples[name], shapes[name] = sample.to(torch.bfloat16), tuple(tensor.shape)
+        for key, plain in _plain_tensors(name, tensor):
+            if plain.is_meta:
+                raise _unreadable(name, "they are on the meta device, as sequential offload leaves")
+            flat = plain.detach().flatten()
+            sample = flat[:: max(1, flat.numel() // _SAMPLES)][:_SAMPLES]
+            samples[key], shapes[key] = sample.to(torch.bfloat16), tuple(plain.shape)
     digest = hashlib.sha256()
     for (name, shape), values in zip(shapes.items(), _on_host(samples), strict=True):
         digest.update(f"{name}:{shape}:".encode())
         digest.update(values.float().numpy().tobytes())
+    for line in _active_adapters(transformer):
+        digest.update(line.encode())
     return digest.hexdigest()
+
+
+def _plain_tensors(name: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors that an entry of a state dict holds: several where it is quantised."""
+    if hasattr(value, "__tensor_flatten__"):  # torchao's weights are tensors made of tensors.
+        for inner in value.__tensor_flatten__()[0]:
+            yield from _plain_tensors(f"{name}.{inner}", getattr(value, inner))
+    elif isinstance(value, torch.Tensor):
+        yield name, value
+
+
+def _active_adapters(transformer: Any) -> Iterator[str]:
+    """One line for each layer with LoRA adapters, as peft has them: which are on, and how much."""
+    for name, module in transformer.named_modules():
+        scaling = getattr(module, "scaling", None)
+        if isinstance(scaling, dict) and hasattr(module, "active_adapters"):
+            on = [] if module.disable_adapters else module.active_adapters
+            yield f"{name}:{[(adapter, scaling.get(adapter)) for adapter in on]};"
+
+
+def _check_not_on_disk(transformer: Any) -> None:
+    for name, module in transformer.named_modules():
+        registry = getattr(module, "_diffusers_hook", None)
+        hook = registry.get_hook("group_offloading") if registry is not None else None
+        if hook is not None and hook.group.offload_to_disk_path:
+            raise _unreadable(name, "they are on the disk, as group offload with a path leaves")
+
+
+def _unreadable(name: str, where: str) -> UVRError:
+    return UVRError(
+        f"The weights of {name} cannot be read here: {where} them. Use enable_model_cpu_offload() "
+        "instead, or name the revision: transformer.register_to_config(_uvr_revision=...)."
+    )
 
 
 def _on_host(samples: dict[str, torch.Tensor]) -> list[torch.Tensor]:

@@ -51,11 +51,17 @@ def make_tokenizer(length: int) -> PreTrainedTokenizerFast:
 
 
 def make_transformer(
-    *, singles: int = 2, doubles: int = 1, guidance: bool = False, seed: int = 0
+    *,
+    singles: int = 2,
+    doubles: int = 1,
+    guidance: bool = False,
+    seed: int = 0,
+    channels: int = 16,
 ) -> FluxTransformer2DModel:
     torch.manual_seed(seed)
     transformer = FluxTransformer2DModel(
-        in_channels=16,
+        in_channels=channels,
+        out_channels=16,
         num_layers=doubles,
         num_single_layers=singles,
         attention_head_dim=HEAD_DIM,

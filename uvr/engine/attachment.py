@@ -5,17 +5,22 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
+import torch
+from diffusers.utils.torch_utils import unwrap_module
 from torch import Tensor
 
 from concepts.bundle import BundleVariant
-from concepts.errors import NotFoundError, UVRError
-from uvr.conditions import Conditions, far_notes, recorded_conditions
+from concepts.errors import MismatchError, NotFoundError, UVRError
+from uvr.conditions import Conditions
+from uvr.engine.caches import check_no_caches
+from uvr.engine.calls import PipelineCalls
+from uvr.engine.condition_notes import ConditionNotes
 from uvr.engine.generation import Assignment, Detour, Generation, Regulation
 from uvr.engine.look import look_at
-from uvr.engine.schedule import after_set_timesteps, current_step, is_plain_euler, noise_levels
+from uvr.engine.schedule import current_step, is_plain_euler, noise_levels
 from uvr.families.attention import Action, AttentionState
 from uvr.families.family import Family, named_arguments
 from uvr.method.modulation import seeded_noise
@@ -40,9 +45,13 @@ Assign = Callable[[str | None], Assignment]
 KEPT_REPORTS = 16
 """Reports that an attachment keeps: each has score maps of every picture, (``uvr.engine.look``)."""
 
-_OUTSIDE = (
-    "The transformer of a regulated pipeline was called outside of that pipeline's call, or its "
-    "scheduler was replaced. Leave the `with` block first."
+_UNSCHEDULED = (
+    "The pipeline called its transformer before it set the timesteps of its scheduler; such a "
+    "pipeline cannot be regulated."
+)
+_MIDDLE = (
+    "The scheduler of a regulated pipeline got new timesteps in the middle of a call, as by "
+    "another pipeline that shares it. Give each pipeline a scheduler of its own."
 )
 
 
@@ -72,10 +81,9 @@ class Attachment:
         self._family = family
         self._transformer = pipe.transformer
         self._scheduler = pipe.scheduler
-        self._state = AttentionState(taps=_taps(variant))
-        self._width = max(family.layers(pipe.transformer).values())
-        self._collected: tuple[BundleVariant | None, list[Any]] = (None, [])
-        self._warned: set[str] = set()
+        self._state = AttentionState(taps=_taps(variant), ready=False)
+        self._width = max(family.layers(unwrap_module(pipe.transformer)).values())
+        self._notes = ConditionNotes()
         self._assign: Assign | None = None
         self._generation: Generation | None = None
 
@@ -93,37 +101,76 @@ class Attachment:
     @contextmanager
     def hooks(self) -> Iterator[None]:
         """Regulate the pipeline within the context; leave it as it was found."""
-        before = self._transformer.register_forward_pre_hook
-        after = self._transformer.register_forward_hook
-        with ExitStack() as stack:
-            stack.enter_context(self._family.regulated_attention(self._transformer, self._state))
-            stack.callback(before(self._before_forward, with_kwargs=True).remove)
-            stack.callback(after(self._after_forward, with_kwargs=True).remove)
-            stack.enter_context(after_set_timesteps(self._scheduler, self._start_generation))
+        module = unwrap_module(self._transformer)
+        check_no_caches(module)
+        calls = PipelineCalls(
+            self._pipe, self._start_generation, self._transformer_call, self._pipeline_call
+        )
+        with (
+            self._family.regulated_attention(module, self._state),
+            calls.watched() as self._run_transformer,
+        ):
             yield
 
     def _start_generation(self) -> None:
         """Forget the previous call and take the present bundle; there is a new schedule.
 
         Raises:
-            MismatchError: The bundle or the weights of now do not fit; nothing is drawn.
+            MismatchError: The bundle or the weights of now do not fit, or a cache would skip
+                layers; nothing is drawn.
             UVRError: There is no bundle to use now; nothing is drawn.
         """
+        if self._generation is not None and not self._generation.at_last_step:
+            raise UVRError(_MIDDLE)
         self._assign = self._generation = None
+        self._scheduler = self._pipe.scheduler
+        check_no_caches(unwrap_module(self._transformer))
         self._assign = self._start()
 
-    def _before_forward(
-        self, transformer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[()], Call]:
+    def _pipeline_call(self, run: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Take the place of a call of the pipeline, within its turn; ``run`` is its own call."""
+        return self._generate(run, *args, **kwargs)[0]
+
+    def _generate(
+        self, run: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> tuple[Any, Generation | None]:
+        """Run one call of the pipeline to its end; give its result and its generation."""
+        finished = False
+        try:
+            result = run(*args, **kwargs)
+            finished = True
+            return result, self._generation
+        finally:
+            self._end_call(finished)
+
+    def _end_call(self, finished: bool) -> None:
+        """Forget a call, however it ended; say so where it ended before its look."""
+        generation, self._assign, self._generation = self._generation, None, None
+        if finished and generation is not None and not generation.report.looked:
+            note = "the call ended before its look step: nothing was looked for"
+            generation.report.notes.append(note)
+            log.warning("%s", note)
+
+    def _transformer_call(self, *args: Any, **kwargs: Any) -> Any:
+        """Run one transformer call, with what it takes before and after."""
+        call = self._before_forward(named_arguments(self._transformer, args, kwargs))
+        try:
+            output = self._run(call)
+        finally:
+            self._state.action, self._state.capture = None, False
+        return self._after_forward(call, output)
+
+    def _run(self, call: Call) -> Any:
+        with self._state.forward_pass():
+            return self._run_transformer(**call)
+
+    def _before_forward(self, call: Call) -> Call:
         """Prepare the attention layers for one transformer call."""
-        call = named_arguments(transformer, args, kwargs)
-        assign = self._current_assign(transformer)
+        assign = self._current_assign()
         step = current_step(self._scheduler, self._family.sigma(call))
         if self._generation is None:
             self._generation = self._begin(assign, step, call)
         generation = self._generation
-        if not step < len(generation.sigmas) - 1:
-            raise UVRError(_OUTSIDE)
         generation.count_call(step)
         self._state.layout = generation.layout_of(call)
         self._state.features = {}
@@ -131,38 +178,29 @@ class Attachment:
         self._state.action = generation.action
         if generation.detour is not None:
             call = generation.with_latents(call, generation.detour.latents)
-        return (), call
+        return call
 
-    def _after_forward(
-        self, transformer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
-    ) -> Any:
+    def _after_forward(self, call: Call, output: Any) -> Any:
         """Record, look, or carry a later call of the look step over to the regulated trajectory."""
-        self._state.action, self._state.capture = None, False
-        self._current_assign(transformer)
         generation = self._generation
         if generation is None:
-            raise UVRError(_OUTSIDE)
+            raise UVRError(_UNSCHEDULED)
         if generation.variant is None:
             generation.report.looked |= generation.step >= generation.stage.look
-            return None
+            return output
         if generation.step < generation.stage.look and generation.regulation is None:
-            generation.record(kwargs, self._family.velocity(output, generation.layout))
-            return None
+            generation.record(call, self._family.velocity(output, generation.layout))
+            return output
         if generation.looks:
-            return self._look(generation, generation.variant, kwargs, output)
+            return self._look(generation, generation.variant, call, output)
         if generation.regulation is None or generation.detour is None:
-            return None
+            return output
         velocity = self._family.velocity(output, generation.layout)
         return _carried(generation, generation.regulation, velocity, output)
 
-    def _current_assign(self, transformer: Any) -> Assign:
-        if self._assign is None or self._pipe.scheduler is not self._scheduler:
-            raise UVRError(_OUTSIDE)
-        if getattr(transformer, "is_cache_enabled", False):
-            raise UVRError(
-                "A diffusers cache skips layers that must be regulated; call "
-                "pipe.transformer.disable_cache() first."
-            )
+    def _current_assign(self) -> Assign:
+        if self._assign is None:
+            raise UVRError(_UNSCHEDULED)
         return self._assign
 
     def _begin(self, assign: Assign, step: int, call: Call) -> Generation:
@@ -171,6 +209,7 @@ class Attachment:
         assignment = assign(family.task(layout))
         self.profile, self.variant = profile, variant = assignment.profile, assignment.variant
         self._state.taps = _taps(variant)
+        self._check_weights(variant, call)
         rows = family.rows(self._pipe, call)
         stage = plan_stage(
             sigmas[:-1],
@@ -182,43 +221,42 @@ class Attachment:
         report = assignment.report
         report.images = [[] for _ in range(rows.pictures)]
         report.shadow = [[] for _ in range(rows.pictures)]
-        self._note_far_conditions(assignment, layout, len(sigmas) - 1)
+        report.notes += self._notes.of(variant, self._conditions(layout, len(sigmas) - 1))
         self.reports.append(report)
         return Generation(assignment, family, sigmas, stage, layout, rows, first, step)
 
-    def _note_far_conditions(self, assignment: Assignment, layout: TokenLayout, steps: int) -> None:
-        """Say where a call is far from what anchors were collected under; warn of it once."""
-        variant = assignment.variant
-        if variant is not None and self._collected[0] is not variant:
-            self._collected = (variant, [
-                (item.slug, tuple(recorded_conditions(item.scorer.metadata.get("conditions"))))
-                for item in variant.members
-            ])  # fmt: skip
+    def _check_weights(self, variant: BundleVariant | None, call: Call) -> None:
+        """Refuse a call that changes the weights for which the bundle was made."""
+        change = self._family.changes_weights(self._transformer, call)
+        if change and variant is not None and variant.space.revision:
+            raise MismatchError(
+                f"{change} in this call, and the bundle names the weights it was made for. Scale "
+                "with set_adapters(), and collect anchors on what you serve."
+            )
+
+    def _conditions(self, layout: TokenLayout, steps: int) -> Conditions:
         patch = self._family.patch_size(self._pipe)
         height, width = (patch * side for side in layout.grid)
-        call = Conditions(height, width, steps, layout.num_text)
-        for note in far_notes(self._collected[1] if variant else (), call):
-            assignment.report.notes.append(note)
-            if note not in self._warned:
-                self._warned.add(note)
-                log.warning("%s", note)
+        return Conditions(height, width, steps, layout.num_text)
 
     def _look(self, generation: Generation, variant: BundleVariant, call: Call, output: Any) -> Any:
         """Score the features of the plain call; regulate what fired and is to be enforced."""
         records, report = generation.take_records(), generation.report
-        look = look_at(
-            generation.rows.of_prompt(self._state.take_features(variant.space.taps)),
-            variant.members,
-            generation.assignment.scorers,
-            grid=generation.layout.grid,
-            profile=self.profile,
-            step=generation.step,
-            sigma=generation.sigma,
-            mode_of=generation.assignment.mode_of,
-        )
+        features = generation.rows.of_prompt(self._state.take_features(variant.space.taps))
+        with torch.autocast(features.device.type, enabled=False):  # Scores are float32 always.
+            look = look_at(
+                features,
+                variant.members,
+                generation.assignment.scorers,
+                grid=generation.layout.grid,
+                profile=self.profile,
+                step=generation.step,
+                sigma=generation.sigma,
+                mode_of=generation.assignment.mode_of,
+            )
         report.images, report.shadow, report.looked = look.images, look.shadow, True
         if not bool(look.mask.any()):
-            return None
+            return output
         action, latents = self._action(generation, look.mask), generation.latents(call)
         detour = self._detour(generation, action, records, latents)
         velocity = self._forward(generation, action, call, detour.latents if detour else latents)
@@ -265,15 +303,12 @@ class Attachment:
     def _forward(
         self, generation: Generation, action: Action, call: Call, latents: Tensor
     ) -> Tensor:
-        """Velocity of one regulated call with other latents, (rows, tokens, channels).
-
-        ``forward`` is called directly, so that the hooks do not run.
-        """
+        """Velocity of one regulated call with other latents, (rows, tokens, channels)."""
         call = generation.with_latents(call, latents)
         self._state.layout = generation.layout_of(call)
         self._state.action = action
         try:
-            output = self._transformer.forward(**call)
+            output = self._run(call)
         finally:
             self._state.action = None
         return self._family.velocity(output, generation.layout)

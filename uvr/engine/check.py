@@ -24,6 +24,7 @@ from uvr.engine.look import Look, look_at
 from uvr.families.attention import AttentionState
 from uvr.families.family import Family
 from uvr.judges.judge import Judge, Judgement
+from uvr.method.rewind import Call
 from uvr.method.scores import ScorerStack
 from uvr.profiles import CHECK, UNSAID, ModelProfile
 from uvr.report import ConceptFinding
@@ -112,6 +113,7 @@ def look_at_picture(
     pipe: Any,
     family: Family,
     state: AttentionState,
+    run: Callable[[Call], Any],
     profile: ModelProfile,
     late: LateScorers,
     picture: Image.Image,
@@ -125,6 +127,7 @@ def look_at_picture(
         pipe: A pipeline whose attention layers share ``state``.
         family: The pipeline's.
         state: Free: no generation runs.
+        run: Runs one call of the transformer, with these attention layers.
         profile: The pipeline's.
         late: What is scored; its space says at which taps and noise level.
         picture: RGB, of a size that the model draws.
@@ -142,7 +145,7 @@ def look_at_picture(
     state.layout, state.action = family.layout(call), None
     state.taps, state.features, state.capture = frozenset(space.taps), {}, True
     try:
-        pipe.transformer.forward(**call)  # the attachment's hooks are for generations
+        run(call)
         features = state.take_features(space.taps)
     finally:
         state.capture = False

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from concepts.bundle import BundleVariant, Member
+from concepts.errors import UVRError
 from uvr.engine.check import LateScorers
 from uvr.families.attention import Action
 from uvr.families.family import Family, Rows
@@ -92,6 +93,7 @@ class Generation:
         first_latents: What it began with, (pictures, tokens, channels).
         step: Number of the step that runs.
         calls: Calls of this step before the present one; -1 until the first one begins.
+        passes: Calls that the first step made; None while it runs.
         records: Steps before the look, as they ran; empty after it.
         regulation: Set by the look when a concept to enforce fired.
     """
@@ -105,6 +107,7 @@ class Generation:
     first_latents: Tensor
     step: int
     calls: int = -1
+    passes: int | None = None
     records: list[StepRecord] = field(default_factory=list)
     regulation: Regulation | None = None
 
@@ -151,10 +154,29 @@ class Generation:
         """The trajectory that the present call is to join, at the look step only."""
         return self.regulation.detour if self.regulation and self.at_look else None
 
+    @property
+    def at_last_step(self) -> bool:
+        """Whether the step that runs is the last of the schedule."""
+        return self.step == len(self.sigmas) - 2
+
     def count_call(self, step: int) -> None:
-        """Note that a call of a step begins."""
+        """Note that a call of a step begins.
+
+        Raises:
+            UVRError: The schedule has no such step, or the step made its calls already: some other
+                call of the transformer ran within this one.
+        """
+        if step != self.step and self.passes is None:
+            self.passes = self.calls + 1
         self.calls = self.calls + 1 if step == self.step else 0
         self.step = step
+        too_many = self.passes is not None and self.calls >= self.passes
+        if too_many or step > len(self.sigmas) - 2:
+            raise UVRError(
+                f"The transformer was called more often in step {step} than in the first step, as "
+                "when a callback calls another pipeline that shares it. Call that one after this "
+                "call."
+            )
 
     def layout_of(self, call: Call) -> TokenLayout:
         """Layout of a call: a negative prompt may have another length than the prompt."""

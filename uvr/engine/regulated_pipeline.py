@@ -1,6 +1,6 @@
-"""A pipeline under a regulator, called in the pipeline's place: look, regulate, check, act.
+"""A pipeline under a regulator: look, regulate, check, act.
 
-1. ``regulated(...)`` calls the pipeline with its own arguments; the attachment regulates it.
+1. A call of the pipeline draws; the attachment regulates it.
 2. The check examines every picture. What it finds of enforced concepts is *residual*.
 3. A picture with residual is passed, flagged, blocked or drawn again, and so is that picture alone:
    the others of the batch stay as they were, to the bit.
@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,11 +42,6 @@ log = logging.getLogger("uvr.regulator")
 RETRIES = 2
 """How often a picture is drawn again at most."""
 
-_BARE = (
-    "This regulator checks finished pictures, and a call of the pipeline itself does not show them "
-    "to it. Call what attach() gave: `with regulator.attach(pipe) as regulated: regulated(...)`."
-)
-
 
 @dataclass(frozen=True)
 class _Redraw:
@@ -60,8 +54,8 @@ class _Redraw:
 class RegulatedPipeline(Attachment):
     """An attachment that is called like its pipeline, and checks what comes out.
 
-    ``regulated("a prompt", ...)`` takes the pipeline's arguments and returns what the pipeline
-    returns. Without a check a call of the pipeline itself does as well; with one it is refused.
+    ``regulated("a prompt", ...)`` is ``pipe("a prompt", ...)``: within the ``with`` block a call of
+    either is looked at, regulated and checked.
     """
 
     def __init__(
@@ -75,11 +69,10 @@ class RegulatedPipeline(Attachment):
     ) -> None:
         super().__init__(pipe, family, profile, variant, start)
         self._checks = checks
-        self._calling = False
         self._redraw: _Redraw | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the pipeline, check each picture, and act on what is left in it.
+        """Call the pipeline; a call of the pipeline itself is the same.
 
         Args:
             args: The pipeline's own.
@@ -92,34 +85,23 @@ class RegulatedPipeline(Attachment):
             InputError: There is a check, and the call asks for latents.
             UVRError: The check cannot judge a picture; none is returned.
         """
-        request = Request.of(self._pipe, args, kwargs)
+        return self._pipe(*args, **kwargs)
+
+    def _pipeline_call(self, run: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        request = Request.of(run, args, kwargs)
         if self._checks:
             request.require_pictures()
-        self._generation = None
-        with self._called():
-            result = self._pipe(*args, **kwargs)
-            generation = self._generation
-            if generation is None:
-                raise UVRError("The pipeline returned without a call of its transformer.")
+        result, generation = self._generate(run, *args, **kwargs)
+        if generation is None:
             if self._checks:
-                self._check(request, generation, Pictures(result))
-            else:
-                generation.report.verdicts = self._looked(generation)
+                raise UVRError("The pipeline returned without a call of its transformer.")
+            return result
+        if self._checks:
+            self._check(request, generation, Pictures(result))
+        else:
+            generation.report.verdicts = self._looked(generation)
         self._tell(generation.report)
         return result
-
-    @contextmanager
-    def _called(self) -> Iterator[None]:
-        self._calling = True
-        try:
-            yield
-        finally:
-            self._calling = False
-
-    def _start_generation(self) -> None:
-        if self._checks and not self._calling:
-            raise UVRError(_BARE)
-        super()._start_generation()
 
     def _begin(self, assign: Assign, step: int, call: Call) -> Generation:
         generation = super()._begin(assign, step, call)
@@ -128,18 +110,6 @@ class RegulatedPipeline(Attachment):
                 raise CannotRedrawError("the pipeline does not begin with the latents it is given")
             generation.regulation = Regulation(self._action(generation, self._redraw.mask))
         return generation
-
-    def _after_forward(
-        self, transformer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
-    ) -> Any:
-        changed = super()._after_forward(transformer, args, kwargs, output)
-        generation = self._generation
-        if generation is not None and not self._calling:
-            report = generation.report
-            if report.looked and not report.verdicts:  # nobody sees the end of a bare call
-                report.verdicts = self._looked(generation)
-                self._tell(report)
-        return changed
 
     def _looked(self, generation: Generation) -> list[Verdict]:
         """The verdicts where nothing is checked."""
@@ -172,8 +142,9 @@ class RegulatedPipeline(Attachment):
             findings = []
             if assignment.late is not None:
                 findings = look_at_picture(
-                    self._pipe, self._family, self._state, self.profile, assignment.late, image,
-                    step=len(generation.sigmas) - 1, mode_of=assignment.mode_of,
+                    self._pipe, self._family, self._state, self._run, self.profile,
+                    assignment.late, image, step=len(generation.sigmas) - 1,
+                    mode_of=assignment.mode_of,
                 ).images[0]  # fmt: skip
             seen.append(Examined(findings, []))
         for judge in self._checks.judges:
@@ -183,7 +154,11 @@ class RegulatedPipeline(Attachment):
         return seen
 
     def _act(
-        self, request: Request, generation: Generation, pictures: Pictures, course: Course
+        self,
+        request: Request,
+        generation: Generation,
+        pictures: Pictures,
+        course: Course,
     ) -> Verdict:
         """Do what is to be done with one picture, and say so."""
         wanted = self._checks.on_residual
@@ -196,7 +171,11 @@ class RegulatedPipeline(Attachment):
         return verdict_of(generation.report, course, generation.assignment)
 
     def _retry(
-        self, request: Request, generation: Generation, pictures: Pictures, course: Course
+        self,
+        request: Request,
+        generation: Generation,
+        pictures: Pictures,
+        course: Course,
     ) -> None:
         """Draw a picture again until the check finds nothing in it, at most ``RETRIES`` times."""
         place, looked = course.picture, generation.report.images[course.picture]
@@ -220,7 +199,11 @@ class RegulatedPipeline(Attachment):
             pictures.replace(place, again)
 
     def _draw_again(
-        self, request: Request, generation: Generation, place: int, mask: Tensor
+        self,
+        request: Request,
+        generation: Generation,
+        place: int,
+        mask: Tensor,
     ) -> Pictures:
         """Draw one picture again from its first latents, regulated from the first step on."""
         latents = generation.first_latents[place : place + 1]
@@ -228,10 +211,9 @@ class RegulatedPipeline(Attachment):
         kept, self.reports = self.reports, deque(maxlen=1)
         self._redraw = _Redraw(latents, mask.to(latents.device))
         try:
-            return Pictures(self._pipe(**arguments))
+            return Pictures(self._generate(request.run, **arguments)[0])
         finally:
             self._redraw, self.reports = None, kept
-            self._generation = generation
 
     def _tell(self, report: RegulationReport) -> None:
         if self._checks.on_verdict is None:

@@ -88,7 +88,6 @@ class Regulator:
             profile's own.
         strength: How strongly, from 0, which changes nothing, to 1, the preset as it is.
         check: How finished pictures are checked: ``FeatureCheck()``, a judge, or a list of them.
-            With one, what ``attach`` gives is called in the pipeline's place.
         on_residual: What happens to a picture in which the check still finds what is enforced:
             "pass" (the verdict says so), "flag", "retry" (it is drawn again, at most twice, then
             flagged), "block" (a grey picture takes its place), or "retry-or-block".
@@ -172,8 +171,6 @@ class Regulator:
     @contextmanager
     def attach(self, pipe: Any) -> Iterator[RegulatedPipeline]:
         """Regulate every call of a pipeline within the ``with`` block.
-
-        What it gives is called like the pipeline, and must be where finished pictures are checked.
 
         Within the block, a call raises before anything is drawn when the source has no bundle to
         give, or the release, the weights and the call's task do not fit each other. A pipeline

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,17 +29,19 @@ class Request:
     Attributes:
         arguments: By name, without those that were left out.
         accepted: Names that the pipeline takes.
+        run: Runs a call of the pipeline.
     """
 
     arguments: Mapping[str, Any]
     accepted: frozenset[str]
+    run: Callable[..., Any]
 
     @classmethod
-    def of(cls, pipe: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request:
+    def of(cls, run: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request:
         """Name the arguments of a call; TypeError where the pipeline takes no such ones."""
-        signature = inspect.signature(pipe.__call__)
+        signature = inspect.signature(run)
         given = signature.bind(*args, **kwargs).arguments
-        return cls(given, frozenset(signature.parameters))
+        return cls(given, frozenset(signature.parameters), run)
 
     def require_pictures(self) -> None:
         """Check that the call returns pictures.

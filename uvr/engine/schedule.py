@@ -41,14 +41,17 @@ def is_plain_euler(scheduler: Any) -> bool:
 
 
 @contextmanager
-def after_set_timesteps(scheduler: Any, start: Callable[[], None]) -> Iterator[None]:
-    """Call ``start`` whenever the scheduler got a new schedule: a generation begins."""
+def around_set_timesteps(
+    scheduler: Any, check: Callable[[], None], start: Callable[[], None]
+) -> Iterator[None]:
+    """Call ``check`` before the scheduler gets a new schedule, and ``start`` once it has it."""
     original = scheduler.set_timesteps
     shadowed = scheduler.__dict__.get("set_timesteps")
 
     # Pipelines inspect the signature of set_timesteps, which ``wraps`` keeps.
     @functools.wraps(original)
     def set_timesteps(*args: Any, **kwargs: Any) -> Any:
+        check()
         result = original(*args, **kwargs)
         start()
         return result

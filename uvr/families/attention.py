@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +26,12 @@ from uvr.method.modulation import (
 )
 from uvr.method.presets import ModulatePreset, RestrictPreset
 from uvr.method.tokens import TokenLayout
+
+NOT_READY = (
+    "The transformer of a regulated pipeline was called outside of that pipeline's call, as by "
+    "another pipeline that shares it, or was compiled while the regulator was attached. Attach a "
+    "regulator to the pipeline that you call, once it is compiled."
+)
 
 Dispatch = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 """Plain attention ``(query, key, value, mask) -> output``, (rows, tokens, heads, head_dim) each."""
@@ -59,14 +67,49 @@ class Action:
 
 @dataclass
 class AttentionState:
-    """What the attention layers of one transformer share during a forward pass."""
+    """What the attention layers of one transformer share during a forward pass.
+
+    Attributes:
+        taps: Layers whose features may be captured.
+        layout: Where the tokens of the pass lie.
+        capture: Whether the layers capture.
+        features: What they captured.
+        action: What they change.
+        ready: Whether a forward pass may run now: nothing is regulated in one that the owner of
+            this state knows nothing of.
+        layers: All of them.
+    """
 
     taps: frozenset[str] = frozenset()
     layout: TokenLayout | None = None
     capture: bool = False
     features: dict[str, Tensor] = field(default_factory=dict)
     action: Action | None = None
+    ready: bool = True
+    layers: list[RegulatedAttention] = field(default_factory=list)
     _groups: tuple[Action, TokenLayout, list[QueryGroup]] | None = None
+
+    @contextmanager
+    def forward_pass(self) -> Iterator[None]:
+        """Let one forward pass run within the context, with all of its layers.
+
+        Raises:
+            UVRError: Some did not run, and what they would have done was not regulated.
+        """
+        for layer in self.layers:
+            layer.ran = False
+        self.ready = True
+        try:
+            yield
+        finally:
+            self.ready = False
+        skipped = [layer.module for layer in self.layers if not layer.ran]
+        if skipped:
+            raise UVRError(
+                f"{len(skipped)} of {len(self.layers)} attention layers did not run as regulated "
+                f"ones, from {skipped[0]} on: they were skipped, as by a cache, or got another "
+                "attention processor. Undo that, then attach again."
+            )
 
     def groups(self) -> list[QueryGroup]:
         """Query groups of the fired rows; all layers of a generation share them."""
@@ -97,13 +140,25 @@ class RegulatedAttention:
     Args:
         module: The layer's name, as taps name it.
         layer: Its place among the layers.
-        state: Shared by all layers of the transformer.
+        state: Shared by all layers of the transformer, which it knows.
+
+    Attributes:
+        ran: Whether the layer ran in the present forward pass. Only written here: compiled code is
+            valid for the values that it reads.
     """
 
     def __init__(self, module: str, layer: int, state: AttentionState) -> None:
         self.module = module
         self.layer = layer
         self.state = state
+        self.ran = False
+        state.layers.append(self)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise UVRError(
+            "A transformer cannot be copied or pickled while a regulator is attached. Leave the "
+            "`with` block first."
+        )
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dispatch: Dispatch
@@ -138,6 +193,9 @@ class RegulatedAttention:
 
     def regulate(self, out: Tensor) -> Tensor:
         """Capture the joint attention output, (rows, tokens, dim), then restrict what is masked."""
+        if not self.state.ready:
+            raise UVRError(NOT_READY)
+        self.ran = True
         self._capture(out)
         return self._restrict(out)
 

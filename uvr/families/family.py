@@ -153,6 +153,10 @@ class Family(Protocol):
         """Return the same output of the transformer with another velocity."""
         ...
 
+    def changes_weights(self, transformer: Any, call: Call) -> str | None:
+        """Say how a call itself changes the weights that it runs with, None when it does not."""
+        return None
+
     def fixed_to_its_step(self, call: Call) -> str | None:
         """Say why a call cannot run again with other latents, None when it can."""
         return None

@@ -95,6 +95,12 @@ class FluxFamily(Family):
             return (joined, *output[1:])
         return type(output)(sample=joined)
 
+    def changes_weights(self, transformer: Any, call: Call) -> str | None:
+        scale = (call.get("joint_attention_kwargs") or {}).get("scale", 1.0)
+        if scale == 1.0 or not hasattr(transformer, "peft_config"):
+            return None
+        return f"joint_attention_kwargs scales LoRA by {scale}"
+
     def fixed_to_its_step(self, call: Call) -> str | None:
         if call.get("controlnet_block_samples") is not None:
             return "ControlNet residuals belong to the steps as they ran"

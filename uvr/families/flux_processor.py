@@ -12,7 +12,7 @@ from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
 from torch import Tensor
 
-from concepts.errors import MismatchError
+from concepts.errors import MismatchError, UVRError
 from uvr.families.attention import AttentionState, RegulatedAttention
 
 
@@ -25,6 +25,15 @@ class RegulatedFluxAttention(RegulatedAttention):
 
     _attention_backend: Any = None
     _parallel_config: Any = None
+
+    def __new__(cls, *place: Any) -> RegulatedFluxAttention:
+        """Refuse to be made anew without a place, as loading an IP adapter does with a layer's."""
+        if not place:
+            raise UVRError(
+                "Attention processors cannot be exchanged, as for an IP adapter, while a regulator "
+                "is attached. Leave the `with` block first."
+            )
+        return super().__new__(cls)
 
     def __call__(
         self,
@@ -100,6 +109,8 @@ def regulated_flux_attention(
         transformer.set_attn_processor(dict(processors))
         yield
     finally:
+        for key, processor in processors.items():  # set_attention_backend may have been called.
+            originals[key]._attention_backend = processor._attention_backend
         transformer.set_attn_processor(dict(originals))
 
 

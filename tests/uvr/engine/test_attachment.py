@@ -175,15 +175,6 @@ def test_only_the_latest_reports_are_kept(t2i_pipe, t2i_profile, silent):
     assert attachment.reports[0] is second
 
 
-def test_a_diffusers_cache_is_refused(t2i_pipe, t2i_profile, silent):
-    t2i_pipe.transformer._cache_config = object()
-    with (
-        Regulator(silent(t2i_profile), profile=t2i_profile).attach(t2i_pipe),
-        pytest.raises(UVRError, match="disable_cache"),
-    ):
-        call_pipe(t2i_pipe, "a cup", [1])
-
-
 def test_fused_projections_are_regulated_too(t2i_pipe, t2i_profile, silent):
     t2i_pipe.transformer.fuse_qkv_projections()
     stock = call_pipe(t2i_pipe, "a cup", [1])

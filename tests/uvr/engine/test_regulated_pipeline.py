@@ -220,15 +220,23 @@ def test_edits_are_drawn_again_with_their_own_source(edit_pipe, edit_profile):
     assert same == [index != place for index in range(3)]
 
 
-def test_a_bare_call_of_a_checked_pipeline_is_refused_before_anything_is_drawn(
+def test_a_call_of_the_pipeline_itself_is_checked_too(t2i_pipe, t2i_profile, quiet):
+    regulator = Regulator(
+        quiet, profile=t2i_profile, check=BrightnessJudge(0), on_residual="block"
+    )
+    with regulator.attach(t2i_pipe) as regulated:
+        images = call(t2i_pipe)
+    assert [verdict.outcome for verdict in regulated.last.verdicts] == ["blocked"] * 3
+    assert len({image.tobytes() for image in images}) == 1
+
+
+def test_a_checked_call_for_latents_is_refused_before_anything_is_drawn(
     t2i_pipe, t2i_profile, quiet
 ):
     calls = []
     t2i_pipe.transformer.register_forward_hook(lambda *_: calls.append(1))
     regulator = Regulator(quiet, profile=t2i_profile, check=BrightnessJudge(0))
     with regulator.attach(t2i_pipe) as regulated:
-        with pytest.raises(UVRError, match=r"Call what attach\(\) gave"):
-            call(t2i_pipe)
         with pytest.raises(InputError, match="ask for 'pil', 'np' or 'pt'"):
             call(regulated, output_type="latent")
         assert calls == []
