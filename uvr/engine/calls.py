@@ -49,6 +49,7 @@ class PipelineCalls:
         end: Callable[[bool], None],
     ) -> None:
         self._pipe = pipe
+        self._transformer = pipe.transformer
         self._start = start
         self._transformer_call = transformer_call
         self._end = end
@@ -63,7 +64,7 @@ class PipelineCalls:
         The context ends when the call that runs in another thread has ended.
         """
         with ExitStack() as stack:
-            transformer = module_calls_through(self._pipe.transformer, self._within)
+            transformer = module_calls_through(self._transformer, self._within)
             run_transformer = stack.enter_context(transformer)
             self._run = stack.enter_context(calls_through(self._pipe, self._call))
             self._open = True
@@ -79,6 +80,8 @@ class PipelineCalls:
             raise UVRError(_WITHIN)
         with self._turn:
             self._check_open()
+            if self._transformer._compiled_call_impl != self._within:
+                raise UVRError(NOT_READY)
             self._caller, finished = threading.get_ident(), False
             try:
                 with around_set_timesteps(self._pipe.scheduler, self._check_thread, self._start):
