@@ -173,7 +173,6 @@ class Attachment:
         generation = self._generation
         generation.count_call(step)
         self._state.layout = generation.layout_of(call)
-        self._state.features = {}
         self._state.capture = generation.looks
         self._state.action = generation.action
         if generation.detour is not None:

@@ -50,6 +50,7 @@ class PipelineCalls:
         pipeline_call: Callable[..., Any],
     ) -> None:
         self._pipe = pipe
+        self._transformer = pipe.transformer
         self._start = start
         self._transformer_call = transformer_call
         self._pipeline_call = pipeline_call
@@ -64,7 +65,7 @@ class PipelineCalls:
         The context ends when the call that runs in another thread has ended.
         """
         with ExitStack() as stack:
-            transformer = module_calls_through(self._pipe.transformer, self._within)
+            transformer = module_calls_through(self._transformer, self._within)
             run_transformer = stack.enter_context(transformer)
             self._run = stack.enter_context(calls_through(self._pipe, self._call))
             self._open = True
@@ -80,6 +81,8 @@ class PipelineCalls:
             raise UVRError(_WITHIN)
         with self._turn:
             self._check_open()
+            if self._transformer._compiled_call_impl != self._within:
+                raise UVRError(NOT_READY)
             self._caller = threading.get_ident()
             try:
                 with around_set_timesteps(self._pipe.scheduler, self._check_thread, self._start):

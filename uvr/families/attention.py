@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -47,6 +46,8 @@ class Action:
             nothing is restricted.
         restrict: Preset, or None.
         modulate: Preset, or None.
+        fired: Rows with anything to regulate, (rows,), bool.
+        fired_rows: Numbers of those rows.
     """
 
     mask: Tensor
@@ -54,15 +55,13 @@ class Action:
     restrict: RestrictPreset | None
     modulate: ModulatePreset | None
 
-    @cached_property
-    def fired(self) -> Tensor:
-        """Rows with anything to regulate, (rows,), bool."""
-        return self.mask.any(dim=1)
+    fired: Tensor = field(init=False)
+    fired_rows: Tensor = field(init=False)
 
-    @cached_property
-    def fired_rows(self) -> Tensor:
-        """Numbers of those rows; found once, because each look at them waits for the GPU."""
-        return self.fired.nonzero().flatten()
+    def __post_init__(self) -> None:
+        # Found once, and outside of compiled code: each look at them waits for the GPU.
+        object.__setattr__(self, "fired", self.mask.any(dim=1))
+        object.__setattr__(self, "fired_rows", self.fired.nonzero().flatten())
 
 
 @dataclass
@@ -72,9 +71,8 @@ class AttentionState:
     Attributes:
         taps: Layers whose features may be captured.
         layout: Where the tokens of the pass lie.
-        capture: Whether the layers capture.
-        features: What they captured.
         action: What they change.
+        groups: The query groups of the fired rows, when attention is modulated.
         ready: Whether a forward pass may run now: nothing is regulated in one that the owner of
             this state knows nothing of.
         layers: All of them.
@@ -82,12 +80,21 @@ class AttentionState:
 
     taps: frozenset[str] = frozenset()
     layout: TokenLayout | None = None
-    capture: bool = False
-    features: dict[str, Tensor] = field(default_factory=dict)
     action: Action | None = None
     ready: bool = True
     layers: list[RegulatedAttention] = field(default_factory=list)
-    _groups: tuple[Action, TokenLayout, list[QueryGroup]] | None = None
+    groups: list[QueryGroup] = field(default_factory=list)
+    _groups_of: tuple[Action, TokenLayout] | None = None
+
+    @property
+    def capture(self) -> bool:
+        """Whether the layers at the taps capture."""
+        return any(layer.captures for layer in self.layers)
+
+    @capture.setter
+    def capture(self, on: bool) -> None:
+        for layer in self.layers:
+            layer.captures = on and layer.module in self.taps
 
     @contextmanager
     def forward_pass(self) -> Iterator[None]:
@@ -96,13 +103,12 @@ class AttentionState:
         Raises:
             UVRError: Some did not run, and what they would have done was not regulated.
         """
-        for layer in self.layers:
-            layer.ran = False
-        self.ready = True
+        self._prepare()
+        ready, self.ready = self.ready, True
         try:
             yield
         finally:
-            self.ready = False
+            self.ready = ready
         skipped = [layer.module for layer in self.layers if not layer.ran]
         if skipped:
             raise UVRError(
@@ -111,25 +117,40 @@ class AttentionState:
                 "attention processor. Undo that, then attach again."
             )
 
-    def groups(self) -> list[QueryGroup]:
-        """Query groups of the fired rows; all layers of a generation share them."""
+    def _prepare(self) -> None:
+        """Make what the layers only read, so that compiled code need not."""
+        for layer in self.layers:
+            layer.ran = False
         action, layout = self.action, self.layout
-        if action is None or layout is None or action.modulate is None:
-            raise ValueError("there is nothing to modulate")
-        cached = self._groups
-        if cached is None or cached[0] is not action or cached[1] != layout:
+        if action is None or layout is None:
+            return
+        if action.noise is not None:
+            # One draw of noise serves all layers: rolled by their number, no two see the same.
+            order = torch.arange(layout.num_output, device=action.noise.device)
+            for layer in self.layers:
+                layer.noise_order = order.roll(layer.layer)
+        if action.modulate is None:
+            return
+        if (
+            self._groups_of is None
+            or self._groups_of[0] is not action
+            or self._groups_of[1] != layout
+        ):
             mask = action.mask[action.fired_rows]
-            cached = (action, layout, query_groups(layout, mask, action.modulate))
-            self._groups = cached
-        return cached[2]
+            self.groups = query_groups(layout, mask, action.modulate)
+            self._groups_of = (action, layout)
 
     def take_features(self, taps: Sequence[str]) -> Tensor:
         """Return captured features, taps concatenated, (rows, patches, dim), and forget them."""
-        missing = [tap for tap in taps if tap not in self.features]
+        captured = {
+            layer.module: layer.features for layer in self.layers if layer.features is not None
+        }
+        missing = [tap for tap in taps if tap not in captured]
         if missing:
             raise UVRError(f"No features were captured at {', '.join(missing)}.")
-        features = torch.cat([self.features[tap] for tap in taps], dim=-1)
-        self.features = {}
+        features = torch.cat([captured[tap] for tap in taps], dim=-1)
+        for layer in self.layers:
+            layer.features = None
         self.capture = False
         return features
 
@@ -143,14 +164,22 @@ class RegulatedAttention:
         state: Shared by all layers of the transformer, which it knows.
 
     Attributes:
-        ran: Whether the layer ran in the present forward pass. Only written here: compiled code is
-            valid for the values that it reads.
+        captures: Whether it captures now.
+        noise_order: Which patch's noise each patch gets, (patches,).
+        features: What it captured, (rows, patches, dim), float32.
+        ran: Whether it ran in the present forward pass.
+
+    Compiled code is valid for the values that it reads here, and layers share it where they agree
+    in them: when it runs, it reads neither its name nor anything that it writes.
     """
 
     def __init__(self, module: str, layer: int, state: AttentionState) -> None:
         self.module = module
         self.layer = layer
         self.state = state
+        self.captures = False
+        self.features: Tensor | None = None
+        self.noise_order: Tensor | None = None
         self.ran = False
         state.layers.append(self)
 
@@ -182,7 +211,7 @@ class RegulatedAttention:
             return dispatch(q, k, v, _mask_rows(row_mask, queries))
 
         modulated = attention_with_scaled_values(
-            query[rows], key[rows], value[rows], self.state.groups(), attend
+            query[rows], key[rows], value[rows], self.state.groups, attend
         )
         if len(rows) == batch:
             return modulated
@@ -200,16 +229,15 @@ class RegulatedAttention:
         return self._restrict(out)
 
     def _capture(self, out: Tensor) -> None:
-        state = self.state
-        if state.capture and self.module in state.taps and state.layout is not None:
-            state.features[self.module] = out[:, state.layout.output].detach().float()
+        layout = self.state.layout
+        if self.captures and layout is not None:
+            self.features = out[:, layout.output].detach().float()
 
     def _restrict(self, out: Tensor) -> Tensor:
         action, layout = self.state.action, self.state.layout
         if action is None or action.restrict is None or action.noise is None or layout is None:
             return out
-        # One draw of noise serves all layers: rolled by the layer number, no two see the same.
-        noise = action.noise.roll(self.layer, dims=1)[..., : out.shape[-1]]
+        noise = action.noise[:, self.noise_order, : out.shape[-1]]
         out = out.clone()
         out[:, layout.output] = restrict_output(
             out[:, layout.output], action.mask, noise, action.restrict
