@@ -48,6 +48,7 @@ bench: bench-engine bench-registry ## measure everything
 bench-engine: $(STAMP) demo ## measure erase rate, preservation and cost on the testbed
 	$(BIN)/python -m uvr.evaluation.quick $(ARGS)
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/scale.py --json benchmarks/results/scale.json
 
 bench-registry: $(STAMP) ## measure the registry: commands, adding, bundles, search; draws growth.png
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
