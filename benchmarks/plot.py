@@ -1,7 +1,7 @@
-"""Draw how the registry's costs grow: `python benchmarks/plot.py`.
+"""Draw how costs grow: `python benchmarks/plot.py`.
 
 Reads add.json, bundle.json, cli.json and index.json of benchmarks/results and writes growth.png
-beside them.
+beside them, the registry's costs; from scale.json, where it is there, scale.png, the engine's.
 """
 
 import json
@@ -38,8 +38,34 @@ def lines(axes: Any, name: str, x: str, series: dict[str, str], factor: float = 
         line(axes, rows(name), x, column, label, factor)
 
 
-def main() -> None:
-    """Draw all of them into one picture."""
+def scale() -> None:
+    """Draw the ratio of a regulated call to a stock one over each series of scale.json."""
+    found = rows("scale")
+    names = [
+        name for name in ("concepts", "tokens", "batch") if name in {r["series"] for r in found}
+    ]
+    figure, axes = plt.subplots(
+        1, len(names), figsize=(5 * len(names), 4), layout="constrained", squeeze=False
+    )
+    for place, name in zip(axes[0], names, strict=True):
+        for fires, label in ((False, "nothing fires"), (True, "fires")):
+            part = [row for row in found if (row["series"], row["fires"]) == (name, fires)]
+            if not part:
+                continue
+            middle = [row["cpu_ratio"] for row in part]
+            low, high = zip(*(row["cpu_pairs"] for row in part), strict=True)
+            x = [row[name] for row in part]
+            place.plot(x, middle, marker="o", label=label)
+            place.fill_between(x, low, high, alpha=0.15)  # from the lowest pair to the highest
+        place.set(title=f"{name}, times stock", xlabel=name, xscale="log")
+        place.axhline(1.0, color="gray", linewidth=0.8)
+        place.grid(visible=True, which="both", alpha=0.2)
+        place.legend()
+    figure.savefig(RESULTS / "scale.png", dpi=80)
+
+
+def registry() -> None:
+    """Draw the registry's costs into one picture."""
     figure, axes = plt.subplots(1, 5, figsize=(23, 4.2), layout="constrained")
     lines(axes[0], "add", "anchors", {"write and fsync": "write_s", "add a version": "add_s"})
     lines(axes[1], "index", "anchors", {"FAISS alone": "raw_p50_ms", "search": "p50_ms"})
@@ -68,4 +94,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    registry()
+    if (RESULTS / "scale.json").is_file():
+        scale()
