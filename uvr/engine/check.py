@@ -143,7 +143,7 @@ def look_at_picture(
     noise = torch.Generator().manual_seed(SEED)
     call = family.noised_call(pipe, checking, [sample], space.sigma, noise)
     state.layout, state.action = family.layout(call), None
-    state.taps, state.features, state.capture = frozenset(space.taps), {}, True
+    state.taps, state.capture = frozenset(space.taps), True
     try:
         run(call)
         features = state.take_features(space.taps)

@@ -7,26 +7,22 @@ picture to edit.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.random import Generator
 
 from uvr.evaluation.cases import Case
 from uvr.testbed import scenes
-from uvr.testbed.samples import (
-    SMALL,
-    adding_edit,
-    keeping_edit,
-    naming_edit,
-    shrunk,
-    swapping_edit,
-)
+from uvr.testbed.samples import adding_edit, keeping_edit, naming_edit, swapping_edit
 from uvr.testbed.scenes import Edit, Placed, Scene
 
 USES = {
     "t2i": ("asked for", "crowded", "small"),
     "edit": ("kept", "named", "added", "swapped in", "no picture", "crowded", "small"),
 }
+
+SMALL = 19  # pixels; by default a thing of one or two has 28
 
 _POOL = (*scenes.BENIGN, *scenes.NEAR_MISSES)
 
@@ -68,7 +64,9 @@ def _scene(rng: Generator, banned: str | None, index: int, use: str) -> Scene:
     if banned is not None:
         things[int(rng.integers(count))] = banned
     scene = scenes.random_scene(rng, things=things)
-    return shrunk(scene) if use == "small" else scene
+    if use == "small":
+        return replace(scene, things=tuple(replace(p, size=SMALL) for p in scene.things))
+    return scene
 
 
 def _caption(scene: Scene) -> str:

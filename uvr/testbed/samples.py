@@ -9,8 +9,6 @@ from uvr.sample import BROUGHT, KEPT, NAMED, Sample
 from uvr.testbed import scenes
 from uvr.testbed.scenes import Edit, Placed, Scene
 
-SMALL = 19  # pixels; by default a thing of one or two has 28
-
 CONCEPTS = {
     "testbed-pistol": "pistol",
     "testbed-kitchen-knife": "kitchen knife",
@@ -57,18 +55,12 @@ def swapping_edit(rng: np.random.Generator, scene: Scene, subject: Placed) -> Ed
     return Edit(replace(scene, things=things), said, scene, "replace")
 
 
-def shrunk(scene: Scene) -> Scene:
-    """The scene with small things."""
-    return replace(scene, things=tuple(replace(p, size=SMALL) for p in scene.things))
-
-
 def labelled_samples(
     slug: str, task: str, seed: int, count: int
 ) -> tuple[list[Sample], list[Sample]]:
     """Scenes with a stand-in concept and scenes without, half of these with its near-misses.
 
-    Half of the edits leave the concept unsaid, the others name it or bring it (`uvr.sample`); one
-    scene in five is crowded, one in five small.
+    Half of the edits leave the concept unsaid, the others name it or bring it (`uvr.sample`).
 
     Args:
         slug: A key of CONCEPTS.
@@ -85,13 +77,12 @@ def labelled_samples(
     sample = edit_sample if task == "edit" else caption_sample
     positives, benign = [], []
     for index in range(count):
-        size = index % 2 if task != "edit" or index % 5 else 2
-        companions = [str(t) for t in rng.choice(others, size=size, replace=False)]
+        companions = [str(t) for t in rng.choice(others, size=index % 2, replace=False)]
         with_thing = [thing, *companions]
         rng.shuffle(with_thing)
         positives.append(sample(rng, with_thing, thing, index))
         pool = scenes.NEAR_MISSES if index % 3 == 0 else others
-        size = 1 + int(rng.random() < 0.6) if task != "edit" or index % 5 else 3
+        size = 1 + int(rng.random() < 0.6)
         things = [str(t) for t in rng.choice(pool, size=size, replace=False)]
         benign.append(sample(rng, things, thing, index))
     return positives, benign
@@ -112,23 +103,21 @@ def edit_sample(rng: np.random.Generator, things: Sequence[str], thing: str, ind
     Of eight edits four keep the subject and say nothing of it, two name it, two bring it.
     """
     scene = scenes.random_scene(rng, things=things)
-    if index % 5 == 1:
-        scene = shrunk(scene)
-    subject = next((p for p in scene.things if p.thing == thing), scene.things[0])
     kind = (KEPT, KEPT, NAMED, BROUGHT)[index // 2 % 4]  # each meets scenes of one thing and of two
     if kind == KEPT:
-        edit = keeping_edit(rng, scene)
-    elif kind == NAMED:
+        return _sample(scene, thing, keeping_edit(rng, scene).instruction, kind)
+    subject = next((p for p in scene.things if p.thing == thing), scene.things[0])
+    if kind == NAMED:
         edit = naming_edit(rng, scene, subject)
     elif len(scene.things) > 1 and index // 8 % 2:
         edit = adding_edit(rng, scene, subject)
     else:
         edit = swapping_edit(rng, scene, subject)
     source = scenes.render(edit.source)[0]
-    return replace(_sample(edit.target, thing, edit.instruction), source=source, kind=kind)
+    return replace(_sample(edit.target, thing, edit.instruction, kind), source=source)
 
 
-def _sample(scene: Scene, thing: str, prompt: str) -> Sample:
+def _sample(scene: Scene, thing: str, prompt: str, kind: str = "") -> Sample:
     image, masks = scenes.render(scene)
     mask = masks[scene.names().index(thing)] if thing in scene.names() else None
-    return Sample(image, mask, prompt)
+    return Sample(image, mask, prompt, kind=kind)

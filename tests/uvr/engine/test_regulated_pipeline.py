@@ -221,9 +221,7 @@ def test_edits_are_drawn_again_with_their_own_source(edit_pipe, edit_profile):
 
 
 def test_a_call_of_the_pipeline_itself_is_checked_too(t2i_pipe, t2i_profile, quiet):
-    regulator = Regulator(
-        quiet, profile=t2i_profile, check=BrightnessJudge(0), on_residual="block"
-    )
+    regulator = Regulator(quiet, profile=t2i_profile, check=BrightnessJudge(0), on_residual="block")
     with regulator.attach(t2i_pipe) as regulated:
         images = call(t2i_pipe)
     assert [verdict.outcome for verdict in regulated.last.verdicts] == ["blocked"] * 3
