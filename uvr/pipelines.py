@@ -106,7 +106,7 @@ def _open(model: str, task: str | None) -> Any:
 def starting_profile(pipe: Any, name: str, task: str) -> ModelProfile:
     """Make a profile to begin with for a model that has none: ``analyse`` finds its taps and look.
 
-    Its tap is the layer in the middle, where the method's reference has it in FLUX.1; look, stage
+    Its tap is the layer in the middle, where the method's reference has it; look, stage
     and presets are the reference's; size, steps and length of the text are the pipeline's defaults.
 
     Args:

@@ -101,6 +101,8 @@ class ModelProfile:
         """
         regulation = find_preset(name, self.task, Regulation(self.restrict, self.modulate))
         scaled = regulation.scaled(strength)
+        if scaled == Regulation(self.restrict, self.modulate):
+            return self
         return replace(self, restrict=scaled.restrict, modulate=scaled.modulate)
 
     @property

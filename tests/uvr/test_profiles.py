@@ -75,7 +75,7 @@ def test_flux_presets_run_on_a_random_transformer_of_that_structure(cls, name):
         bundle = bundle_of(profile, {"ball": make_scorer(weights, threshold)}, dim=32)
         with Regulator(bundle).attach(pipe) as attachment:
             results.append(call_pipe(pipe, ["a cup"], [1], **more))
-        assert attachment.profile == profile
+        assert attachment.profile is profile
     assert torch.equal(results[0], stock)
     assert not torch.equal(results[1], stock)
 
@@ -85,7 +85,7 @@ def test_the_preset_of_the_paper_is_noise_or_modulation_alone():
     paper = RestrictPreset(0.999, "noise")
     assert t2i.with_preset("paper") == replace(t2i, restrict=paper, modulate=None)
     assert edit.with_preset("paper") == replace(edit, restrict=None, modulate=ModulatePreset())
-    assert edit.with_preset() == edit
+    assert edit.with_preset() is edit
 
 
 def test_a_strength_moves_a_preset_towards_doing_nothing():
