@@ -186,6 +186,17 @@ def test_each_invariant_has_a_test_of_its_number():
         assert f"def test_{number}_{name}(" in tests, name
 
 
+def test_each_row_of_the_compatibility_page_names_its_test():
+    rows = re.findall(r"^\| .*\|$", TEXTS["docs/compatibility.md"], re.MULTILINE)
+    rows = [row for row in rows if row != "| what | does | test |"]
+    assert len(rows) > 40
+    for row in rows:
+        named = re.fullmatch(r"\| .+ \| .+ \| `(test_\w+\.py)::(test_\w+)` \|", row)
+        assert named, row
+        (path,) = (ROOT / "tests/uvr").glob(f"e*/{named[1]}")
+        assert f"def {named[2]}(" in path.read_text(encoding="utf-8"), row
+
+
 def test_each_method_of_a_family_is_explained():
     family = importlib.import_module("uvr.families.family").Family
     methods = {name for name, item in vars(family).items() if callable(item) and name[0] != "_"}
