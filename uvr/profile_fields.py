@@ -28,9 +28,11 @@ PATCHES: Rule = (int, 0, 64)
 REQUIRED = ("name", "model", "task", "taps", "sigma", "stage_end", "call")
 OPTIONAL = ("restrict", "modulate", "dilation", "close_gaps", "calibration")
 REGULATION: dict[str, dict[str, Rule]] = {
-    "restrict": {"strength": SHARE, "fill": (str, get_args(Fill), None)},
+    "restrict": {
+        "strength": SHARE, "fill": (str, get_args(Fill), None), "keep_ring": PATCHES,
+    },
     "modulate": {"core": FACTOR, "ring": FACTOR, "boost": FACTOR, "ring_width": PATCHES},
-}
+}  # fmt: skip
 COLLECTION = ("seeds_per_prompt", "noise_draws")
 CALIBRATION = {name: rule for name, rule in PARAMETERS.items() if name not in COLLECTION}
 """Parameters of a definition that ``fit_scorer`` takes."""

@@ -72,8 +72,10 @@ class ModelProfile:
             raise ProfileError(f"Profile {describe(problem.place)}: {problem}") from problem
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form with every field."""
+        """JSON form with every field that is set."""
         plain: dict[str, Any] = plain_json(asdict(self))
+        if self.restrict is not None and self.restrict.keep_ring is None:
+            del plain["restrict"]["keep_ring"]
         return plain
 
     @classmethod
@@ -213,8 +215,8 @@ _ALL = (
         task="t2i",
         taps=_TESTBED_TAPS,
         sigma=0.6,
-        stage_end=0.3,
-        restrict=RestrictPreset(),
+        stage_end=0.1,  # what is filled in until 0.3 is drawn again, faintly, from the text
+        restrict=RestrictPreset(keep_ring=1),
         calibration={"image_false_positive_rate": 0.001, "margin": 0.2},
         call=_TESTBED_CALL,
     ),

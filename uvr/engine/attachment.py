@@ -23,6 +23,7 @@ from uvr.engine.look import look_at
 from uvr.engine.schedule import current_step, is_plain_euler, noise_levels
 from uvr.families.attention import Action, AttentionState
 from uvr.families.family import Family, named_arguments
+from uvr.method.masks import dilate
 from uvr.method.modulation import seeded_noise
 from uvr.method.rewind import (
     Call,
@@ -283,7 +284,10 @@ class Attachment:
             generation.report.notes.append(f"not rewound, regulated from the look on: {plan}")
             return None
         split = generation.rows.split
-        replayed = plan.replay(lambda call, at: split(self._forward(generation, action, call, at)))
+        replayed = plan.replay(
+            lambda call, at: split(self._forward(generation, action, call, at)),
+            _kept(generation, action),
+        )
         fired = generation.rows.of_prompt(action.fired)
         regulated = where_fired(fired, replayed.to(latents.dtype), latents)
         generation.report.rewound = True
@@ -324,6 +328,14 @@ def _carried(generation: Generation, regulation: Regulation, velocity: Tensor, o
     plain = generation.family.velocity(output, generation.layout)
     velocity = where_fired(regulation.action.fired, velocity, plain)
     return generation.family.with_velocity(output, velocity)
+
+
+def _kept(generation: Generation, action: Action) -> Tensor | None:
+    """Patches to hold on the plain trajectory up to the look, (pictures, patches), bool."""
+    if action.restrict is None or action.restrict.keep_ring is None:
+        return None
+    mask = generation.rows.of_prompt(action.mask)
+    return ~dilate(mask, generation.layout.grid, action.restrict.keep_ring)
 
 
 def _taps(variant: BundleVariant | None) -> frozenset[str]:

@@ -23,10 +23,14 @@ class RestrictPreset:
         strength: In [0, 1].
         fill: "surroundings", the mean output of the picture's other patches, or "noise", as the
             reference release does it.
+        keep_ring: While the steps before the look run again, patches more than this many rings away
+            from the mask go where they went before. None lets all patches change, as the reference
+            release does.
     """
 
     strength: float = 0.999
     fill: Fill = "surroundings"
+    keep_ring: int | None = None
 
 
 @dataclass(frozen=True)

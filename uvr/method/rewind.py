@@ -5,6 +5,9 @@ UVR (arXiv 2606.06875) regulates from the first step of the start-up stage. Text
 own noise. So the first steps run as they would anyway, are recorded, and only when something is
 found do they run again with the mask. The reference release has nothing like it.
 
+What lies away from the mask can be held on the recorded trajectory meanwhile (``kept``), so that
+the rest of the picture is laid out as it was.
+
 Identity: the scheduler steps from the plain latents ``x`` and never notices. The velocity that it
 gets, plus ``(x' - x) / dt``, takes it to where the regulated latents ``x'`` go:
 ``x + dt (v + (x' - x) / dt) = x' + dt v`` (``carried_velocity``).
@@ -54,25 +57,31 @@ class Trajectory:
         records: Consecutive steps, at least one.
         dts: ``sigma[i + 1] - sigma[i]`` of each.
         guidance: True-CFG scale, or None with one pass a step.
+        end: Where they led, (pictures, tokens, channels).
     """
 
     records: Sequence[StepRecord]
     dts: Sequence[float]
     guidance: float | None
+    end: Tensor
 
-    def replay(self, forward: Forward) -> Tensor:
+    def replay(self, forward: Forward, kept: Tensor | None = None) -> Tensor:
         """Run the steps again from the first latents.
 
         Args:
             forward: One transformer call; the caller has it regulated.
+            kept: Tokens that go where they went before, (pictures, tokens), bool; None for none.
 
         Returns:
             Latents at the step after the last record, (pictures, tokens, channels).
         """
         latents = self.records[0].latents
-        for record, dt in zip(self.records, self.dts, strict=True):
+        before = [*(record.latents for record in self.records[1:]), self.end]
+        for record, dt, plain in zip(self.records, self.dts, before, strict=True):
             velocities = [v for call in record.calls for v in forward(call, latents)]
             latents = euler_step(latents, guided(velocities, self.guidance), dt)
+            if kept is not None:
+                latents = torch.where(kept[:, :, None], plain.to(latents.dtype), latents)
         return latents
 
 
@@ -113,7 +122,7 @@ def plan_replay(
         stored = rounding * points[i + 1].double().norm() / abs(dts[i])
         if (predicted - move).norm() > share * move.norm() + stored:
             return "latents did not follow plain Euler steps"
-    return Trajectory(tuple(records), dts, guidance)
+    return Trajectory(tuple(records), dts, guidance, latents)
 
 
 def guided(velocities: Sequence[Tensor], guidance: float | None) -> Tensor:

@@ -5,13 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from concepts.bundle import Bundle
 from tests.uvr.conftest import bundle_of, call_pipe, make_scorer, random_weights
 from tests.uvr.engine.conftest import firing
 from uvr.engine.regulator import Regulator
-from uvr.method.presets import ModulatePreset
+from uvr.method.presets import ModulatePreset, RestrictPreset
+from uvr.profiles import ModelProfile
+
+
+def firing_at_three_patches(
+    pipe: Any, profile: ModelProfile, prompt: str, seed: int, **more: Any
+) -> Bundle:
+    """A bundle whose threshold lies between the third and the fourth score of one picture."""
+    with Regulator(firing(profile, 1e9), profile=profile).attach(pipe) as attachment:
+        call_pipe(pipe, prompt, [seed], **more)
+    scores = attachment.last.images[0][0].scores
+    return firing(profile, float(np.sort(scores, axis=None)[-4:-2].mean()))
 
 
 @pytest.mark.parametrize("guidance", [{}, {"negative_prompt": "red", "true_cfg_scale": 2.5}])
@@ -28,6 +41,44 @@ def test_rewind_equals_regulation_from_the_first_step(t2i_pipe, t2i_profile, gui
     stock = call_pipe(t2i_pipe, "a red cup", [5], **guidance)
     assert (results[0] - stock).abs().max() > 0.05
     torch.testing.assert_close(results[0], results[1], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("guidance", [{}, {"negative_prompt": "red", "true_cfg_scale": 2.5}])
+def test_the_rest_of_a_fired_picture_stays_closer_to_stock_when_it_is_kept(
+    t2i_pipe, t2i_profile, guidance
+):
+    bundle = firing_at_three_patches(t2i_pipe, t2i_profile, "a red cup", 5, **guidance)
+    stock = call_pipe(t2i_pipe, "a red cup", [5], **guidance)
+    distances = []
+    for ring in (None, 0):
+        profile = replace(t2i_profile, restrict=RestrictPreset(keep_ring=ring))
+        with Regulator(bundle, profile=profile).attach(t2i_pipe) as attachment:
+            regulated = call_pipe(t2i_pipe, "a red cup", [5], **guidance)
+        assert attachment.last.rewound
+        mask = torch.from_numpy(attachment.last.images[0][0].mask.ravel())
+        assert int(mask.sum()) == 3
+        change = (regulated - stock)[0].norm(dim=-1)
+        assert change[mask].min() > 0
+        distances.append(float(change[~mask].norm()))
+    assert distances[1] < 0.5 * distances[0]
+
+
+def test_keeping_changes_nothing_where_the_whole_picture_is_masked(t2i_pipe, t2i_profile):
+    results = []
+    for ring in (None, 1):
+        profile = replace(t2i_profile, restrict=RestrictPreset(keep_ring=ring))
+        with Regulator(firing(profile), profile=profile).attach(t2i_pipe):
+            results.append(call_pipe(t2i_pipe, "a red cup", [5]))
+    assert torch.equal(*results)
+
+
+def test_what_is_kept_does_not_depend_on_the_batch(t2i_pipe, t2i_profile):
+    profile = replace(t2i_profile, restrict=RestrictPreset(keep_ring=0))
+    bundle = firing_at_three_patches(t2i_pipe, profile, "a blue ball", 8)
+    with Regulator(bundle, profile=profile).attach(t2i_pipe):
+        alone = call_pipe(t2i_pipe, ["a blue ball"], [8])
+        together = call_pipe(t2i_pipe, ["a red cup", "a blue ball"], [7, 8])
+    torch.testing.assert_close(alone[0], together[1], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("paper", [False, True])
