@@ -120,8 +120,8 @@ _ALL = (
         task="t2i",
         taps=_TESTBED_TAPS,
         sigma=0.6,
-        stage_end=0.3,
-        restrict=RestrictPreset(),
+        stage_end=0.1,  # what is filled in until 0.3 is drawn again, faintly, from the text
+        restrict=RestrictPreset(keep_ring=1),
         calibration={"image_false_positive_rate": 0.001, "margin": 0.2},
         call=_TESTBED_CALL,
     ),
