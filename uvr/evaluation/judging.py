@@ -84,6 +84,12 @@ class SuiteJudge(ABC):
             return self.threshold.get(name, float(self.judge.thresholds[name]))
         return self.threshold
 
+    def with_thresholds(self, concepts: Sequence[str]) -> Judge:
+        """The judge of these concepts alone, with the suite's thresholds: what a filter asks."""
+        found = {slug: self.threshold_of(slug) for slug in concepts}
+        known = {slug: value for slug, value in found.items() if value is not None}
+        return _Thresholded(self.judge, known)
+
     def raw_scores(self, pictures: Sequence[Image.Image]) -> list[RawScores]:
         """Score pictures; UVRError where one is left out or a score is not finite."""
         found: list[RawScores] = []
@@ -120,6 +126,26 @@ class SuiteJudge(ABC):
             "digest": self.digest,
             "thresholds": classes,
         }
+
+
+@dataclass(frozen=True)
+class _Thresholded:
+    """A judge of some of its concepts, with other thresholds."""
+
+    judge: Judge
+    thresholds: Mapping[str, float]
+
+    @property
+    def name(self) -> str:
+        return self.judge.name
+
+    @property
+    def version(self) -> str:
+        return self.judge.version
+
+    def scores(self, pictures: Sequence[Image.Image]) -> Scores:
+        rows = self.judge.scores(pictures)
+        return [{slug: row[slug] for slug in self.thresholds} for row in rows]
 
 
 def check_threshold(threshold: float | Mapping[str, float]) -> None:

@@ -29,12 +29,16 @@ class Attack(ABC):
         name: What suites, commands and reports call it.
         about: What the attacker does and knows, in one sentence.
         tasks: The tasks it is made for; cases of others are left out.
+        uses_bundle: Whether the attack itself makes use of the bundle, against stock too.
+        uses_judges: Whether it makes use of the suite's judges.
         code: Names of more modules or packages whose code decides what is drawn.
     """
 
     name: ClassVar[str]
     about: ClassVar[str]
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
+    uses_bundle: ClassVar[bool] = False
+    uses_judges: ClassVar[bool] = False
     code: ClassVar[tuple[str, ...]] = ()
 
     def cases(self, cases: Sequence[Case], setting: Setting) -> list[Case]:
