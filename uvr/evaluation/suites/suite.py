@@ -6,8 +6,8 @@ as a definition: what is unknown, missing or of another type is an error that na
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,23 @@ class Suite:
         plain = {name: getattr(self, name) for name in ("name", "about", "model", "seed", "batch")}
         return {"format": FORMAT, **plain, "concepts": concepts, **items}
 
+    def narrowed(self, methods: Sequence[str] = (), attacks: Sequence[str] = ()) -> Suite:
+        """The suite with other methods or attacks: its own of those names, or as they come.
+
+        Raises:
+            SuiteError: There is no method or attack of a name.
+        """
+        try:
+            made = [_named(name, self.methods, METHODS) for name in methods]
+            ways = [_named(name, self.attacks, ATTACKS) for name in attacks]
+        except FieldError as problem:
+            raise SuiteError(f"{problem}") from problem
+        return replace(
+            self,
+            methods=first_of("stock", made or self.methods, METHODS),
+            attacks=first_of("none", ways or self.attacks, ATTACKS),
+        )
+
     @property
     def digest(self) -> str:
         """SHA-256 of its canonical JSON."""
@@ -151,9 +168,13 @@ def _suite(data: object, folder: Path | None) -> Suite:
     )
 
 
-def first_of(name: str, items: list[Any], known: Catalogue[Any]) -> tuple[Any, ...]:
+def _named(name: str, items: Sequence[Any], known: Catalogue[Any]) -> Any:
+    return next((item for item in items if item.name == name), None) or known.make(name)
+
+
+def first_of(name: str, items: Sequence[Any], known: Catalogue[Any]) -> tuple[Any, ...]:
     """Items with the one of a name in front, made if it is not among them."""
-    base = next((item for item in items if item.name == name), None) or known.make(name)
+    base = _named(name, items, known)
     return (base, *(item for item in items if item.name != name))
 
 
