@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -53,13 +53,18 @@ class Model:
             {
                 "weights": weights_revision(self.pipe.transformer),
                 "pipeline": type(self.pipe).__name__,
-                "scheduler": {k: str(v) for k, v in sorted(self.pipe.scheduler.config.items())},
+                "scheduler": _settings(self.pipe.scheduler.config),
                 "profile": self.setting.profile.to_dict(),
                 "libraries": {name: version(name) for name in ("torch", "diffusers")},
                 "on": [parameter.device.type, str(parameter.dtype)],
                 "code": [code_digest(f"uvr.evaluation.{name}") for name in ("cases", "drawing")],
             }
         )
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, str]:
+    """A scheduler's settings; names with an underscore are notes of diffusers, in no order."""
+    return {name: repr(config[name]) for name in config if not name.startswith("_")}
 
 
 def plan_calls(suite: Suite, models: dict[str, Model], asked: Asked) -> list[Call]:

@@ -1,6 +1,9 @@
 """A run on tiny pipelines: it goes on where it stopped, and draws nothing twice."""
 
 import multiprocessing
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -153,6 +156,30 @@ def test_keys_differ_by_all_that_decides_a_picture(suite, models, asked, silent,
     threshold = parse_suite(TEXT.replace("[testbed-detector]", "[{name: testbed-detector, "
                                          "threshold: 0.1}]"))  # fmt: skip
     assert keys(threshold) == [stock, ours]
+
+
+KEYS = """
+from uvr.evaluation.run.plan import plan_calls
+from uvr.evaluation.run.run import load_models
+from uvr.evaluation.suites.source import Asked
+from uvr.evaluation.suites.suite import load_suite
+
+suite = load_suite("testbed-paraphrase").narrowed(["stock"])
+asked = Asked(suite.definitions, suite.seed, 1)
+print([call.key for call in plan_calls(suite, load_models(suite, asked, None), asked)])
+"""
+
+
+def test_keys_are_the_same_in_every_process():
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", KEYS], env={**os.environ, "PYTHONHASHSEED": seed}, text=True,
+            capture_output=True, check=True,
+        ).stdout.splitlines()[-1]
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    assert said[0] == said[1]
+    assert said[0].count("'") == 8  # two tasks, two attacks
 
 
 def hold(path, opened, leave):
