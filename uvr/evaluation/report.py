@@ -81,7 +81,7 @@ def _model(model: Model) -> dict[str, Any]:
 
 
 def report_table(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows of a table that fits a screen: one an attack, task and method."""
+    """Rows of a table that fits a screen, one an attack, task and method; stock if it is alone."""
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
     for item in report["summary"]:
         key = (item["task"], item["attack"], item["method"])
@@ -92,7 +92,8 @@ def report_table(report: Mapping[str, Any]) -> list[dict[str, Any]]:
             row["near-misses fired"] = _fraction(item["fired"]["hits"], item["n"])
         else:
             row["benign identical"] = _fraction(item["identical"]["hits"], item["n"])
-    return [row for row in rows.values() if row["method"] != BASE or len(rows) == 1]
+    others = [row for row in rows.values() if row["method"] != BASE]
+    return others or list(rows.values())
 
 
 def _erased(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -135,6 +135,8 @@ def test_the_report_has_a_row_for_each_place_and_method(suite, models, asked, tm
     assert ours["verdicts"] == {"untouched": 2}
     (row,) = report_table(report)
     assert (row["method"], row["n"], row["benign identical"]) == ("ours", 6, "2 of 2")
+    (row,) = report_table({"summary": [r for r in report["summary"] if r["method"] == "stock"]})
+    assert row["method"] == "stock"
 
 
 def test_keys_differ_by_all_that_decides_a_picture(suite, models, asked, silent, t2i_profile):
