@@ -207,7 +207,12 @@ class RegulatedPipeline(Attachment):
     ) -> Pictures:
         """Draw one picture again from its first latents, regulated from the first step on."""
         latents = generation.first_latents[place : place + 1]
-        arguments = request.of_picture(place, generation.rows.pictures, latents)
+        arguments = request.of_picture(
+            place,
+            generation.rows.pictures,
+            self._family.latents_argument(latents, generation.layout),
+            self._family.shared,
+        )
         kept, self.reports = self.reports, deque(maxlen=1)
         self._redraw = _Redraw(latents, mask.to(latents.device))
         try:

@@ -66,9 +66,12 @@ class Family(Protocol):
 
     Attributes:
         name: The family's name, in messages.
+        shared: Arguments of its pipelines whose lists are for all prompts of a call, where other
+            families' have an item for each prompt.
     """
 
     name: str
+    shared: frozenset[str] = frozenset()
 
     def recognises(self, pipe: Any) -> bool:
         """Say whether a pipeline is one of this family's."""
@@ -141,6 +144,10 @@ class Family(Protocol):
     def with_latents(self, call: Call, latents: Tensor) -> dict[str, Any]:
         """Return the same call with other latents of the output."""
         ...
+
+    def latents_argument(self, latents: Tensor, layout: TokenLayout) -> Tensor:
+        """Return latents of the output as a pipeline takes them to begin with."""
+        return latents
 
     def velocity(self, output: Any, layout: TokenLayout) -> Tensor:
         """Read the velocity of the output from what the transformer returned.

@@ -96,12 +96,22 @@ class LongCatFamily(FluxFamily):
         return {name: value for name, value in arguments.items() if name not in _SIZE}
 
 
+class RegulatedLongCatAttention(RegulatedFluxAttention):
+    """Attention of one layer: FLUX.1's, but that its output is not copied before it is projected.
+
+    In half precision that copy changes bits.
+    """
+
+    def projected(self, attn: Any, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        image = attn.to_out[1](attn.to_out[0](image))
+        return image, attn.to_add_out(text)
+
+
 def _kinds(transformer: Any) -> Kinds:
-    """FLUX.1's processor for LongCat's own, which runs the same operations in the same order."""
     # By name: older releases of diffusers lack the class.
     stock = {type(each) for each in transformer.attn_processors.values()}
     return {
-        kind: RegulatedFluxAttention
+        kind: RegulatedLongCatAttention
         for kind in stock
         if kind.__name__ == "LongCatImageAttnProcessor"
     }

@@ -9,13 +9,14 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from diffusers import ChromaImg2ImgPipeline, ChromaPipeline, ChromaTransformer2DModel
+from diffusers import ChromaImg2ImgPipeline
 from packaging.version import Version
 
 from concepts.bundle import Bundle
 from concepts.errors import MismatchError
-from tests.uvr.conftest import HEAD_DIM, HEADS, TAPS, bundle_of, make_pipe, make_scorer
+from tests.uvr.conftest import HEAD_DIM, HEADS, TAPS, bundle_of, make_scorer
 from tests.uvr.engine.conftest import picture
+from tests.uvr.families.chroma import make_chroma
 from uvr import Regulator
 from uvr.anchors.extract import collect_from_images
 from uvr.families.attention import Action, AttentionState
@@ -49,37 +50,6 @@ GUIDED = {"guidance_scale": 2.5}
 # Chroma asks for a class of its own library where that has moved from.
 pytestmark = pytest.mark.filterwarnings("ignore:.FluxPosEmbed. is deprecated:FutureWarning")
 longcat_only = pytest.mark.skipif(not HAS_LONGCAT, reason="this diffusers has no LongCat-Image")
-
-
-def make_chroma(cls: type = ChromaPipeline, singles: int = 2) -> Any:
-    torch.manual_seed(0)
-    transformer = ChromaTransformer2DModel(
-        in_channels=16,
-        num_layers=1,
-        num_single_layers=singles,
-        attention_head_dim=HEAD_DIM,
-        num_attention_heads=HEADS,
-        joint_attention_dim=24,
-        axes_dims_rope=(4, 6, 6),
-        approximator_num_channels=16,
-        approximator_hidden_dim=8,
-        approximator_layers=1,
-    )
-    with torch.no_grad():
-        for name, parameter in transformer.named_parameters():
-            if parameter.ndim == 2 and not name.startswith("distilled"):
-                parameter.mul_(2.0)
-        transformer.distilled_guidance_layer.out_proj.bias.add_(0.5)  # gates that are open
-    parts = make_pipe()
-    pipe = cls(
-        scheduler=parts.scheduler,
-        vae=parts.vae,
-        text_encoder=parts.text_encoder_2,
-        tokenizer=parts.tokenizer_2,
-        transformer=transformer.eval(),
-    )
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 def make_longcat(edit: bool = False, singles: int = 2) -> Any:
