@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from diffusers.utils.torch_utils import unwrap_module
 from torch import Tensor
 
 from concepts.errors import MismatchError
@@ -201,7 +202,8 @@ def tap_width(family: Family, transformer: Any, taps: Sequence[str]) -> int:
     Raises:
         MismatchError: The transformer lacks one of them.
     """
-    layers = family.layers(transformer)
+    # Older releases of diffusers name the layers of a compiled one otherwise.
+    layers = family.layers(unwrap_module(transformer))
     missing = sorted(set(taps) - set(layers))
     if missing:
         raise MismatchError(

@@ -15,6 +15,10 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
+from diffusers.models.transformers.transformer_longcat_image import (
+    LongCatImageAttnProcessor,
+    LongCatImageTransformer2DModel,
+)
 from diffusers.utils.torch_utils import unwrap_module
 from torch import Tensor
 
@@ -39,7 +43,7 @@ class LongCatFamily(FluxFamily):
 
     def recognises(self, pipe: Any) -> bool:
         transformer = unwrap_module(getattr(pipe, "transformer", None))
-        return type(transformer).__name__ == "LongCatImageTransformer2DModel"
+        return isinstance(transformer, LongCatImageTransformer2DModel)
 
     def profile(self, pipe: Any) -> ModelProfile:
         """Find a profile by the pipeline's class, then by its name or its structure.
@@ -55,7 +59,7 @@ class LongCatFamily(FluxFamily):
     def regulated_attention(
         self, transformer: Any, state: AttentionState
     ) -> AbstractContextManager[None]:
-        return regulated_flux_attention(transformer, state, _kinds(transformer))
+        return regulated_flux_attention(transformer, state, _KINDS)
 
     def layout(self, call: Call) -> TokenLayout:
         ids: Tensor = call["img_ids"]
@@ -107,14 +111,7 @@ class RegulatedLongCatAttention(RegulatedFluxAttention):
         return image, attn.to_add_out(text)
 
 
-def _kinds(transformer: Any) -> Kinds:
-    # By name: older releases of diffusers lack the class.
-    stock = {type(each) for each in transformer.attn_processors.values()}
-    return {
-        kind: RegulatedLongCatAttention
-        for kind in stock
-        if kind.__name__ == "LongCatImageAttnProcessor"
-    }
+_KINDS: Kinds = {LongCatImageAttnProcessor: RegulatedLongCatAttention}
 
 
 def _encode(pipe: Any, profile: ModelProfile, sample: Sample) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,8 @@ from tests.uvr.conftest import TAPS
 from tests.uvr.engine.conftest import firing, picture
 from tests.uvr.engine.test_regulated_pipeline import StrictOnceJudge, with_check
 from tests.uvr.everywhere.weights import for_weights_of
+from tests.uvr.families.chroma import make_chroma
+from tests.uvr.families.longcat import make_longcat
 from uvr import FeatureCheck, Regulator
 from uvr.method.presets import ModulatePreset, RestrictPreset
 from uvr.profiles import ModelProfile
@@ -46,25 +48,13 @@ class Relative:
     make: Callable[[], Any]
     call: dict[str, Any]
     profile: ModelProfile = T2I
-    since: str = "0.36"
+    since: str = "0.37"
 
 
 def flux2(dev: bool = False) -> Any:
     from tests.uvr.families.flux2 import make_flux2  # noqa: PLC0415 (some releases lack it)
 
     return make_flux2(diffusers.Flux2Pipeline) if dev else make_flux2()
-
-
-def chroma() -> Any:
-    from tests.uvr.families.chroma import make_chroma  # noqa: PLC0415
-
-    return make_chroma()
-
-
-def longcat() -> Any:
-    from tests.uvr.families.longcat import make_longcat  # noqa: PLC0415
-
-    return make_longcat()
 
 
 REFERENCES = {"image": [picture(seed, (64, 64)) for seed in range(3)]}
@@ -75,9 +65,9 @@ RELATIVES = {
     "FLUX.2-klein, edit": Relative(
         flux2, {**SPOKEN, "guidance_scale": 1.0, **REFERENCES}, EDIT, since="0.38"
     ),
-    "Chroma": Relative(chroma, {**SPOKEN, "guidance_scale": 2.5}),
+    "Chroma": Relative(make_chroma, {**SPOKEN, "guidance_scale": 2.5}),
     "LongCat-Image": Relative(
-        longcat, {"guidance_scale": 2.5, "enable_prompt_rewrite": False}, since="0.37"
+        make_longcat, {"guidance_scale": 2.5, "enable_prompt_rewrite": False}
     ),
 }
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import diffusers
 import numpy as np
 import pytest
 import torch
-from diffusers import ChromaImg2ImgPipeline
-from packaging.version import Version
+from diffusers import ChromaImg2ImgPipeline, LongCatImageEditPipeline
+from diffusers.pipelines.longcat_image import pipeline_longcat_image_edit
 
 from concepts.bundle import Bundle
 from concepts.errors import MismatchError
 from tests.uvr.conftest import HEAD_DIM, HEADS, TAPS, bundle_of, make_scorer
 from tests.uvr.engine.conftest import picture
 from tests.uvr.families.chroma import make_chroma
+from tests.uvr.families.longcat import make_longcat
 from uvr import Regulator
 from uvr.anchors.extract import collect_from_images
 from uvr.families.attention import Action, AttentionState
@@ -26,8 +26,6 @@ from uvr.profiles import PROFILES, ModelProfile
 from uvr.report import RegulationReport
 from uvr.sample import Sample
 
-# It came with diffusers 0.37.
-HAS_LONGCAT = Version(diffusers.__version__) >= Version("0.37")
 WIDTH = len(TAPS) * HEADS * HEAD_DIM
 PROMPTS = ["a red cup", "a blue ball on the left", "a star"]
 SIZE = {"height": 32, "width": 32}
@@ -49,25 +47,18 @@ GUIDED = {"guidance_scale": 2.5}
 
 # Chroma asks for a class of its own library where that has moved from.
 pytestmark = pytest.mark.filterwarnings("ignore:.FluxPosEmbed. is deprecated:FutureWarning")
-longcat_only = pytest.mark.skipif(not HAS_LONGCAT, reason="this diffusers has no LongCat-Image")
 
 
-def make_longcat(edit: bool = False, singles: int = 2) -> Any:
-    from tests.uvr.families import longcat  # noqa: PLC0415 (some releases lack its classes)
-
-    cls = diffusers.LongCatImageEditPipeline if edit else diffusers.LongCatImagePipeline
-    return longcat.make_longcat(cls, singles)
+def make_editor(singles: int = 2) -> Any:
+    return make_longcat(LongCatImageEditPipeline, singles)
 
 
 @pytest.fixture(autouse=True)
 def small_edits(monkeypatch: pytest.MonkeyPatch) -> None:
     """LongCat edits at a megapixel, whatever it is given."""
-    if HAS_LONGCAT:
-        from diffusers.pipelines.longcat_image import (  # noqa: PLC0415
-            pipeline_longcat_image_edit as module,
-        )
-
-        monkeypatch.setattr(module, "calculate_dimensions", lambda area, ratio: (32, 32))
+    monkeypatch.setattr(
+        pipeline_longcat_image_edit, "calculate_dimensions", lambda area, ratio: (32, 32)
+    )
 
 
 USES = {
@@ -78,15 +69,13 @@ USES = {
     ),
     "longcat": (make_longcat, LONGCAT, {}),
     "longcat guided": (make_longcat, LONGCAT, {**GUIDED, "enable_cfg_renorm": False}),
-    "longcat edit": (lambda: make_longcat(edit=True), EDIT, {}),
-    "longcat edit guided": (lambda: make_longcat(edit=True), EDIT, GUIDED),
+    "longcat edit": (make_editor, EDIT, {}),
+    "longcat edit guided": (make_editor, EDIT, GUIDED),
 }  # fmt: skip
 
 
 @pytest.fixture(params=USES)
 def use(request: pytest.FixtureRequest) -> tuple[Any, ModelProfile, dict[str, Any]]:
-    if request.param.startswith("longcat") and not HAS_LONGCAT:
-        pytest.skip("this diffusers has no LongCat-Image")
     make, profile, more = USES[request.param]
     return make(), profile, more
 
@@ -139,7 +128,6 @@ def test_only_the_picture_that_fired_changes(use):
     assert (report.rewound, report.notes) == (True, [])
 
 
-@longcat_only
 def test_a_guided_velocity_that_is_scaled_back_is_regulated_from_the_look_on():
     pipe = make_longcat()
     stock = draw(pipe, LONGCAT, **GUIDED)
@@ -153,8 +141,6 @@ def test_a_guided_velocity_that_is_scaled_back_is_regulated_from_the_look_on():
 @pytest.mark.parametrize("name", ["chroma", "longcat"])
 @pytest.mark.parametrize("layer", ["transformer_blocks.0", "single_transformer_blocks.1"])
 def test_only_masked_patches_change_in_the_layer_that_is_regulated(name, layer):
-    if name == "longcat" and not HAS_LONGCAT:
-        pytest.skip("this diffusers has no LongCat-Image")
     make, profile, _ = USES[name]
     pipe = make()
     family, transformer = family_of(pipe), pipe.transformer
@@ -183,8 +169,6 @@ def test_only_masked_patches_change_in_the_layer_that_is_regulated(name, layer):
 
 @pytest.mark.parametrize("name", ["chroma", "longcat", "longcat edit"])
 def test_noised_call_passes_what_the_pipeline_passes(name):
-    if name.startswith("longcat") and not HAS_LONGCAT:
-        pytest.skip("this diffusers has no LongCat-Image")
     make, profile, _ = USES[name]
     pipe = make()
     seen: list[dict[str, Any]] = []
@@ -223,15 +207,10 @@ def test_anchors_are_collected_from_pictures(use):
 @pytest.mark.parametrize("name", ["chroma1-hd", "longcat-image", "longcat-image-edit"])
 def test_profiles_run_on_a_random_transformer_that_has_their_tap(name):
     """Real weights cannot be run here: narrow blocks reach the same tap."""
-    if name.startswith("longcat") and not HAS_LONGCAT:
-        pytest.skip("this diffusers has no LongCat-Image")
     profile = PROFILES[name]
     singles = int(profile.taps[0].rpartition(".")[2]) + 1
-    pipe = (
-        make_chroma(singles=singles)
-        if name == "chroma1-hd"
-        else make_longcat(profile.task == "edit", singles)
-    )
+    make = {"chroma1-hd": make_chroma, "longcat-image": make_longcat}.get(name, make_editor)
+    pipe = make(singles=singles)
     with pytest.raises(MismatchError, match="No profile"):
         profile_for(pipe)
     pipe.register_to_config(_name_or_path=f"owner/{name}".upper())
@@ -252,10 +231,9 @@ def test_profiles_run_on_a_random_transformer_that_has_their_tap(name):
     assert [torch.equal(stock, result) for result in results] == [True, False]
 
 
-@longcat_only
 def test_longcat_is_known_by_its_structure():
-    for edit, name in ((False, "longcat-image"), (True, "longcat-image-edit")):
-        pipe = make_longcat(edit)
+    for make, name in ((make_longcat, "longcat-image"), (make_editor, "longcat-image-edit")):
+        pipe = make()
         pipe.transformer.register_to_config(num_layers=10, num_single_layers=20)
         assert profile_for(pipe).name == name
 
