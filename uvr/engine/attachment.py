@@ -173,6 +173,7 @@ class Attachment:
             self._generation = self._begin(assign, step, call)
         generation = self._generation
         generation.count_call(step)
+        generation.report.passes += 1
         self._state.layout = generation.layout_of(call)
         self._state.capture = generation.looks
         self._state.action = generation.action
@@ -307,6 +308,7 @@ class Attachment:
         self, generation: Generation, action: Action, call: Call, latents: Tensor
     ) -> Tensor:
         """Velocity of one regulated call with other latents, (rows, tokens, channels)."""
+        generation.report.extra_passes += 1
         call = generation.with_latents(call, latents)
         self._state.layout = generation.layout_of(call)
         self._state.action = action
