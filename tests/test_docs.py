@@ -51,7 +51,7 @@ def test_every_command_that_writes_checks_the_place():
     assert writing == {
         "analyse out", "audit checkpoint out", "audit export out", "backup file",
         "bundle export out", "demo out", "edit heat_map", "edit out", "edit report",
-        "export-concept out",
+        "evaluate out", "export-concept out",
         "generate heat_map", "generate out", "generate report", "key export out",
         "key generate out", "pull out", "pull state", "release out", "rollback out", "sign out",
     }  # fmt: skip

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from concepts.bundle import Member, read_bundle
 from concepts.words import TASKS
 from uvr.anchors.capture import recorded_features
-from uvr.evaluation.cases import BATCH, Case
+from uvr.evaluation.cases import Case
+from uvr.evaluation.drawn import BATCH
 from uvr.evaluation.uses import USES, make_cases
 from uvr.families.known import profile_for
 from uvr.method.scores import ScorerStack
