@@ -147,7 +147,9 @@ class Attachment:
     def _end_call(self, finished: bool) -> None:
         """Forget a call, however it ended; say so where it ended before its look."""
         generation, self._assign, self._generation = self._generation, None, None
-        if finished and generation is not None and not generation.report.looked:
+        if not finished or generation is None or generation.report.looked:
+            return
+        if generation.regulation is None:  # A picture that is drawn again is not looked at.
             note = "the call ended before its look step: nothing was looked for"
             generation.report.notes.append(note)
             log.warning("%s", note)
