@@ -1,8 +1,9 @@
 """What is known about each model: taps, stage, presets and call defaults.
 
 Only the testbed's figures are measured here. Those of the FLUX.1 models follow the method's
-reference release, but for what fills a masked place and Kontext's look; those of FLUX.2 carry them
-over, to a tap at the same share of the blocks. Neither have been run on the real weights.
+reference release, but for what fills a masked place and Kontext's look; those of FLUX.2, Chroma
+and LongCat carry them over, to a tap at the same share of the blocks. None of these has been run on
+real weights.
 ``uvr.families`` finds the profile of a pipeline.
 """
 
@@ -174,6 +175,38 @@ _FLUX2_KLEIN_4B = _of_both_tasks(
         call={**_FLUX_CALL, "num_inference_steps": 4, "guidance_scale": 1.0},
     )
 )
+# Not run on real weights.
+_CHROMA = ModelProfile(
+    name="chroma1-hd",
+    model="chroma1-hd",
+    task="t2i",
+    taps=_FLUX_TAP,
+    sigma=0.9,
+    stage_end=0.85,
+    restrict=RestrictPreset(),
+    close_gaps=True,
+    call={**_FLUX_CALL, "num_inference_steps": 35, "guidance_scale": 5.0},
+)
+# Not run on real weights.
+_LONGCAT = ModelProfile(
+    name="longcat-image",
+    model="longcat-image",
+    task="t2i",
+    taps=("single_transformer_blocks.5",),
+    sigma=0.9,
+    stage_end=0.85,
+    restrict=RestrictPreset(),
+    close_gaps=True,
+    call={"height": 1024, "width": 1024, "num_inference_steps": 50, "guidance_scale": 4.5},
+)
+# Not run on real weights.
+_LONGCAT_EDIT = replace(
+    _LONGCAT,
+    name="longcat-image-edit",
+    model="longcat-image-edit",
+    task="edit",
+    modulate=ModulatePreset(),
+)
 
 _ALL = (
     ModelProfile(
@@ -217,6 +250,9 @@ _ALL = (
     ),
     *_FLUX2_DEV,
     *_FLUX2_KLEIN_4B,
+    _CHROMA,
+    _LONGCAT,
+    _LONGCAT_EDIT,
     ModelProfile(
         name="testbed-t2i",
         model="testbed",

@@ -147,7 +147,9 @@ class Attachment:
     def _end_call(self, finished: bool) -> None:
         """Forget a call, however it ended; say so where it ended before its look."""
         generation, self._assign, self._generation = self._generation, None, None
-        if finished and generation is not None and not generation.report.looked:
+        if not finished or generation is None or generation.report.looked:
+            return
+        if generation.regulation is None:  # A picture that is drawn again is not looked at.
             note = "the call ended before its look step: nothing was looked for"
             generation.report.notes.append(note)
             log.warning("%s", note)
@@ -173,6 +175,7 @@ class Attachment:
             self._generation = self._begin(assign, step, call)
         generation = self._generation
         generation.count_call(step)
+        generation.report.passes += 1
         self._state.layout = generation.layout_of(call)
         self._state.capture = generation.looks
         self._state.action = generation.action
@@ -314,6 +317,7 @@ class Attachment:
         self, generation: Generation, action: Action, call: Call, latents: Tensor
     ) -> Tensor:
         """Velocity of one regulated call with other latents, (rows, tokens, channels)."""
+        generation.report.extra_passes += 1
         call = generation.with_latents(call, latents)
         self._state.layout = generation.layout_of(call)
         self._state.action = action

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from diffusers.utils.torch_utils import unwrap_module
 from torch import Tensor
 
 from concepts.errors import MismatchError
@@ -67,9 +68,12 @@ class Family(Protocol):
 
     Attributes:
         name: The family's name, in messages.
+        shared: Arguments of its pipelines whose lists are for all prompts of a call, where other
+            families' have an item for each prompt.
     """
 
     name: str
+    shared: frozenset[str] = frozenset()
 
     def recognises(self, pipe: Any) -> bool:
         """Say whether a pipeline is one of this family's."""
@@ -143,6 +147,10 @@ class Family(Protocol):
         """Return the same call with other latents of the output."""
         ...
 
+    def latents_argument(self, latents: Tensor, layout: TokenLayout) -> Tensor:
+        """Return latents of the output as a pipeline takes them to begin with."""
+        return latents
+
     def velocity(self, output: Any, layout: TokenLayout) -> Tensor:
         """Read the velocity of the output from what the transformer returned.
 
@@ -195,7 +203,8 @@ def tap_width(family: Family, transformer: Any, taps: Sequence[str]) -> int:
     Raises:
         MismatchError: The transformer lacks one of them.
     """
-    layers = family.layers(transformer)
+    # Older releases of diffusers name the layers of a compiled one otherwise.
+    layers = family.layers(unwrap_module(transformer))
     missing = sorted({layer_of(tap) for tap in taps} - set(layers))
     if missing:
         raise MismatchError(
