@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from uvr.evaluation.catalogue import Catalogue
+from uvr.evaluation.methods.blocklist import Blocklist
 from uvr.evaluation.methods.method import Method
+from uvr.evaluation.methods.negative_prompt import NegativePrompt
 from uvr.evaluation.methods.ours import Ours, OursChecked, Paper
+from uvr.evaluation.methods.output_filter import OutputFilter
+from uvr.evaluation.methods.retry import Retry
 from uvr.evaluation.methods.stock import Stock
 
-METHODS: Catalogue[Method] = Catalogue("method", [Stock, Ours, OursChecked, Paper])
+METHODS: Catalogue[Method] = Catalogue(
+    "method", [Stock, Ours, OursChecked, Paper, Blocklist, OutputFilter, Retry, NegativePrompt]
+)
 """``METHODS.register`` makes one of your own known."""
