@@ -2,8 +2,11 @@
 
 import torch
 
+from uvr.evaluation.methods.adavd import decomposed
 from uvr.evaluation.methods.double_projection import DoubleProjection
+from uvr.evaluation.methods.nag import guided
 from uvr.evaluation.methods.safree import projected, span
+from uvr.evaluation.methods.steering import steered_off
 from uvr.evaluation.methods.uce import Uce
 
 
@@ -51,3 +54,33 @@ def test_safree_projects_the_word_without_which_a_text_is_farthest_from_the_conc
     torch.testing.assert_close(changed[1] @ concept, torch.tensor(0.0), atol=1e-5, rtol=0)
     same = projected(own, said, torch.stack(pooled), span(concept[None]), 10.0)
     assert torch.equal(same, own)
+
+
+def test_decomposition_takes_a_value_like_a_target_and_leaves_one_unlike():
+    targets = drawn(2, 8)
+    like, unlike = targets[0] + 0.01 * drawn(8, seed=3), drawn(8, seed=4)
+    left = decomposed(torch.stack([like, unlike]), targets, 0.9, 100.0, 1.0)
+    assert float((left[0] @ targets.T).abs().max()) < 1e-3
+    torch.testing.assert_close(left[1], unlike, atol=1e-3, rtol=1e-3)
+
+
+def test_steering_takes_a_positive_share_alone_and_keeps_lengths():
+    direction = torch.tensor([[1.0, 0.0]])
+    vectors = torch.tensor([[3.0, 4.0], [-3.0, 4.0]])
+    torch.testing.assert_close(
+        steered_off(vectors, direction, 1.0), torch.tensor([[0, 5.0], [-3, 4]])
+    )
+    torch.testing.assert_close(
+        steered_off(vectors, direction, 2.0), torch.tensor([[-3.0, 4], [-3, 4]])
+    )
+
+
+def test_guidance_is_limited_and_blended():
+    positive, negative = torch.tensor([[1.0, 1.0]]), torch.tensor([[0.0, 1.0]])
+    torch.testing.assert_close(
+        guided(positive, negative, 2.0, 9.0, 1.0), torch.tensor([[2.0, 1.0]])
+    )
+    torch.testing.assert_close(
+        guided(positive, negative, 2.0, 1.0, 0.5), torch.tensor([[7 / 6, 5 / 6]])
+    )
+    torch.testing.assert_close(guided(positive, negative, 5.0, 2.5, 0.0), positive)
