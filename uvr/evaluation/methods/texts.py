@@ -89,12 +89,19 @@ def name_tokens(pipe: Any, definition: ConceptDefinition, length: int) -> Tensor
 
 
 def kept_tokens(pipe: Any, setting: Setting) -> Tensor:
-    """Embeddings of all words of the concepts' near-misses and benign prompts, (tokens, dim)."""
+    """Embeddings of the words of near-misses and benign prompts, (tokens, dim).
+
+    Words of a concept's name are left out, in near-misses too: no linear map can both change and
+    keep the "pistol" of "a pistol" and of "a water pistol", whose embeddings are much alike.
+    """
     texts = [text for item in setting.definitions for text in (*item.near_misses, *item.benign)]
     if not texts:
         return torch.zeros(0, pipe.text_encoder_2.config.d_model)
-    found = encode(pipe, list(dict.fromkeys(texts)), text_length(setting.profile))
-    return found.embeds[found.said].float()
+    length = text_length(setting.profile)
+    found = encode(pipe, list(dict.fromkeys(texts)), length)
+    ids, said = token_ids(pipe, [name_of(item) for item in setting.definitions], length)
+    kept = found.said & ~torch.isin(found.ids, ids[said]).to(found.said.device)
+    return found.embeds[kept].float()
 
 
 def _last_of(name: Tensor, ids: Tensor) -> int | None:
