@@ -46,7 +46,10 @@ class AdaVd(Method):
 
     name = "adavd"
     about = "Value vectors of the text in double-stream blocks lose what they share with names."
-    tuned = "The release's steepness; the cosine was set, not tuned."
+    tuned = (
+        "The release's steepness; the cosine chosen from 0.6, 0.7, 0.75, 0.85 on 30 pictures of "
+        "seed 31 each."
+    )
     code = (
         "uvr.evaluation.methods.attention",
         "uvr.evaluation.methods.texts",

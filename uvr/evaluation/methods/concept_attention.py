@@ -57,7 +57,10 @@ class ConceptAttention(Method):
 
     name = "concept-attention"
     about = "Masks from text alone, as ConceptAttention has them, under this project's regulation."
-    tuned = "The margin was set, not tuned."
+    tuned = (
+        "Set: margins 1 and 2 erased nothing on 30 pictures of seed 31 each. On the testbed these "
+        "maps are below 0.5 AUC in nearly all layers."
+    )
     code = (
         "uvr.evaluation.methods.attention",
         "uvr.evaluation.methods.texts",

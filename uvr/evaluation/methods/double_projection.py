@@ -39,12 +39,12 @@ class DoubleProjection(Method):
         rank: Share of the dimensions that a change may have: singular values of X beyond are noise.
     """
 
-    kept: float = 0.5
-    rank: float = 0.1
+    kept: float = 0.05
+    rank: float = 0.5
 
     name = "double-projection"
     about = "Names are mapped to their projection on harmless words, which are mapped as before."
-    tuned = "Shares were set, not tuned."
+    tuned = "Chosen from three pairs of shares on 30 pictures of seed 31 each."
     code = ("uvr.evaluation.methods.texts", "uvr.evaluation.methods.embedder")
 
     def __post_init__(self) -> None:

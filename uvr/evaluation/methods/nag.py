@@ -42,7 +42,10 @@ class Nag(Method):
 
     name = "nag"
     about = "Attention outputs are extrapolated away from those under the concepts' names."
-    tuned = "The authors' numbers for FLUX."
+    tuned = (
+        "The authors' numbers; two stronger settings lost more than they erased, on 30 pictures of "
+        "seed 31 each."
+    )
     code = (
         "uvr.evaluation.methods.attention",
         "uvr.evaluation.methods.texts",

@@ -22,11 +22,13 @@ class NegativePrompt(Method):
         scale: ``true_cfg_scale`` of the pipelines: above 1, which changes nothing.
     """
 
-    scale: float = 2.0
+    scale: float = 4.0
 
     name = "negative-prompt"
     about = "True CFG with the concepts' names as the negative prompt; a second pass a step."
-    tuned = "Not tuned: 2 is a moderate true-CFG scale."
+    tuned = (
+        "Chosen from 2, 4, 8 on 30 to 70 pictures of seed 31 each, by the sum of erased and kept."
+    )
     code = ("uvr.evaluation.methods.texts",)
 
     @contextmanager

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -44,11 +44,13 @@ class Reference(Method):
     Attributes:
         threshold_t2i: "score > threshold is a match", for text-to-image; 0.6 there for FLUX.1-dev.
         threshold_edit: The same for editing; 0.2 there for Kontext.
+        stage_end: Regulates while sigma >= this; 0.85 there, None for the profile's.
         pictures: Drawn of each concept for its anchors, and as many without it.
     """
 
     threshold_t2i: float = 0.6
     threshold_edit: float = 0.2
+    stage_end: float | None = None
     pictures: int = 8
 
     name = "paper"
@@ -66,6 +68,8 @@ class Reference(Method):
     def open(self, pipe: Any, setting: Setting) -> Iterator[Drawer]:
         """Draw pictures for the anchors; then look and regulate in every call."""
         profile = setting.profile.with_preset("paper")
+        if self.stage_end is not None:
+            profile = replace(profile, stage_end=self.stage_end)
         anchors = {
             item.slug: mean_anchor(pipe, setting, item, self.pictures)
             for item in setting.definitions

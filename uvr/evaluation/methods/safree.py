@@ -36,11 +36,11 @@ class Safree(Method):
         alpha: How much farther than the others a prompt must be without a word for it to count.
     """
 
-    alpha: float = 0.01
+    alpha: float = 0.1
 
     name = "safree"
     about = "Tokens that carry a concept are projected off the span of the concepts' names."
-    tuned = "The authors' alpha."
+    tuned = "Chosen from 0.01 (the authors'), 0.03, 0.1 on 30 to 70 pictures of seed 31 each."
     code = ("uvr.evaluation.methods.texts",)
 
     @contextmanager

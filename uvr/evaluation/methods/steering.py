@@ -35,12 +35,12 @@ class Steering(Method):
         pictures: Drawn of each concept for its vector, and as many without it.
     """
 
-    beta: float = 2.0
+    beta: float = 6.0
     pictures: int = 8
 
     name = "steering"
     about = "Each patch's attention output at the taps is steered off each concept's mean."
-    tuned = "The authors' beta."
+    tuned = "Beta chosen from 2 (the authors'), 6, 10 on 30 pictures of seed 31 each."
     code = (
         "uvr.anchors",
         "uvr.evaluation.methods.attention",

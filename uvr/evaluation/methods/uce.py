@@ -41,7 +41,10 @@ class Uce(Method):
 
     name = "uce"
     about = "UCE: context_embedder is solved anew so that concepts' names become an empty text's."
-    tuned = "The release's weights."
+    tuned = (
+        "The release's weights; on 30 pictures of seed 31 a hundred times the weight on names and "
+        "a fiftieth of lambda came to the same."
+    )
     code = ("uvr.evaluation.methods.texts", "uvr.evaluation.methods.embedder")
 
     @contextmanager
