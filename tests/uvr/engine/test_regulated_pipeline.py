@@ -147,9 +147,7 @@ def test_what_fired_at_the_look_is_checked_too(t2i_pipe, t2i_profile):
     )
 
 
-def test_a_retry_draws_one_picture_again_from_its_own_latents(
-    t2i_pipe, t2i_profile, quiet, caplog
-):
+def test_a_retry_draws_one_picture_again_from_its_own_latents(t2i_pipe, t2i_profile, quiet, caplog):
     more = {"num_images_per_prompt": 2}
     stock, place = call(t2i_pipe, PROMPTS[:2], **more), 2
     batches: list[int] = []
