@@ -17,6 +17,7 @@ from concepts.canonical import plain_json
 from concepts.errors import InputError
 from concepts.yaml_text import FieldError, describe
 from uvr.method.presets import OWN, ModulatePreset, Regulation, RestrictPreset, find_preset
+from uvr.method.taps import at_both
 from uvr.profile_fields import check
 
 
@@ -38,7 +39,8 @@ class ModelProfile:
         name: Key in ``PROFILES``.
         model: Name in anchor spaces and bundles.
         task: "t2i" or "edit"; "check" for looking at finished pictures.
-        taps: Blocks whose attention output is scored; features are concatenated in this order.
+        taps: Blocks whose attention output is scored, concatenated in this order; with
+            "@reference" behind the name at given pictures (``uvr.method.taps``).
         sigma: Noise level at which anchors are captured and generations are looked at.
         stage_end: Regulation runs while sigma >= this.
         restrict: Preset, or None.
@@ -63,7 +65,7 @@ class ModelProfile:
     modulate: ModulatePreset | None = None
     dilation: int = 0
     close_gaps: bool = False
-    calibration: Mapping[str, float] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
     call: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -135,7 +137,13 @@ def _of_both_tasks(profile: ModelProfile) -> tuple[ModelProfile, ModelProfile]:
     model = profile.model
     return (
         replace(profile, name=f"{model}-t2i", task="t2i"),
-        replace(profile, name=f"{model}-edit", task="edit", modulate=ModulatePreset()),
+        replace(
+            profile,
+            name=f"{model}-edit",
+            task="edit",
+            taps=at_both(profile.taps),
+            modulate=ModulatePreset(),
+        ),
     )
 
 
@@ -232,7 +240,7 @@ _ALL = (
         name="flux.1-kontext-dev",
         model="flux.1-kontext-dev",
         task="edit",
-        taps=_FLUX_TAP,
+        taps=at_both(_FLUX_TAP),
         sigma=0.9,  # a reference shows a concept from the first step on, a wish for one later
         stage_end=0.85,
         restrict=RestrictPreset(),
@@ -260,12 +268,12 @@ _ALL = (
         name="testbed-edit",
         model="testbed",
         task="edit",
-        taps=_TESTBED_TAPS,
+        taps=at_both(_TESTBED_TAPS),
         sigma=0.7,
         stage_end=0.1,
         restrict=RestrictPreset(),
         modulate=ModulatePreset(core=0.0),
-        calibration={"image_false_positive_rate": 0.03},
+        calibration={"rule": "logistic", "image_false_positive_rate": 0.01},
         call={**_TESTBED_CALL, "max_area": 64 * 64, "_auto_resize": False},
     ),
     ModelProfile(

@@ -75,10 +75,12 @@ def test_flux_presets_run_on_a_random_transformer_of_that_structure(cls, name):
         picture = Image.new("RGB", (32, 32), "red")
         more |= {"image": picture, "max_area": 32 * 32, "_auto_resize": False}
     stock = call_pipe(pipe, ["a cup"], [1], **more)
+    dim = 32 * len(profile.taps)
     weights = torch.randn(32, generator=torch.Generator().manual_seed(0)).numpy()
+    weights = np.pad(weights, (0, dim - 32))  # of output patches, also where there are others
     results = []
     for threshold in (1e9, -1e9):
-        bundle = bundle_of(profile, {"ball": make_scorer(weights, threshold)}, dim=32)
+        bundle = bundle_of(profile, {"ball": make_scorer(weights, threshold)}, dim=dim)
         with Regulator(bundle).attach(pipe) as attachment:
             results.append(call_pipe(pipe, ["a cup"], [1], **more))
         assert attachment.profile is profile

@@ -20,6 +20,7 @@ from torch import Tensor
 from concepts.errors import MismatchError
 from uvr.families.attention import AttentionState
 from uvr.method.rewind import Call
+from uvr.method.taps import layer_of
 from uvr.method.tokens import TokenLayout
 from uvr.profiles import ModelProfile
 from uvr.sample import Sample
@@ -204,13 +205,13 @@ def tap_width(family: Family, transformer: Any, taps: Sequence[str]) -> int:
     """
     # Older releases of diffusers name the layers of a compiled one otherwise.
     layers = family.layers(unwrap_module(transformer))
-    missing = sorted(set(taps) - set(layers))
+    missing = sorted({layer_of(tap) for tap in taps} - set(layers))
     if missing:
         raise MismatchError(
             f"The transformer has no attention layer at {', '.join(missing)}; it has {len(layers)} "
             f"layers up to {list(layers)[-1]}. The profile or the anchors are of another model."
         )
-    return sum(layers[tap] for tap in taps)
+    return sum(layers[layer_of(tap)] for tap in taps)
 
 
 def named_arguments(transformer: Any, args: Sequence[Any], kwargs: Call) -> Call:

@@ -223,7 +223,7 @@ def test_taps_read_the_attention_before_the_mlp_is_joined():
     width = family.layers(transformer)["single_transformer_blocks.1"]
     assert joined[0].shape[-1] > width == HEADS * HEAD_DIM
     assert torch.equal(
-        state.take_features(["single_transformer_blocks.1"]), joined[0][:, 3:9, :width]
+        state.take_features(["single_transformer_blocks.1"]).output, joined[0][:, 3:9, :width]
     )
 
 
