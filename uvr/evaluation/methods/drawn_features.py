@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
-from uvr.anchors.capture import Features, capture_from_prompts
+from uvr.anchors.capture import FeatureArray, capture_from_prompts
 from uvr.evaluation.setting import Setting
+from uvr.method.taps import output_taps
 
 
 @dataclass(frozen=True)
 class DrawnFeatures:
-    """Features at the profile's taps, (pictures, patches, dim) each.
+    """Features at the profile's taps at the output, (pictures, patches, dim) each.
 
     Attributes:
         look: At the look step, of pictures of the concept.
@@ -22,10 +23,10 @@ class DrawnFeatures:
         other_late: The same at the last step.
     """
 
-    look: Features
-    late: Features
-    other_look: Features
-    other_late: Features
+    look: FeatureArray
+    late: FeatureArray
+    other_look: FeatureArray
+    other_late: FeatureArray
 
 
 def draw_features(
@@ -43,7 +44,8 @@ def draw_features(
         raise UVRError(f"Concept {definition.slug!r} needs near-misses or benign prompts.")
     prompts = [texts[n % len(texts)] for texts in (definition.prompts, harmless)
                for n in range(count)]  # fmt: skip
-    look, late = capture_from_prompts(pipe, setting.profile, prompts, seed=setting.seed)
+    profile = replace(setting.profile, taps=tuple(output_taps(setting.profile.taps)))
+    look, late = capture_from_prompts(pipe, profile, prompts, seed=setting.seed)
     return DrawnFeatures(look[:count], late[:count], look[count:], late[count:])
 
 

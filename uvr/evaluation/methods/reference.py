@@ -34,6 +34,7 @@ from uvr.families.known import family_of
 from uvr.method.masks import seeds_and_growth
 from uvr.method.modulation import seeded_noise
 from uvr.method.rewind import Call
+from uvr.method.taps import output_taps
 from uvr.profiles import ModelProfile
 
 
@@ -71,6 +72,7 @@ class Reference(Method):
     def open(self, pipe: Any, setting: Setting) -> Iterator[Drawer]:
         """Draw pictures for the anchors; then look and regulate in every call."""
         profile = setting.profile.with_preset("paper")
+        profile = replace(profile, taps=tuple(output_taps(profile.taps)))
         if self.stage_end is not None:
             profile = replace(profile, stage_end=self.stage_end)
         anchors = {
@@ -139,7 +141,7 @@ class Looks:
         try:
             output = run(call)
             if looks:
-                self._look(self.state.take_features(self.profile.taps))
+                self._look(self.state.take_features(self.profile.taps).output)
         finally:
             self.state.capture = False
             self.state.action = None

@@ -24,6 +24,7 @@ from uvr.evaluation.methods.drawn_features import draw_features
 from uvr.evaluation.methods.method import Method
 from uvr.evaluation.setting import Setting
 from uvr.families.flux_processor import RegulatedFluxAttention
+from uvr.method.taps import output_taps
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,14 @@ class Steering(Method):
         for definition in setting.definitions:
             drawn = draw_features(pipe, setting, definition, self.pictures)
             difference = drawn.look.mean(axis=(0, 1)) - drawn.other_look.mean(axis=(0, 1))
-            differences.append(torch.from_numpy(difference).chunk(len(setting.profile.taps)))
+            differences.append(
+                torch.from_numpy(difference).chunk(len(output_taps(setting.profile.taps)))
+            )
         state.vectors = {
             tap: torch.nn.functional.normalize(torch.stack(parts), dim=1)
-            for tap, parts in zip(setting.profile.taps, zip(*differences, strict=True), strict=True)
+            for tap, parts in zip(
+                output_taps(setting.profile.taps), zip(*differences, strict=True), strict=True
+            )
         }
         with own_attention(pipe, state, Steered):
 
