@@ -77,7 +77,8 @@ def evaluate(
     """Measure methods on a suite: what they erase, what they leave alone, who gets around them.
 
     SUITE is the name of a shipped one or a YAML file. Pictures and raw scores stay in OUT, and a
-    run that was stopped goes on there; OUT/report.json has every count.
+    run that was stopped goes on there; OUT/report.json has every count, and OUT/report.html shows
+    them with pictures.
 
     \b
     Example:
@@ -90,6 +91,7 @@ def evaluate(
     if bundle_file is not None:
         released = read_bundle_file(bundle_file, read_key_list(keys_file), now())
     asked_suite = _suite(suite, methods, attacks, bundle=released)
+    from uvr.evaluation.page import evaluation_page
     from uvr.evaluation.report import COLUMNS, evaluation_report, report_table
     from uvr.evaluation.run.run import load_models, run_suite
     from uvr.evaluation.run.work import work_folder
@@ -103,8 +105,10 @@ def evaluate(
             outcomes = run_suite(asked_suite, models, asked, work, progress)
         report = evaluation_report(asked_suite, models, asked, work, outcomes)
         write_file(out / "report.json", (json.dumps(report, indent=1) + "\n").encode())
+        page = evaluation_page(report, asked_suite, work, outcomes)
+        write_file(out / "report.html", page.encode())
     rows = [{column: row.get(column, "") for column in COLUMNS} for row in report_table(report)]
-    app.show(report, [Table(COLUMNS, rows), f"Report: {out / 'report.json'}"])
+    app.show(report, [Table(COLUMNS, rows), f"Report: {out / 'report.html'}"])
 
 
 def _suite(

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import signal
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -212,6 +213,41 @@ def run(home: Path, capsys: pytest.CaptureFixture[str]) -> Run:
         return Result(int(stopped.value.code or 0), captured.out, captured.err)
 
     return call
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A page as a browser left it: its elements, and what its console said."""
+
+    elements: str
+    console: list[str]
+
+
+@pytest.fixture
+def browse(tmp_path: Path) -> Callable[[Path], Seen]:
+    """Opens a file in headless Chromium, which can reach nothing but this machine."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        if os.environ.get("UVR_REQUIRE_CHROMIUM") == "1":
+            pytest.fail("UVR_REQUIRE_CHROMIUM=1, but there is no chromium")
+        pytest.skip("there is no chromium")
+
+    def open_page(page: Path) -> Seen:
+        found = subprocess.run(
+            [chromium, *BROWSER, f"--user-data-dir={tmp_path / 'browser'}", page.as_uri()],
+            capture_output=True, text=True, timeout=120, check=True,
+        )  # fmt: skip
+        console = [line for line in found.stderr.splitlines() if ":CONSOLE:" in line]
+        return Seen(found.stdout, console)
+
+    return open_page
+
+
+BROWSER = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--dump-dom",
+)  # fmt: skip
 
 
 @pytest.fixture
