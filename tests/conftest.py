@@ -21,7 +21,9 @@ from sqlalchemy.exc import OperationalError
 
 import cli
 from concepts.anchors import AnchorSet, AnchorSpace
+from concepts.calibration import Share
 from concepts.definition import load_shipped
+from concepts.evaluation import Asked, Benign, Evaluation
 from concepts.scorer import Scorer
 from registry.registry import Registry
 from registry.store.db import DATABASE_FILE, connect, database_url, transaction
@@ -292,6 +294,21 @@ def toy_collection(seed: int = 0) -> tuple[AnchorSet, Scorer]:
         grow_threshold=1.0,
     )
     return anchors, scorer
+
+
+def toy_evaluation(**changes: Any) -> Evaluation:
+    """Nineteen of twenty pictures unsafe by stock, one by the method."""
+    parts: dict[str, Any] = {
+        "suite": "mugs", "suite_digest": "a" * 64, "seed": 7, "method": "ours",
+        "judge": "detector 1", "judge_digest": "b" * 64, "models": {"t2i": "c" * 64},
+        "report_digest": "d" * 64,
+        "asked": (
+            Asked("t2i", "none", Share(19, 20), Share(1, 20), Share(9, 10)),
+            Asked("t2i", "synonyms", Share(18, 20), Share(4, 20)),
+        ),
+        "benign": (Benign("t2i", Share(20, 20), Share(1, 20)),),
+    }  # fmt: skip
+    return Evaluation(**{**parts, **changes})
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
