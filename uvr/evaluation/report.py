@@ -2,8 +2,9 @@
 
 ``uvr-evaluation/1``; fields may be added under it, and none changes or goes:
 
-- ``schema``, ``suite`` (the suite in full), ``suite_digest``, ``seed``, ``count``, ``model`` (by
-  task: model, profile, identity), ``bundle`` (name, sequence, digest; null without one);
+- ``schema``, ``suite`` (the suite in full), ``suite_digest``, ``cases_digest`` (of what it asks,
+  whichever methods and attacks ran), ``seed``, ``count``, ``model`` (by task: model, profile,
+  identity), ``bundle`` (name, sequence, digest; null without one);
 - ``judges``: name, version, digest and thresholds by class; the first one decides;
 - ``methods`` and ``attacks``: name, about, tuned, parameters;
 - ``rows``: one for each attack, task, use, concept ("" for benign cases) and method. Counts
@@ -56,6 +57,7 @@ def evaluation_report(
         "schema": SCHEMA,
         "suite": suite.to_dict(),
         "suite_digest": suite.digest,
+        "cases_digest": suite.cases_digest,
         "seed": asked.seed,
         "count": asked.count,
         "model": {task: _model(model) for task, model in models.items()},
