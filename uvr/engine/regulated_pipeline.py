@@ -141,6 +141,7 @@ class RegulatedPipeline(Attachment):
         for image in images:
             findings = []
             if assignment.late is not None:
+                generation.report.extra_passes += 1
                 findings = look_at_picture(
                     self._pipe, self._family, self._state, self._run, self.profile,
                     assignment.late, image, step=len(generation.sigmas) - 1,
@@ -207,11 +208,19 @@ class RegulatedPipeline(Attachment):
     ) -> Pictures:
         """Draw one picture again from its first latents, regulated from the first step on."""
         latents = generation.first_latents[place : place + 1]
-        arguments = request.of_picture(place, generation.rows.pictures, latents)
+        arguments = request.of_picture(
+            place,
+            generation.rows.pictures,
+            self._family.latents_argument(latents, generation.layout),
+            self._family.shared,
+        )
         kept, self.reports = self.reports, deque(maxlen=1)
         self._redraw = _Redraw(latents, mask.to(latents.device))
         try:
-            return Pictures(self._generate(request.run, **arguments)[0])
+            result, again = self._generate(request.run, **arguments)
+            if again is not None:
+                generation.report.extra_passes += again.report.passes
+            return Pictures(result)
         finally:
             self._redraw, self.reports = None, kept
 

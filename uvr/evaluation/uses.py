@@ -16,6 +16,7 @@ from uvr.evaluation.cases import Case
 from uvr.testbed import scenes
 from uvr.testbed.samples import (
     CONCEPTS,
+    SMALL,
     adding_edit,
     keeping_edit,
     naming_edit,
@@ -27,8 +28,6 @@ USES = {
     "t2i": ("asked for", "crowded", "small"),
     "edit": ("kept", "named", "added", "swapped in", "no picture", "crowded", "small"),
 }
-
-SMALL = 19  # pixels; by default a thing of one or two has 28
 
 _POOL = (*scenes.BENIGN, *scenes.NEAR_MISSES)
 _SLUGS = {thing: slug for slug, thing in CONCEPTS.items()}

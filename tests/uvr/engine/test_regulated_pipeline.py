@@ -94,6 +94,7 @@ def test_nothing_found_is_the_stock_picture_and_says_so(t2i_pipe, t2i_profile, q
     expected = [Verdict(i, "untouched", digest, (), "Nothing banned was found.") for i in range(3)]
     assert told == expected == regulated.last.verdicts
     assert [len(findings) for findings in regulated.last.checks] == [1, 1, 1]
+    assert regulated.last.extra_passes == 3  # the check's
 
 
 @pytest.mark.parametrize("output_type", ["pil", "np", "pt"])
@@ -146,7 +147,7 @@ def test_what_fired_at_the_look_is_checked_too(t2i_pipe, t2i_profile):
     )
 
 
-def test_a_retry_draws_one_picture_again_from_its_own_latents(t2i_pipe, t2i_profile, quiet):
+def test_a_retry_draws_one_picture_again_from_its_own_latents(t2i_pipe, t2i_profile, quiet, caplog):
     more = {"num_images_per_prompt": 2}
     stock, place = call(t2i_pipe, PROMPTS[:2], **more), 2
     batches: list[int] = []
@@ -164,7 +165,9 @@ def test_a_retry_draws_one_picture_again_from_its_own_latents(t2i_pipe, t2i_prof
         images = call(regulated, PROMPTS[:2], callback_on_step_end=watch, **more)
     changed = [a.tobytes() != b.tobytes() for a, b in zip(images, stock, strict=True)]
     assert changed == [index == place for index in range(4)]
-    assert batches == [4, 1]
+    assert (batches, caplog.messages) == ([4, 1], [])
+    # Five of the picture that is drawn again, and one a picture by the check, with that one.
+    assert (regulated.last.passes, regulated.last.extra_passes) == (5, 5 + 4 + 1)
     assert len(regulated.reports) == 1
     verdict = regulated.last.verdicts[place]
     assert (verdict.outcome, verdict.retries, verdict.deciding.stage) == ("retried", 1, "judge")
