@@ -255,9 +255,10 @@ class Attachment:
                 mode_of=generation.assignment.mode_of,
             )
         report.images, report.shadow, report.looked = look.images, look.shadow, True
-        if not bool(look.mask.any()):
+        mask = look.mask if generation.known is None else look.mask | generation.known
+        if not bool(mask.any()):
             return output
-        action, latents = self._action(generation, look.mask), generation.latents(call)
+        action, latents = self._action(generation, mask), generation.latents(call)
         detour = self._detour(generation, action, records, latents)
         velocity = self._forward(generation, action, call, detour.latents if detour else latents)
         generation.regulation = Regulation(action, detour)
