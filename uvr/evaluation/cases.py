@@ -16,7 +16,7 @@ from PIL import Image
 
 from concepts.bundle import Bundle
 from uvr.anchors.capture import Progress
-from uvr.engine.check import FeatureCheck
+from uvr.engine.check import Check
 from uvr.engine.regulator import Regulator
 from uvr.families.known import profile_for
 from uvr.report import RegulationReport
@@ -64,11 +64,11 @@ def draw_cases(
     bundle: Bundle | None = None,
     progress: Progress | None = None,
     *,
-    checked: bool = False,
+    check: Sequence[Check] = (),
 ) -> Drawn:
     """Draw every case, BATCH at a time, regulated by `bundle` if there is one.
 
-    `checked` pictures are checked by their features, and drawn again or else blocked.
+    Pictures in which a `check` finds something are drawn again or else blocked.
     """
     call = dict(profile_for(pipe).call)
     images: list[Image.Image] = []
@@ -78,8 +78,8 @@ def draw_cases(
         drawing = pipe
         if bundle is not None:
             regulator = Regulator(bundle)
-            if checked:
-                regulator = Regulator(bundle, check=FeatureCheck(), on_residual="retry-or-block")
+            if check:
+                regulator = Regulator(bundle, check=check, on_residual="retry-or-block")
             drawing = stack.enter_context(regulator.attach(pipe))
         for first in range(0, len(cases), BATCH):
             part = cases[first : first + BATCH]
