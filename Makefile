@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+LOWEST := $(VENV)-lowest
 STAMP := $(VENV)/.installed
 PRESET ?= cpu
 WORKERS ?= 2
@@ -11,12 +12,18 @@ SCRATCH := $(shell df --output=avail /dev/shm 2>/dev/null | awk 'NR == 2 && $$1 
 export HF_HUB_OFFLINE := 1
 export TRANSFORMERS_OFFLINE := 1
 
-.PHONY: demo test docs lint format bench bench-engine bench-gpu bench-registry train-testbed clean
+.PHONY: demo test test-lowest docs lint format bench bench-engine bench-gpu bench-registry train-testbed clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,testbed,postgres,docs]'
+	touch $@
+
+$(LOWEST)/.installed: pyproject.toml .ci/lowest.txt
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --constraint .ci/lowest.txt --editable . \
+	  accelerate hypothesis peft pytest pytest-xdist
 	touch $@
 
 demo: $(STAMP) ## show it: a banned concept vanishes, the rest stays; writes demo/sheet.png
@@ -28,6 +35,11 @@ demo: $(STAMP) ## show it: a banned concept vanishes, the rest stays; writes dem
 test: $(STAMP) ## prove it in two minutes
 	$(if $(SCRATCH),TMPDIR=$(SCRATCH)) OMP_NUM_THREADS=1 \
 	  $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+# Warnings of old releases are theirs; compiling takes long and depends on torch alone.
+test-lowest: $(LOWEST)/.installed ## prove the engine and the index with the lowest versions allowed
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(WORKERS) -W default -k "not compil" \
+	  tests/concepts tests/registry/index tests/uvr/engine tests/uvr/everywhere tests/uvr/families
 
 docs: $(STAMP) ## build the manual as a site, in build/docs
 	$(BIN)/python docs/command_reference.py

@@ -72,7 +72,9 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         releases.release, releases.rollback, releases.releases, releases.diff_releases,
         releases.sign, channels.channel, channels.live, bundles.bundle, bundles.pull,
     ),
-    "Pictures": (pictures.generate, pictures.edit, analysis.analyse, evaluation.demo),
+    "Pictures": (
+        pictures.generate, pictures.edit, analysis.analyse, evaluation.demo, evaluation.evaluate,
+    ),
     "Team": (team.actor, team.policy, keys.key, audit.audit),
     "Operations": (
         operations.doctor, operations.gc, operations.backup, operations.restore,

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from commands.options import seed_option
-from commands.output import progress_bar
-from commands.parameters import OUT_FOLDER
+from commands.app import App, pass_app
+from commands.options import as_json, keys_option, seed_option
+from commands.output import progress_bar, progress_steps, silenced
+from commands.parameters import FILE, OUT_FOLDER, PATH
+from commands.reading import check_model, read_bundle_file, read_key_list
+from commands.table import Table
 from concepts.files import check_writable, write_file
+from concepts.instant import now
 
 if TYPE_CHECKING:
     from concepts.bundle import Bundle
+    from uvr.evaluation.suites.suite import Suite
 
 
 @click.command()
@@ -39,6 +45,81 @@ def demo(out: Path, seed: int) -> None:
         result = run_demo(released, out, progress)
     click.echo(result.table())
     click.echo(f"Pictures: {out / 'sheet.png'}")
+
+
+@click.command()
+@click.argument("suite")
+@click.option("--bundle", "bundle_file", type=FILE, help="Bundle for the methods that use one.")
+@keys_option
+@click.option("--out", type=OUT_FOLDER, default=Path("evaluation"), show_default=True)
+@click.option("--method", "methods", multiple=True, help="Instead of the suite's; repeat it.")
+@click.option("--attack", "attacks", multiple=True, help="Instead of the suite's; repeat it.")
+@click.option("--count", type=click.IntRange(1), help="Cases a row.  [default: the suite's]")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="[default: the suite's]")
+@click.option("--data", type=PATH, help="Folder of the data that the suite's cases come from.")
+@click.option("--model", help="'testbed', a folder or a repository.  [default: the suite's]")
+@as_json
+@pass_app
+def evaluate(
+    app: App,
+    /,
+    suite: str,
+    bundle_file: Path | None,
+    keys_file: Path | None,
+    out: Path,
+    methods: tuple[str, ...],
+    attacks: tuple[str, ...],
+    count: int | None,
+    seed: int | None,
+    data: Path | None,
+    model: str | None,
+) -> None:
+    """Measure methods on a suite: what they erase, what they leave alone, who gets around them.
+
+    SUITE is the name of a shipped one or a YAML file. Pictures and raw scores stay in OUT, and a
+    run that was stopped goes on there; OUT/report.json has every count.
+
+    \b
+    Example:
+      uvr-registry evaluate testbed-quick --bundle demo/demo.uvr --out evaluation
+    """
+    check_writable(out / "report.json")
+    if model is not None:
+        check_model(model)
+    released = None
+    if bundle_file is not None:
+        released = read_bundle_file(bundle_file, read_key_list(keys_file), now())
+    asked_suite = _suite(suite, methods, attacks, bundle=released)
+    from uvr.evaluation.report import COLUMNS, evaluation_report, report_table
+    from uvr.evaluation.run.run import load_models, run_suite
+    from uvr.evaluation.run.work import work_folder
+    from uvr.evaluation.suites.source import Asked
+
+    chosen = asked_suite.seed if seed is None else seed
+    asked = Asked(asked_suite.definitions, chosen, count, data)
+    models = load_models(asked_suite, asked, released, model)
+    with work_folder(out) as work:
+        with silenced("uvr.regulator"), progress_steps() as progress:
+            outcomes = run_suite(asked_suite, models, asked, work, progress)
+        report = evaluation_report(asked_suite, models, asked, work, outcomes)
+        write_file(out / "report.json", (json.dumps(report, indent=1) + "\n").encode())
+    rows = [{column: row.get(column, "") for column in COLUMNS} for row in report_table(report)]
+    app.show(report, [Table(COLUMNS, rows), f"Report: {out / 'report.json'}"])
+
+
+def _suite(
+    name: str, methods: tuple[str, ...], attacks: tuple[str, ...], *, bundle: Bundle | None
+) -> Suite:
+    """The suite, with other methods and attacks where they were named."""
+    from uvr.evaluation.suites.suite import load_suite
+
+    suite = load_suite(name).narrowed(methods, attacks)
+    needing = [method.name for method in suite.methods if method.uses_bundle]
+    if bundle is None and needing:
+        raise click.UsageError(
+            f"{', '.join(needing)} needs a bundle: give --bundle, or --method without one."
+        )
+    return suite
 
 
 def _demo_bundle(home: Path, seed: int) -> Bundle:

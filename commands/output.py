@@ -179,6 +179,21 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
+def progress_steps() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield what reports progress, as (step, done, total), in a bar for each step on stderr."""
+    with ExitStack() as stack:
+        bars: dict[str, Callable[[int, int], None]] = {}
+
+        def update(step: str, done: int, total: int) -> None:
+            if step not in bars:
+                stack.close()
+                bars[step] = stack.enter_context(progress_bar(step.capitalize()))
+            bars[step](done, total)
+
+        yield update
+
+
+@contextmanager
 def silenced(name: str) -> Iterator[None]:
     """Turn a logger off for a while."""
     logger = logging.getLogger(name)

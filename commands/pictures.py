@@ -208,6 +208,8 @@ def _draw(
     if checks:
         (verdict,) = found.verdicts
         click.echo(f"Verdict: {verdict.outcome}. {verdict.reason}")
+    if found.extra_passes:
+        click.echo(f"Transformer passes: {found.passes}, and {found.extra_passes} to regulate")
     for note in found.notes:
         click.echo(f"Warning: {printable(note)}", err=True)
 

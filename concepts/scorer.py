@@ -25,7 +25,7 @@ class Scorer:
     """What scores a patch for one concept: ``score = max_k(f . weights_k + offset_k)``.
 
     Attributes:
-        rule: "mean" (the reference's) or "whitened".
+        rule: One of ``words.RULES``; "mean" is the reference's.
         weights: One row for each prototype, (k, dim), float32 or float16; read-only. The dtype
             is part of the digest, and whoever scores converts.
         offset: (k,), float32, read-only.

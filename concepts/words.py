@@ -9,7 +9,7 @@ finished picture, whatever it was drawn for."""
 CATEGORIES = ("nudity", "ip-character", "object")
 """What kind of thing a concept is."""
 
-RULES = ("mean", "whitened")
+RULES = ("mean", "whitened", "logistic")
 """How a scorer is fitted; "mean" is the reference's."""
 
 MODES = ("enforce", "log", "shadow")

@@ -76,19 +76,25 @@ def check_mapping(place: Place, value: object, rules: Mapping[str, Rule]) -> Non
 
 
 def read_yaml(
-    text: str, source: str, check: Callable[[Any], object], raised: type[InputError]
+    text: str,
+    source: str,
+    check: Callable[[Any], object],
+    raised: type[InputError],
+    *,
+    depth: int = 2,
 ) -> Any:
     """Read plain values from YAML and check them.
 
     Args:
-        text: The YAML document; mappings and lists, one level of them in another.
+        text: The YAML document; mappings and lists, one in another.
         source: What to call it in errors, usually the file's path.
         check: Raises FieldError for what is not valid.
         raised: The error to raise for it, which says source and line, field, and what is wrong.
+        depth: How deep values may be: 2 for one level of mappings or lists in another.
     """
     lines: dict[Place, int] = {(): 1}
     try:
-        data = _plain(_compose(text), (), lines)
+        data = _plain(_compose(text), (), lines, depth)
         check(data)
     except FieldError as problem:
         place = problem.place
@@ -136,11 +142,11 @@ def _compose(text: str) -> yaml.Node | None:
         raise FieldError((), f"not valid YAML: {error}") from error
 
 
-def _plain(node: yaml.Node | None, place: Place, lines: dict[Place, int]) -> Any:
+def _plain(node: yaml.Node | None, place: Place, lines: dict[Place, int], depth: int) -> Any:
     if node is None:
         return None
     lines[place] = node.start_mark.line + 1
-    if len(place) > 2:
+    if len(place) > depth:
         raise FieldError(place, "nested too deeply")
     if not isinstance(node, yaml.ScalarNode) and node.tag not in PLAIN_TAGS:
         raise FieldError(place, f"has the tag '{node.tag}', plain YAML is expected: leave it out")
@@ -151,12 +157,14 @@ def _plain(node: yaml.Node | None, place: Place, lines: dict[Place, int]) -> Any
             lines[(*place, key)] = key_node.start_mark.line + 1
             if key in found:
                 raise FieldError((*place, key), "occurs twice")
-            found[key] = _plain(value_node, (*place, key), lines)
+            found[key] = _plain(value_node, (*place, key), lines, depth)
             # Errors name the key's line; a block's value may begin a line later.
             lines[(*place, key)] = key_node.start_mark.line + 1
         return found
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, (*place, index), lines) for index, item in enumerate(node.value)]
+        return [
+            _plain(item, (*place, index), lines, depth) for index, item in enumerate(node.value)
+        ]
     try:
         return yaml.SafeLoader("").construct_object(node)
     # What the constructors raise for a value that is not of its tag, such as `!!bool x`.

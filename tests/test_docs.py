@@ -51,7 +51,7 @@ def test_every_command_that_writes_checks_the_place():
     assert writing == {
         "analyse out", "audit checkpoint out", "audit export out", "backup file",
         "bundle export out", "demo out", "edit heat_map", "edit out", "edit report",
-        "export-concept out",
+        "evaluate out", "export-concept out",
         "generate heat_map", "generate out", "generate report", "key export out",
         "key generate out", "pull out", "pull state", "release out", "rollback out", "sign out",
     }  # fmt: skip
@@ -193,7 +193,7 @@ def test_each_row_of_the_compatibility_page_names_its_test():
     for row in rows:
         named = re.fullmatch(r"\| .+ \| .+ \| `(test_\w+\.py)::(test_\w+)` \|", row)
         assert named, row
-        (path,) = (ROOT / "tests/uvr").glob(f"e*/{named[1]}")
+        (path,) = (ROOT / "tests/uvr").glob(f"[ef]*/{named[1]}")
         assert f"def {named[2]}(" in path.read_text(encoding="utf-8"), row
 
 

@@ -10,7 +10,7 @@ from concepts.bundle import Bundle, read_bundle, write_bundle
 from concepts.definition import load_shipped
 from registry.registry import Registry
 from uvr.anchors.collection import Exemplars, collect
-from uvr.evaluation.cases import draw_cases
+from uvr.evaluation.drawn import draw_cases
 from uvr.evaluation.figures import erasure, preservation
 from uvr.evaluation.uses import USES, make_cases
 from uvr.pipelines import load_pipeline

@@ -124,3 +124,16 @@ def test_constraints_pin_every_direct_dependency():
         if "==" in line
     }
     assert names <= pinned
+
+
+def test_the_lowest_versions_are_those_that_are_allowed():
+    """What `make test-lowest` installs, but for torch, is where the ranges begin."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    allowed = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    lines = (ROOT / ".ci/lowest.txt").read_text(encoding="utf-8").splitlines()
+    pinned = dict(line.split("==") for line in lines if "==" in line)
+    ranges = (re.match(r"([\w-]+)>=([\d.]+)", item) for item in allowed)
+    begins = {found[1]: found[2] for found in ranges if found and found[1] in pinned}
+    assert {**begins, "torch": pinned["torch"]} == pinned
+    named = {re.split(r"[<>=]", item)[0] for item in project["dependencies"]}
+    assert named <= set(pinned)

@@ -17,6 +17,7 @@ from concepts.yaml_text import (
     kind_of,
 )
 from uvr.method.presets import Fill
+from uvr.method.taps import REFERENCE, output_taps
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 ARGUMENT = re.compile(r"_?[a-z][a-z0-9_]{0,63}")
@@ -87,6 +88,10 @@ def _check_taps(value: object) -> None:
             raise FieldError(("taps", index), f"found {tap!r}, expected the name of a layer")
         if tap in value[:index]:
             raise FieldError(("taps", index), f"repeats '{tap}'")
+        if index and value[index - 1].endswith(REFERENCE) and not tap.endswith(REFERENCE):
+            raise FieldError(("taps", index), f"comes behind one that ends in '{REFERENCE}'")
+    if not output_taps(value):
+        raise FieldError(("taps",), f"found none but '{REFERENCE}', expected one at the output too")
 
 
 def _check_call(value: object) -> None:

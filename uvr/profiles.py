@@ -1,8 +1,9 @@
 """What is known about each model: taps, stage, presets and call defaults.
 
 Only the testbed's figures are measured here. Those of the FLUX.1 models follow the method's
-reference release, but for what fills a masked place and Kontext's look; those of FLUX.2 carry them
-over, to a tap at the same share of the blocks. Neither have been run on the real weights.
+reference release, but for what fills a masked place and Kontext's look; those of FLUX.2, Chroma
+and LongCat carry them over, to a tap at the same share of the blocks. None of these has been run on
+real weights.
 ``uvr.families`` finds the profile of a pipeline.
 """
 
@@ -16,6 +17,7 @@ from concepts.canonical import plain_json
 from concepts.errors import InputError
 from concepts.yaml_text import FieldError, describe
 from uvr.method.presets import OWN, ModulatePreset, Regulation, RestrictPreset, find_preset
+from uvr.method.taps import at_both
 from uvr.profile_fields import check
 
 
@@ -37,7 +39,8 @@ class ModelProfile:
         name: Key in ``PROFILES``.
         model: Name in anchor spaces and bundles.
         task: "t2i" or "edit"; "check" for looking at finished pictures.
-        taps: Blocks whose attention output is scored; features are concatenated in this order.
+        taps: Blocks whose attention output is scored, concatenated in this order; with
+            "@reference" behind the name at given pictures (``uvr.method.taps``).
         sigma: Noise level at which anchors are captured and generations are looked at.
         stage_end: Regulation runs while sigma >= this.
         restrict: Preset, or None.
@@ -62,7 +65,7 @@ class ModelProfile:
     modulate: ModulatePreset | None = None
     dilation: int = 0
     close_gaps: bool = False
-    calibration: Mapping[str, float] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
     call: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -134,7 +137,13 @@ def _of_both_tasks(profile: ModelProfile) -> tuple[ModelProfile, ModelProfile]:
     model = profile.model
     return (
         replace(profile, name=f"{model}-t2i", task="t2i"),
-        replace(profile, name=f"{model}-edit", task="edit", modulate=ModulatePreset()),
+        replace(
+            profile,
+            name=f"{model}-edit",
+            task="edit",
+            taps=at_both(profile.taps),
+            modulate=ModulatePreset(),
+        ),
     )
 
 
@@ -165,6 +174,38 @@ _FLUX2_KLEIN_4B = _of_both_tasks(
         close_gaps=True,
         call={**_FLUX_CALL, "num_inference_steps": 4, "guidance_scale": 1.0},
     )
+)
+# Not run on real weights.
+_CHROMA = ModelProfile(
+    name="chroma1-hd",
+    model="chroma1-hd",
+    task="t2i",
+    taps=_FLUX_TAP,
+    sigma=0.9,
+    stage_end=0.85,
+    restrict=RestrictPreset(),
+    close_gaps=True,
+    call={**_FLUX_CALL, "num_inference_steps": 35, "guidance_scale": 5.0},
+)
+# Not run on real weights.
+_LONGCAT = ModelProfile(
+    name="longcat-image",
+    model="longcat-image",
+    task="t2i",
+    taps=("single_transformer_blocks.5",),
+    sigma=0.9,
+    stage_end=0.85,
+    restrict=RestrictPreset(),
+    close_gaps=True,
+    call={"height": 1024, "width": 1024, "num_inference_steps": 50, "guidance_scale": 4.5},
+)
+# Not run on real weights.
+_LONGCAT_EDIT = replace(
+    _LONGCAT,
+    name="longcat-image-edit",
+    model="longcat-image-edit",
+    task="edit",
+    modulate=ModulatePreset(),
 )
 
 _ALL = (
@@ -199,7 +240,7 @@ _ALL = (
         name="flux.1-kontext-dev",
         model="flux.1-kontext-dev",
         task="edit",
-        taps=_FLUX_TAP,
+        taps=at_both(_FLUX_TAP),
         sigma=0.9,  # a reference shows a concept from the first step on, a wish for one later
         stage_end=0.85,
         restrict=RestrictPreset(),
@@ -209,6 +250,9 @@ _ALL = (
     ),
     *_FLUX2_DEV,
     *_FLUX2_KLEIN_4B,
+    _CHROMA,
+    _LONGCAT,
+    _LONGCAT_EDIT,
     ModelProfile(
         name="testbed-t2i",
         model="testbed",
@@ -224,12 +268,12 @@ _ALL = (
         name="testbed-edit",
         model="testbed",
         task="edit",
-        taps=_TESTBED_TAPS,
+        taps=at_both(_TESTBED_TAPS),
         sigma=0.7,
         stage_end=0.1,
         restrict=RestrictPreset(),
         modulate=ModulatePreset(core=0.0),
-        calibration={"image_false_positive_rate": 0.03},
+        calibration={"rule": "logistic", "image_false_positive_rate": 0.01},
         call={**_TESTBED_CALL, "max_area": 64 * 64, "_auto_resize": False},
     ),
     ModelProfile(

@@ -20,7 +20,7 @@ _NAMES = ("slug", "name", "version", "mode", "enforced", "fired", "step")
 _NUMBERS = ("sigma", "score", "threshold", "area")
 _HEADER = (
     "bundle", "sequence", "digest", "profile", "space", "bundle_state",
-    "rewound", "looked", "notes",
+    "rewound", "looked", "passes", "extra_passes", "notes",
 )  # fmt: skip
 _FINDINGS = ("images", "shadow", "checks")
 
@@ -100,6 +100,9 @@ class RegulationReport:
         bundle_state: "ok"; "stale" or "degraded" when the bundle's source could not confirm it.
         rewound: Whether the steps before the look were run again, regulated.
         looked: False when the call ended before its look step.
+        passes: Transformer passes of the pipeline's own; true CFG makes two a step.
+        extra_passes: Passes beyond those: of steps that ran again, regulated, with the look step
+            itself; of the check, one a picture; and of pictures that were drawn again.
         images: For each picture of the batch, its findings in the bundle's order of concepts.
         shadow: The same for concepts in shadow mode, which count nowhere else.
         checks: The same for the pictures as they were drawn first, by a check of their features;
@@ -116,6 +119,8 @@ class RegulationReport:
     bundle_state: str = "ok"
     rewound: bool = False
     looked: bool = False
+    passes: int = 0
+    extra_passes: int = 0
     images: list[list[ConceptFinding]] = field(default_factory=list)
     shadow: list[list[ConceptFinding]] = field(default_factory=list)
     checks: list[list[ConceptFinding]] = field(default_factory=list)
@@ -170,7 +175,8 @@ class RegulationReport:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RegulationReport:
         """Read the JSON form; ValueError, LookupError or TypeError for anything else."""
-        data = {"checks": [], "verdicts": [], **data}  # reports of 0.2.0 have neither
+        # Reports of 0.2.0 have none of these.
+        data = {"checks": [], "verdicts": [], "passes": 0, "extra_passes": 0, **data}
         images, shadow, checks = (
             [[ConceptFinding.from_dict(item) for item in findings] for findings in data[part]]
             for part in _FINDINGS

@@ -3,19 +3,25 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import FluxKontextPipeline, FluxPipeline
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxKontextPipeline, FluxPipeline
 from PIL import Image
 
 from concepts.errors import InputError, MismatchError
 from tests.uvr.conftest import bundle_of, call_pipe, make_pipe, make_scorer, random_weights
 from uvr.engine.regulator import Regulator
+from uvr.families.chroma import ChromaFamily
+from uvr.families.flux import FluxFamily
+from uvr.families.flux2 import Flux2Family
 from uvr.families.known import profile_for
 from uvr.method.presets import ModulatePreset, RestrictPreset
+from uvr.method.stage import plan_stage
 from uvr.profiles import PROFILES, ProfileError
 
 
@@ -52,7 +58,7 @@ def test_full_size_models_are_known_by_their_structure():
 def test_an_unknown_model_is_refused(t2i_pipe):
     with pytest.raises(MismatchError, match="No profile"):
         profile_for(t2i_pipe)
-    with pytest.raises(MismatchError, match=r"not a FLUX or FLUX\.2 pipeline"):
+    with pytest.raises(MismatchError, match="of none of the families"):
         profile_for(object())
 
 
@@ -69,10 +75,12 @@ def test_flux_presets_run_on_a_random_transformer_of_that_structure(cls, name):
         picture = Image.new("RGB", (32, 32), "red")
         more |= {"image": picture, "max_area": 32 * 32, "_auto_resize": False}
     stock = call_pipe(pipe, ["a cup"], [1], **more)
+    dim = 32 * len(profile.taps)
     weights = torch.randn(32, generator=torch.Generator().manual_seed(0)).numpy()
+    weights = np.pad(weights, (0, dim - 32))  # of output patches, also where there are others
     results = []
     for threshold in (1e9, -1e9):
-        bundle = bundle_of(profile, {"ball": make_scorer(weights, threshold)}, dim=32)
+        bundle = bundle_of(profile, {"ball": make_scorer(weights, threshold)}, dim=dim)
         with Regulator(bundle).attach(pipe) as attachment:
             results.append(call_pipe(pipe, ["a cup"], [1], **more))
         assert attachment.profile is profile
@@ -153,3 +161,31 @@ def test_importing_the_package_stays_light():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert answer.stdout.strip() == "set()"
+
+
+FLUX_SHIFT = {"use_dynamic_shifting": True, "shift": 3.0}
+COSTS = [
+    ("flux.1-dev", "FLUX.1-dev, FLUX.1-Kontext-dev, 28", FluxFamily(), FLUX_SHIFT, 1),
+    ("flux.1-kontext-dev", "FLUX.1-dev, FLUX.1-Kontext-dev, 28", FluxFamily(), FLUX_SHIFT, 1),
+    ("flux.1-schnell", "FLUX.1-schnell, 4", FluxFamily(), {}, 1),
+    ("flux.2-dev-t2i", "FLUX.2-dev, 28", Flux2Family(), FLUX_SHIFT, 1),
+    ("flux.2-klein-4b-edit", "FLUX.2-klein-4B, 4", Flux2Family(), FLUX_SHIFT, 1),
+    ("chroma1-hd", "Chroma1-HD, 35, true CFG", ChromaFamily(), FLUX_SHIFT, 2),
+]
+
+
+@pytest.mark.parametrize(("name", "row", "family", "schedule", "each"), COSTS)
+def test_what_regulating_costs_is_what_the_manual_says(name, row, family, schedule, each):
+    profile = PROFILES[name]
+    pipe = SimpleNamespace(
+        scheduler=FlowMatchEulerDiscreteScheduler(**schedule), vae_scale_factor=8
+    )
+    stage = plan_stage(
+        family.sigmas(pipe, profile),
+        first=0,
+        look_sigma=profile.sigma,
+        stage_end=profile.stage_end,
+    )
+    passes, more = profile.steps * each, stage.look * each + 1
+    manual = (Path(__file__).parents[2] / "docs/serving.md").read_text(encoding="utf-8")
+    assert f"| {row} | {passes} | {more} | {1 + more / passes:.2f} times |" in manual

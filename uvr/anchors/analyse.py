@@ -21,6 +21,7 @@ from uvr.anchors.capture import Progress
 from uvr.anchors.extract import picture_grid
 from uvr.anchors.separation import RATE, LabelledPatches, Separation, label_noised
 from uvr.families.known import family_of
+from uvr.method.taps import at_both
 from uvr.profiles import ModelProfile
 from uvr.sample import Sample
 
@@ -103,7 +104,8 @@ class Analysis:
     def proposal(self, profile: ModelProfile) -> ModelProfile:
         """Propose a profile: taps and look as measured, the rest as in the one that was given.
 
-        The stage ends where localisation has settled, or later where the given one does.
+        The stage ends where localisation has settled, or later where the given one does. Edits are
+        looked at in the given picture too, at the same layers.
 
         Raises:
             GateError: Nothing separates.
@@ -114,7 +116,7 @@ class Analysis:
         end = min(profile.stage_end, _rounded(self.stages.settled, math.floor), chosen.sigma)
         return replace(
             profile,
-            taps=chosen.taps,
+            taps=at_both(chosen.taps) if profile.task == "edit" else chosen.taps,
             sigma=_rounded(chosen.sigma, math.ceil),
             stage_end=end,
         )

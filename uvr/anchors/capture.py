@@ -14,13 +14,16 @@ from uvr.engine.schedule import current_step, noise_levels
 from uvr.families.attention import AttentionState
 from uvr.families.family import Family, named_arguments, tap_width
 from uvr.families.known import family_of
+from uvr.method.features import Features
 from uvr.method.rewind import Call
 from uvr.method.stage import Stage, plan_stage
+from uvr.method.tokens import TokenLayout
 from uvr.profiles import CHECK, ModelProfile
 from uvr.sample import Sample
 
 Progress = Callable[[int, int], None]
-Features = NDArray[np.float32]
+FeatureArray = NDArray[np.float32]
+"""Features of patches, (pictures, patches, dim)."""
 
 
 def capture_from_images(
@@ -32,7 +35,7 @@ def capture_from_images(
     noise_draws: int = 1,
     batch_size: int = 8,
     progress: Progress | None = None,
-) -> Features:
+) -> FeatureArray:
     """Features of noised pictures at the look's noise level, one transformer pass a batch.
 
     Returns:
@@ -40,7 +43,7 @@ def capture_from_images(
     """
     sigma = _sigma(family_of(pipe), pipe, profile)
     work = list(samples) * noise_draws
-    features: list[Features] = []
+    features: list[FeatureArray] = []
     done = 0
     for batch in noised_features(pipe, profile, work, sigma, seed=seed, batch_size=batch_size):
         features.append(batch)
@@ -58,7 +61,7 @@ def noised_features(
     *,
     seed: int = 0,
     batch_size: int = 8,
-) -> Iterator[Features]:
+) -> Iterator[FeatureArray]:
     """Yield features of pictures noised to a level, (batch, patches, dim) of each batch."""
     family = family_of(pipe)
     generator = torch.Generator().manual_seed(seed)
@@ -69,7 +72,7 @@ def noised_features(
             state.layout = family.layout(call)
             state.capture = True
             pipe.transformer(**call)
-            yield state.take_features(profile.taps).cpu().numpy()
+            yield _joined(family, pipe, profile, state.take_features(profile.taps), state.layout)
 
 
 def capture_from_prompts(
@@ -81,7 +84,7 @@ def capture_from_prompts(
     steps: int | None = None,
     batch_size: int = 8,
     progress: Progress | None = None,
-) -> tuple[Features, Features]:
+) -> tuple[FeatureArray, FeatureArray]:
     """Generate a picture for each prompt; features at the look step and at the last step.
 
     Picture ``i`` is drawn from a generator seeded with ``seed + i``.
@@ -105,7 +108,7 @@ def capture_from_prompts(
 
 
 @contextmanager
-def recorded_features(pipe: Any, profile: ModelProfile) -> Iterator[dict[str, Features]]:
+def recorded_features(pipe: Any, profile: ModelProfile) -> Iterator[dict[str, FeatureArray]]:
     """Record features of one pipeline call: ``look`` and ``late``, (batch, patches, dim)."""
     family, transformer = family_of(pipe), pipe.transformer
     with ExitStack() as stack:
@@ -124,7 +127,7 @@ class _Recorder:
     def __init__(
         self, family: Family, pipe: Any, profile: ModelProfile, state: AttentionState
     ) -> None:
-        self.features: dict[str, Features] = {}
+        self.features: dict[str, FeatureArray] = {}
         self._family = family
         self._pipe = pipe
         self._profile = profile
@@ -149,7 +152,9 @@ class _Recorder:
             return
         call = named_arguments(transformer, args, kwargs)
         features = self._state.take_features(self._profile.taps)
-        of_prompt = self._family.rows(self._pipe, call).of_prompt(features).cpu().numpy()
+        features = features.map(self._family.rows(self._pipe, call).of_prompt)
+        layout = self._family.layout(call)
+        of_prompt = _joined(self._family, self._pipe, self._profile, features, layout)
         self.features |= dict.fromkeys(self._wanted(self._step(call)), of_prompt)
 
     def _step(self, call: Call) -> int:
@@ -169,6 +174,17 @@ def _capturing(family: Family, transformer: Any, profile: ModelProfile) -> Itera
     state = AttentionState(taps=frozenset(profile.taps))
     with family.regulated_attention(transformer, state):
         yield state
+
+
+def _joined(
+    family: Family, pipe: Any, profile: ModelProfile, features: Features, layout: TokenLayout
+) -> FeatureArray:
+    """Features of each output patch, those of the first given picture behind them."""
+    dim = tap_width(family, pipe.transformer, profile.taps)
+    joined: FeatureArray = (
+        features.joined(layout.grid, layout.reference_grids, dim)[0].cpu().numpy()
+    )
+    return joined
 
 
 def _sigma(family: Family, pipe: Any, profile: ModelProfile) -> float:

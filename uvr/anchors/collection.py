@@ -36,7 +36,7 @@ from uvr.sample import Sample
 from uvr.testbed.samples import CONCEPTS, labelled_samples
 
 TESTBED_SCENES = {"edit": 400, CHECK: 200}
-"""Labelled scenes with a concept, and without, that anchors of the testbed come from."""
+"""Labelled scenes with a concept that anchors of the testbed come from; twice as many without."""
 
 ProgressBar = Callable[[str], AbstractContextManager[Progress]]
 """Makes what reports progress, by a label."""

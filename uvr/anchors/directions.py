@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from concepts.anchors import Ints
 from concepts.prototypes import group_by_direction, row_blocks, weighted_mean
+from uvr.anchors.logistic import Others, logistic_vector
 
 Array = NDArray[np.float32]
+Vectors = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Anchors that have directions of their own.
+
+    Attributes:
+        anchors: Which anchors, (n,), bool; an anchor may be of several parts.
+        columns: The features that the directions read; they are zero elsewhere.
+    """
+
+    anchors: NDArray[np.bool_]
+    columns: slice = field(default_factory=lambda: slice(None))
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,8 @@ def fit_direction(
         anchors: (n, dim).
         counters: (m, dim), m >= 2.
         rule: "whitened", ``(cov + lambda I)^-1 (mean anchor - mean counter-anchor)`` with lambda =
-            ``shrinkage`` times the mean variance; or "mean", the mean anchor (the reference's).
+            ``shrinkage`` times the mean variance; "logistic", the logistic regression that tells
+            them apart (``uvr.anchors.logistic``); or "mean", the mean anchor (the reference's).
         shrinkage: See ``rule``.
         weights: Weight of each counter-anchor, (m,), summing to 1; equal by default.
     """
@@ -58,61 +73,62 @@ def fit_directions(
     anchors: Array,
     counters: Array,
     *,
-    parts: Ints | None = None,
+    parts: Sequence[Part] = (),
     prototypes: int = 1,
     rule: str = "whitened",
     shrinkage: float = 0.1,
     weights: NDArray[np.float64] | None = None,
 ) -> list[Direction]:
-    """Fit vectors for each part of the anchors, one by default; see ``fit_direction``.
+    """Fit vectors for each part of the anchors, by default one of all; see ``fit_direction``.
 
     Args:
         anchors: (n, dim).
         counters: (m, dim), m >= 2; all parts share them.
-        parts: Number of each anchor's part, (n,); one part by default.
+        parts: Which anchors, and by which features.
         prototypes: Fit up to so many in each part, for groups of anchors by the direction in which
             they differ from the mean counter-anchor.
         rule: See ``fit_direction``.
         shrinkage: See ``fit_direction``.
         weights: See ``fit_direction``.
     """
+    if rule not in _FITS:
+        raise ValueError(f"unknown rule {rule!r}; expected one of {', '.join(_FITS)}")
     if weights is None:
         weights = np.full(len(counters), 1 / len(counters))
-    mean_counter = weighted_mean(counters, weights)
-    if parts is None:
-        parts = np.zeros(len(anchors), dtype=np.int32)
-    means, part_of = [], []
-    for part in np.unique(parts):
-        own = anchors[parts == part]
+    mean = weighted_mean(counters, weights)
+    directions = []
+    for number, part in enumerate(parts or [Part(np.ones(len(anchors), dtype=bool))]):
+        read = part.columns
+        others = Others(counters[:, read], mean[read], weights)
+        own = anchors[part.anchors][:, read]
         groups = [own]
         if prototypes > 1:
-            groups = [own[rows] for rows in group_by_direction(own - mean_counter, prototypes)]
-        means += [group.mean(axis=0, dtype=np.float64) for group in groups]
-        part_of += [int(part)] * len(groups)
-    vectors = _vectors(np.stack(means), counters, mean_counter, weights, rule, shrinkage)
-    return [
-        replace(_standardised(vector, counters, weights), part=part)
-        for vector, part in zip(vectors, part_of, strict=True)
-    ]
+            groups = [own[rows] for rows in group_by_direction(own - others.mean, prototypes)]
+        for vector in _FITS[rule](groups, others, shrinkage):
+            weight = np.zeros(counters.shape[1])
+            weight[read] = vector
+            directions.append(replace(_standardised(weight, counters, weights), part=number))
+    return directions
 
 
-def _vectors(
-    means: NDArray[np.float64],
-    counters: Array,
-    mean_counter: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    rule: str,
-    shrinkage: float,
-) -> NDArray[np.float64]:
-    """Vectors towards some means, both (groups, dim), by a rule."""
-    if rule == "mean":
-        return means
-    if rule == "whitened":
-        covariance = _covariance(counters, mean_counter, weights)
-        ridge = shrinkage * float(np.trace(covariance)) / len(covariance)
-        covariance[np.diag_indices_from(covariance)] += max(ridge, 1e-12)
-        return np.ascontiguousarray(np.linalg.solve(covariance, (means - mean_counter).T).T)
-    raise ValueError(f"unknown rule {rule!r}; expected 'whitened' or 'mean'")
+def _mean_vectors(groups: Sequence[Array], others: Others, shrinkage: float) -> Vectors:
+    del others, shrinkage
+    return np.stack([group.mean(axis=0, dtype=np.float64) for group in groups])
+
+
+def _whitened_vectors(groups: Sequence[Array], others: Others, shrinkage: float) -> Vectors:
+    covariance = _covariance(others.features, others.mean, others.weights)
+    ridge = shrinkage * float(np.trace(covariance)) / len(covariance)
+    covariance[np.diag_indices_from(covariance)] += max(ridge, 1e-12)
+    apart = _mean_vectors(groups, others, shrinkage) - others.mean
+    return np.ascontiguousarray(np.linalg.solve(covariance, apart.T).T)
+
+
+def _logistic_vectors(groups: Sequence[Array], others: Others, shrinkage: float) -> Vectors:
+    return np.stack([logistic_vector(group, others, shrinkage) for group in groups])
+
+
+_FITS = {"mean": _mean_vectors, "whitened": _whitened_vectors, "logistic": _logistic_vectors}
 
 
 def _standardised(

@@ -22,7 +22,7 @@ from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
 from concepts.prototypes import balanced_weights
 from uvr.anchors.capture import (
-    Features,
+    FeatureArray,
     Progress,
     capture_from_images,
     capture_from_prompts,
@@ -158,7 +158,7 @@ def seeds_per_prompt(definition: ConceptDefinition) -> int:
 
 
 def label_patches(
-    positive: Features, counter: Features, *, rate: float = 0.01, clear_rate: float = 0.2
+    positive: FeatureArray, counter: FeatureArray, *, rate: float = 0.01, clear_rate: float = 0.2
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Tell the patches that show a concept, knowing only which pictures do.
 
@@ -224,7 +224,7 @@ def anchor_space(pipe: Any, profile: ModelProfile) -> AnchorSpace:
 def _anchor_set(
     pipe: Any,
     profile: ModelProfile,
-    features: Features,
+    features: FeatureArray,
     anchors: NDArray[np.bool_],
     counters: NDArray[np.bool_],
     numbers: NDArray[np.int_],

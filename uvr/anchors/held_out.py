@@ -6,7 +6,8 @@ four. With two folds directions know half of the pictures only, and thresholds c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from concepts.anchors import AnchorSet, Ints
 from concepts.prototypes import WITHIN_SHARE, balanced_weights
-from uvr.anchors.directions import fit_directions, highest_scores
+from uvr.anchors.directions import Part, fit_directions, highest_scores
 
 Scores = NDArray[np.float64]
 
@@ -55,7 +56,7 @@ class HeldOut:
 
 def held_out_scores(
     anchor_set: AnchorSet,
-    parts: Ints | None = None,
+    parts: Sequence[Part] = (),
     *,
     within_share: float = WITHIN_SHARE,
     **fit: Any,
@@ -64,7 +65,8 @@ def held_out_scores(
 
     Args:
         anchor_set: Anchors and counter-anchors.
-        parts: Number of each anchor's part, (n,), from 0 without gaps; one part by default.
+        parts: See ``fit_directions``.
+        columns: See ``fit_directions``.
         within_share: See ``balanced_weights``.
         fit: Other arguments of ``fit_directions``.
 
@@ -75,23 +77,19 @@ def held_out_scores(
     # A picture that holds the concept keeps its counter-anchors in its anchors' fold.
     counter_fold = folds_of(anchor_set.counter_images, anchor_set.anchor_images)
     within = np.isin(anchor_set.counter_images, anchor_set.anchor_images)
-    if parts is None:
-        parts = np.zeros(len(anchor_fold), dtype=np.int32)
-    count = int(parts.max()) + 1
-    anchor_scores = np.zeros((count, len(anchor_fold)))
-    counter_scores = np.zeros((count, len(counter_fold)))
+    parts = parts or [Part(np.ones(len(anchor_fold), dtype=bool))]
+    anchor_scores = np.zeros((len(parts), len(anchor_fold)))
+    counter_scores = np.zeros((len(parts), len(counter_fold)))
     for fold in np.unique(np.concatenate([anchor_fold, counter_fold])):
-        others = anchor_fold != fold
-        others |= ~np.isin(parts, parts[others])  # all anchors of a part come from one fold
         directions = fit_directions(
-            anchor_set.anchors[others],
+            anchor_set.anchors,
             anchor_set.counter_anchors[counter_fold != fold],
-            parts=parts[others],
+            parts=[_without(part, anchor_fold == fold) for part in parts],
             weights=balanced_weights(within[counter_fold != fold], within_share),
             **fit,
         )
         own, own_counters = anchor_fold == fold, counter_fold == fold
-        for part in range(count):
+        for part in range(len(parts)):
             of_part = [direction for direction in directions if direction.part == part]
             anchor_scores[part, own] = highest_scores(of_part, anchor_set.anchors[own])
             counter_scores[part, own_counters] = highest_scores(
@@ -101,6 +99,12 @@ def held_out_scores(
         HeldOut(shown, anchor_set.anchor_images, other, anchor_set.counter_images)
         for shown, other in zip(anchor_scores, counter_scores, strict=True)
     ]
+
+
+def _without(part: Part, fold: NDArray[np.bool_]) -> Part:
+    """A part without the anchors of a fold, or as it is where all of them are of that fold."""
+    others = part.anchors & ~fold
+    return replace(part, anchors=others) if others.any() else part
 
 
 def folds_of(images: Ints, known: Ints | None = None) -> NDArray[np.int64]:

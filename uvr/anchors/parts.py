@@ -2,8 +2,9 @@
 
 Features of an edit tell what the instruction does with the concept as much as what the picture
 shows: left unsaid, named, or brought. A single direction for all of them finds none well, so each
-part has directions of its own. Their scores come to one scale, on which the parts' thresholds are
-the same, and a single pair of thresholds then serves them all.
+part has directions of its own. Where there are taps at given pictures, what an edit leaves unsaid
+is looked for there, and what its instruction says at the output. Scores of all parts come to one
+scale, on which their thresholds are the same, and a single pair of thresholds then serves them all.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from concepts.anchors import AnchorSet, Ints
-from uvr.anchors.directions import Direction
+from concepts.anchors import AnchorSet
+from uvr.anchors.directions import Direction, Part
 from uvr.anchors.held_out import HeldOut
 from uvr.anchors.kinds import pictures_by_kind
 from uvr.anchors.thresholds import Targets, find_thresholds
+from uvr.method.taps import output_dim
 from uvr.sample import BROUGHT, NAMED
+
+FIRST_SHARE = 2 / 3
+"""The first part's share of the false alarms, where there are others."""
 
 
 @dataclass(frozen=True)
@@ -37,30 +42,54 @@ class Scale:
         )
 
 
-def parts_of(anchor_set: AnchorSet) -> Ints:
-    """Return the part of each anchor, (n,), numbered from 0 without gaps."""
+def parts_of(anchor_set: AnchorSet) -> list[Part]:
+    """Return the parts of a set's anchors, none of them empty.
+
+    What is in the given picture, whether an instruction names it or not, is one part where there
+    are taps at given pictures, and reads their features. What an instruction names and what it
+    brings are parts that read the output's.
+    """
     kinds = pictures_by_kind(anchor_set.provenance)
-    parts = np.zeros(len(anchor_set.anchors), dtype=np.int32)
-    for number, kind in enumerate((NAMED, BROUGHT), start=1):
-        parts[np.isin(anchor_set.anchor_images, kinds.get(kind, []))] = number
-    return np.unique(parts, return_inverse=True)[1].astype(np.int32)
+    named, brought = (
+        np.isin(anchor_set.anchor_images, kinds.get(kind, [])) for kind in (NAMED, BROUGHT)
+    )
+    space = anchor_set.space
+    split = output_dim(space.taps, space.dim)
+    output, given = slice(0, split), slice(split, space.dim)
+    first = Part(~(named | brought), output)
+    if split < space.dim:
+        first = Part(~brought, given)
+    parts = [first, Part(named, output), Part(brought, output)]
+    return [part for part in parts if part.anchors.any()]
 
 
 def common_scale(by_part: Sequence[HeldOut], targets: Targets) -> list[Scale]:
     """Bring both thresholds of every part, at its share of the rates, to those of the first."""
-    share = replace(
-        targets,
-        image_rate=targets.image_rate / len(by_part),
-        patch_rate=targets.patch_rate / len(by_part),
-        margin=0.0,
-    )
-    lines = [find_thresholds(held_out, share) for held_out in by_part]
-    first, scales = lines[0], [Scale()]
-    for line in lines[1:]:
+    first, *others = [
+        find_thresholds(
+            held_out,
+            replace(
+                targets,
+                image_rate=share * targets.image_rate,
+                patch_rate=share * targets.patch_rate,
+                margin=0.0,
+            ),
+        )
+        for held_out, share in zip(by_part, _shares(len(by_part)), strict=True)
+    ]
+    scales = [Scale()]
+    for line in others:
         apart = line.seed > line.grow and first.seed > first.grow
         slope = (first.seed - first.grow) / (line.seed - line.grow) if apart else 1.0
         scales.append(Scale(slope, first.seed - slope * line.seed))
     return scales
+
+
+def _shares(parts: int) -> list[float]:
+    """Shares of the false alarms that parts may raise; what is not said is hardest to find."""
+    if parts == 1:
+        return [1.0]
+    return [FIRST_SHARE] + [(1 - FIRST_SHARE) / (parts - 1)] * (parts - 1)
 
 
 def together(by_part: Sequence[HeldOut], scales: Sequence[Scale]) -> HeldOut:

@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from uvr.engine.look import look_at
 from uvr.engine.schedule import current_step, is_plain_euler, noise_levels
 from uvr.families.attention import Action, AttentionState
 from uvr.families.family import Family, named_arguments
-from uvr.method.masks import dilate
+from uvr.method.masks import dilate, resize_mask
 from uvr.method.modulation import seeded_noise
 from uvr.method.rewind import (
     Call,
@@ -147,7 +148,9 @@ class Attachment:
     def _end_call(self, finished: bool) -> None:
         """Forget a call, however it ended; say so where it ended before its look."""
         generation, self._assign, self._generation = self._generation, None, None
-        if finished and generation is not None and not generation.report.looked:
+        if not finished or generation is None or generation.report.looked:
+            return
+        if generation.regulation is None:  # A picture that is drawn again is not looked at.
             note = "the call ended before its look step: nothing was looked for"
             generation.report.notes.append(note)
             log.warning("%s", note)
@@ -173,6 +176,7 @@ class Attachment:
             self._generation = self._begin(assign, step, call)
         generation = self._generation
         generation.count_call(step)
+        generation.report.passes += 1
         self._state.layout = generation.layout_of(call)
         self._state.capture = generation.looks
         self._state.action = generation.action
@@ -242,33 +246,41 @@ class Attachment:
     def _look(self, generation: Generation, variant: BundleVariant, call: Call, output: Any) -> Any:
         """Score the features of the plain call; regulate what fired and is to be enforced."""
         records, report = generation.take_records(), generation.report
-        features = generation.rows.of_prompt(self._state.take_features(variant.space.taps))
-        with torch.autocast(features.device.type, enabled=False):  # Scores are float32 always.
+        features = self._state.take_features(variant.space.taps).map(generation.rows.of_prompt)
+        # Scores are float32 always.
+        with torch.autocast(features.output.device.type, enabled=False):
             look = look_at(
                 features,
                 variant.members,
                 generation.assignment.scorers,
-                grid=generation.layout.grid,
+                layout=generation.layout,
                 profile=self.profile,
                 step=generation.step,
                 sigma=generation.sigma,
                 mode_of=generation.assignment.mode_of,
             )
         report.images, report.shadow, report.looked = look.images, look.shadow, True
-        mask = look.mask if generation.known is None else look.mask | generation.known
-        if not bool(mask.any()):
+        if generation.known is not None:
+            look = replace(look, mask=look.mask | generation.known)
+        if not look.regulates:
             return output
-        action, latents = self._action(generation, mask), generation.latents(call)
+        action = self._action(generation, look.mask, look.sources)
+        latents = generation.latents(call)
         detour = self._detour(generation, action, records, latents)
         velocity = self._forward(generation, action, call, detour.latents if detour else latents)
         generation.regulation = Regulation(action, detour)
         return _carried(generation, generation.regulation, velocity, output)
 
-    def _action(self, generation: Generation, mask: Tensor) -> Action:
+    def _action(
+        self, generation: Generation, mask: Tensor, sources: Sequence[Tensor] = ()
+    ) -> Action:
         spread, noise = generation.rows.spread, None
         if self.profile.restrict is not None:
             noise = spread(seeded_noise(generation.first_latents, self._width).to(mask.device))
-        return Action(spread(mask), noise, self.profile.restrict, self.profile.modulate)
+        return Action(
+            spread(mask), noise, self.profile.restrict, self.profile.modulate,
+            tuple(spread(source) for source in sources),
+        )  # fmt: skip
 
     def _detour(
         self,
@@ -308,6 +320,7 @@ class Attachment:
         self, generation: Generation, action: Action, call: Call, latents: Tensor
     ) -> Tensor:
         """Velocity of one regulated call with other latents, (rows, tokens, channels)."""
+        generation.report.extra_passes += 1
         call = generation.with_latents(call, latents)
         self._state.layout = generation.layout_of(call)
         self._state.action = action
@@ -335,8 +348,11 @@ def _kept(generation: Generation, action: Action) -> Tensor | None:
     """Patches to hold on the plain trajectory up to the look, (pictures, patches), bool."""
     if action.restrict is None or action.restrict.keep_ring is None:
         return None
-    mask = generation.rows.of_prompt(action.mask)
-    return ~dilate(mask, generation.layout.grid, action.restrict.keep_ring)
+    layout, of_prompt = generation.layout, generation.rows.of_prompt
+    place = of_prompt(action.mask)
+    for source, grid in zip(action.sources, layout.reference_grids, strict=False):
+        place = place | resize_mask(of_prompt(source), grid, layout.grid)
+    return ~dilate(place, layout.grid, action.restrict.keep_ring)
 
 
 def _taps(variant: BundleVariant | None) -> frozenset[str]:

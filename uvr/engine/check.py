@@ -23,7 +23,7 @@ from uvr.families.attention import AttentionState
 from uvr.families.family import Family
 from uvr.judges.judge import Judge, Judgement
 from uvr.method.rewind import Call
-from uvr.method.scores import ScorerStack
+from uvr.method.scores import LookScorers
 from uvr.profiles import CHECK, UNSAID, ModelProfile
 from uvr.report import ConceptFinding
 from uvr.sample import Sample
@@ -90,7 +90,7 @@ class LateScorers:
     """A bundle's variant for the task "check", and its scorers stacked."""
 
     variant: BundleVariant
-    scorers: ScorerStack
+    scorers: LookScorers
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def look_at_picture(
         features,
         late.variant.members,
         late.scorers,
-        grid=state.layout.grid,
+        layout=state.layout,
         profile=checking,
         step=step,
         sigma=space.sigma,

@@ -18,7 +18,7 @@ from uvr.engine.check import LateScorers
 from uvr.families.attention import Action
 from uvr.families.family import Family, Rows
 from uvr.method.rewind import Call, StepRecord
-from uvr.method.scores import ScorerStack
+from uvr.method.scores import LookScorers
 from uvr.method.stage import Stage
 from uvr.method.tokens import TokenLayout
 from uvr.profiles import ModelProfile
@@ -40,7 +40,7 @@ class Assignment:
 
     profile: ModelProfile
     variant: BundleVariant | None
-    scorers: ScorerStack
+    scorers: LookScorers
     mode_of: Callable[[Member], str]
     report: RegulationReport
     late: LateScorers | None = None

@@ -1,6 +1,7 @@
 """The look: score every patch for every concept once, and decide what fired where.
 
-All concepts are scored in one matrix product, and the highest scores go to the host together.
+All concepts are scored in one matrix product for each kind of patch, those of the output and, in
+edits, those of given pictures, and the highest scores go to the host together.
 Masks are made only where a patch reached its threshold, so that what does not fire costs nothing
 that grows with the number of concepts but the product itself.
 """
@@ -17,9 +18,10 @@ from torch import Tensor
 
 from concepts.bundle import Member
 from concepts.errors import UVRError
-from uvr.method.masks import seeds_and_growth
-from uvr.method.scores import ScorerStack
-from uvr.method.tokens import Grid
+from uvr.method.features import Features, resized
+from uvr.method.masks import resize_mask, seeds_and_growth
+from uvr.method.scores import LookScorers
+from uvr.method.tokens import Grid, TokenLayout
 from uvr.profiles import ModelProfile
 from uvr.report import ConceptFinding
 
@@ -38,21 +40,36 @@ class Look:
     Attributes:
         images: For each picture its findings, in the order of members, without shadow concepts.
         shadow: The same for the concepts in shadow mode.
-        mask: The patches to regulate, the union of the masks of enforced concepts,
+        mask: The output patches to regulate, the union of the masks of enforced concepts,
             (batch, patches), bool.
+        sources: The same of each given picture that was looked at, (batch, its patches), bool.
     """
 
     images: list[list[ConceptFinding]]
     shadow: list[list[ConceptFinding]]
     mask: Tensor
+    sources: tuple[Tensor, ...] = ()
+
+    @property
+    def regulates(self) -> bool:
+        """Whether there is anything to regulate."""
+        return any(bool(mask.any()) for mask in (self.mask, *self.sources))
+
+
+@dataclass(frozen=True)
+class _Map:
+    """Scores of the patches of one picture grid, (batch, concepts, patches)."""
+
+    scores: Tensor
+    grid: Grid
 
 
 def look_at(
-    features: Tensor,
+    features: Features,
     members: Sequence[Member],
-    scorers: ScorerStack,
+    scorers: LookScorers,
     *,
-    grid: Grid,
+    layout: TokenLayout,
     profile: ModelProfile,
     step: int,
     sigma: float,
@@ -61,10 +78,10 @@ def look_at(
     """Localise every concept in every picture of a batch.
 
     Args:
-        features: Features of an unregulated pass, (batch, patches, dim), float32.
+        features: Features of an unregulated pass, with a row for each picture.
         members: Concepts of the bundle.
         scorers: Their scorers, in the same order.
-        grid: Rows and columns of the patches.
+        layout: Where the tokens of the pass lay.
         profile: Says how masks are cleaned up.
         step: Number of the step, for the findings.
         sigma: Its noise level, for the findings.
@@ -73,19 +90,22 @@ def look_at(
     Raises:
         UVRError: A score is not finite.
     """
-    scores = scorers.scores(features)
-    peaks = _peaks(scores, members, step)
+    output, given = scorers.scores(features)
+    maps = [_Map(output, layout.grid), *map(_Map, given, layout.reference_grids)]
+    peaks = _peaks(maps, members, step)
     # In float32, as patches are compared: a concept has a mask just when its peak is a seed.
     seeds = torch.tensor([member.seed_threshold for member in members], dtype=torch.float32)
     fired = [(picture, concept) for picture, concept in (peaks >= seeds).nonzero().tolist()]
-    masks = _masks(scores, fired, members, grid, profile) if fired else {}
-    features_of = _strongest(features, scores, fired) if fired else {}
+    found = [_masks(each, fired, members, profile) for each in maps] if fired else []
+    found = _where_it_comes_back(found, maps)
+    masks = _in_output(found, maps, fired)
+    features_of = _strongest(features, maps, layout, members[0].scorer.dim, fired) if fired else {}
     modes = [mode_of(member) for member in members]
-    maps = _maps(scores, sorted({*fired, *_nearest(peaks, members, modes)}), grid)
-    nothing = np.zeros(grid, dtype=bool)
+    score_maps = _score_maps(maps, sorted({*fired, *_nearest(peaks, members, modes)}))
+    nothing = np.zeros(layout.grid, dtype=bool)
     nothing.flags.writeable = False  # All findings without a mask share it.
-    images: list[list[ConceptFinding]] = [[] for _ in range(len(features))]
-    shadow: list[list[ConceptFinding]] = [[] for _ in range(len(features))]
+    images: list[list[ConceptFinding]] = [[] for _ in range(len(output))]
+    shadow: list[list[ConceptFinding]] = [[] for _ in range(len(output))]
     for picture, highest in enumerate(peaks.tolist()):
         for concept, (member, mode) in enumerate(zip(members, modes, strict=True)):
             pair = (picture, concept)
@@ -102,21 +122,24 @@ def look_at(
                 threshold=float(member.seed_threshold),
                 area=0.0 if mask is None else float(mask.mean()),
                 mask=nothing if mask is None else mask,
-                scores=maps.get(pair),
+                scores=score_maps.get(pair),
                 feature=features_of.get(pair),
             )
             (shadow if mode == "shadow" else images)[picture].append(finding)
-    union = np.zeros((len(features), scores.shape[-1]), dtype=bool)
-    for (picture, concept), mask in masks.items():
-        if modes[concept] == "enforce":
-            union[picture] |= mask.ravel()
-    return Look(images, shadow, torch.from_numpy(union).to(features.device))
+    enforced = [modes[concept] == "enforce" for _, concept in fired]
+    unions = [
+        _union(each, found[place] if found else None, fired, enforced)
+        for place, each in enumerate(maps)
+    ]
+    return Look(images, shadow, unions[0], tuple(unions[1:]))
 
 
-def _peaks(scores: Tensor, members: Sequence[Member], step: int) -> Tensor:
+def _peaks(maps: Sequence[_Map], members: Sequence[Member], step: int) -> Tensor:
     """Highest score of each concept in each picture, on the host, (batch, concepts)."""
     # NaN is in both extremes; an infinity is one of them.
-    extremes = torch.stack([scores.amax(dim=-1), scores.amin(dim=-1)]).cpu()
+    highest = torch.stack([each.scores.amax(dim=-1) for each in maps])
+    lowest = torch.stack([each.scores.amin(dim=-1) for each in maps])
+    extremes = torch.stack([highest.amax(dim=0), lowest.amin(dim=0)]).cpu()
     finite = extremes.isfinite().all(dim=0).all(dim=0)
     if not bool(finite.all()):
         slug = members[finite.tolist().index(False)].slug
@@ -128,38 +151,85 @@ def _peaks(scores: Tensor, members: Sequence[Member], step: int) -> Tensor:
 
 
 def _masks(
-    scores: Tensor,
-    fired: Sequence[Pair],
-    members: Sequence[Member],
-    grid: Grid,
-    profile: ModelProfile,
-) -> dict[Pair, NDArray[np.bool_]]:
-    """Masks of what fired, (rows, columns) each, all grown together."""
+    each: _Map, fired: Sequence[Pair], members: Sequence[Member], profile: ModelProfile
+) -> Tensor:
+    """Masks of what fired, (fired, patches), all grown together; empty where no patch is a seed."""
     thresholds = torch.tensor(
         [
             (members[concept].seed_threshold, members[concept].grow_threshold)
             for _, concept in fired
         ],
         dtype=torch.float32,
-        device=scores.device,
+        device=each.scores.device,
     )
-    masks = seeds_and_growth(
-        _rows(scores, fired),
-        grid,
+    return seeds_and_growth(
+        _rows(each.scores, fired),
+        each.grid,
         thresholds[:, :1],
         thresholds[:, 1:],
         close_gaps=profile.close_gaps,
         dilation=profile.dilation,
     )
+
+
+def _where_it_comes_back(found: Sequence[Tensor], maps: Sequence[_Map]) -> list[Tensor]:
+    """Add to masks of the output the places where a given picture shows the same concept.
+
+    An instruction that says a concept draws it again where the given picture shows it, though that
+    is turned down. Where it is not said, nothing need be filled in.
+
+    Args:
+        found: For each map the masks of what fired, (fired, its patches).
+        maps: Of the output, then of each given picture.
+    """
+    if len(found) < 2:
+        return list(found)
+    output, *given = found
+    said = output.any(dim=1, keepdim=True)
+    for mask, each in zip(given, maps[1:], strict=True):
+        output = output | (said & resize_mask(mask, each.grid, maps[0].grid))
+    return [output, *given]
+
+
+def _in_output(
+    found: Sequence[Tensor], maps: Sequence[_Map], fired: Sequence[Pair]
+) -> dict[Pair, NDArray[np.bool_]]:
+    """Masks of what fired, of the output and all given pictures together, (rows, columns) each."""
+    if not fired:
+        return {}
+    grid = maps[0].grid
+    masks = found[0]
+    for mask, each in zip(found[1:], maps[1:], strict=True):
+        masks = masks | resize_mask(mask, each.grid, grid)
     return dict(zip(fired, masks.reshape(-1, *grid).cpu().numpy(), strict=True))
 
 
+def _union(
+    each: _Map, masks: Tensor | None, fired: Sequence[Pair], enforced: Sequence[bool]
+) -> Tensor:
+    """Patches of one grid that enforced concepts fired at, (batch, patches), bool."""
+    union = torch.zeros_like(each.scores[:, 0], dtype=torch.bool)
+    if masks is not None:
+        for (picture, _), mask, counts in zip(fired, masks, enforced, strict=True):
+            if counts:
+                union[picture] |= mask
+    return union
+
+
 def _strongest(
-    features: Tensor, scores: Tensor, fired: Sequence[Pair]
+    features: Features,
+    maps: Sequence[_Map],
+    layout: TokenLayout,
+    dim: int,
+    fired: Sequence[Pair],
 ) -> dict[Pair, NDArray[np.float16]]:
     """Features of the patches with the highest scores of what fired, (dim,) each, float16."""
-    pictures = torch.tensor([picture for picture, _ in fired], device=features.device)
-    strongest = features[pictures, _rows(scores, fired).argmax(dim=-1)].float()
+    joined = torch.stack(features.joined(layout.grid, layout.reference_grids, dim))
+    scores = torch.stack(_of_pairs(maps, fired))  # (output and given pictures, fired, patches)
+    place = scores.amax(dim=0).argmax(dim=-1)
+    given = scores[1:, torch.arange(len(fired)), place].argmax(dim=0) if len(maps) > 1 else 0
+    pictures = torch.tensor([picture for picture, _ in fired], device=place.device)
+    strongest = joined[given, pictures, place]
     half = strongest.clamp(-LARGEST_HALF, LARGEST_HALF).half().cpu().numpy()
     return dict(zip(fired, half, strict=True))
 
@@ -178,10 +248,16 @@ def _nearest(peaks: Tensor, members: Sequence[Member], modes: Sequence[str]) -> 
     return pairs
 
 
-def _maps(scores: Tensor, pairs: Sequence[Pair], grid: Grid) -> dict[Pair, NDArray[np.float32]]:
-    """Score maps, (rows, columns) each."""
-    maps = _rows(scores, pairs).reshape(-1, *grid).cpu().numpy()
-    return dict(zip(pairs, maps, strict=True))
+def _score_maps(maps: Sequence[_Map], pairs: Sequence[Pair]) -> dict[Pair, NDArray[np.float32]]:
+    """Score maps, (rows, columns) each: the highest of the output and all given pictures."""
+    highest = torch.stack(_of_pairs(maps, pairs)).amax(dim=0)
+    return dict(zip(pairs, highest.reshape(-1, *maps[0].grid).cpu().numpy(), strict=True))
+
+
+def _of_pairs(maps: Sequence[_Map], pairs: Sequence[Pair]) -> list[Tensor]:
+    """Scores of some pictures and concepts on each grid, in the output's, (pairs, patches) each."""
+    grid = maps[0].grid
+    return [resized(_rows(each.scores, pairs), each.grid, grid) for each in maps]
 
 
 def _rows(scores: Tensor, pairs: Sequence[Pair]) -> Tensor:

@@ -99,7 +99,6 @@ class RegulatedPipeline(Attachment):
             generation.known = redraw.mask
         else:
             generation.regulation = Regulation(self._action(generation, redraw.mask))
-            generation.report.looked = True  # the first time that the picture was drawn
         return generation
 
     def _looked(self, generation: Generation) -> list[Verdict]:
@@ -132,6 +131,7 @@ class RegulatedPipeline(Attachment):
         for image in images:
             findings = []
             if assignment.late is not None:
+                generation.report.extra_passes += 1
                 findings = look_at_picture(
                     self._pipe, self._family, self._state, self._run, self.profile,
                     assignment.late, image, step=len(generation.sigmas) - 1,
@@ -191,11 +191,19 @@ class RegulatedPipeline(Attachment):
         redraw: Redraw,
     ) -> Pictures:
         """Draw one picture again."""
-        arguments = request.of_picture(place, generation.rows.pictures, redraw.latents)
+        arguments = request.of_picture(
+            place,
+            generation.rows.pictures,
+            self._family.latents_argument(redraw.latents, generation.layout),
+            self._family.shared,
+        )
         kept, self.reports = self.reports, deque(maxlen=1)
         self._redraw = redraw
         try:
-            return Pictures(self._generate(request.run, **arguments)[0])
+            result, again = self._generate(request.run, **arguments)
+            if again is not None:
+                generation.report.extra_passes += again.report.passes
+            return Pictures(result)
         finally:
             self._redraw, self.reports = None, kept
 

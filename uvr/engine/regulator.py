@@ -36,7 +36,8 @@ from uvr.engine.variant import VariantChoice
 from uvr.families.family import tap_width
 from uvr.families.known import family_of
 from uvr.method.presets import OWN, Regulation, find_preset
-from uvr.method.scores import ScorerStack
+from uvr.method.scores import LookScorers
+from uvr.method.taps import output_dim
 from uvr.profile_file import load_profile
 from uvr.profiles import CHECK, ModelProfile
 from uvr.report import RegulationReport
@@ -133,7 +134,7 @@ class Regulator:
         self.strength = strength
         find_preset(preset, "t2i", Regulation()).scaled(strength)
         self.checks = Checks.of(check, on_residual, on_verdict)
-        self._stacks: tuple[Bundle | None, dict[str, ScorerStack]] = (None, {})
+        self._stacks: tuple[Bundle | None, dict[str, LookScorers]] = (None, {})
         self._warned = False
         if self._fixed is not None and (stale := _expiry(self._fixed, now())):
             raise ExpiredError(
@@ -256,18 +257,20 @@ class Regulator:
             self._warned = True
         return BundleInUse(self._fixed, "stale" if stale else "ok", stale)
 
-    def _stack(self, bundle: Bundle, variant: BundleVariant | None) -> ScorerStack:
+    def _stack(self, bundle: Bundle, variant: BundleVariant | None) -> LookScorers:
         """The variant's scorers; all pipelines share them for as long as the bundle is in use."""
         if variant is None:
-            return ScorerStack(())
+            return LookScorers(())
         of, stacks = self._stacks
         if of is not bundle:
             stacks = {}
             self._stacks = (bundle, stacks)
-        space = variant.space.digest
-        if space not in stacks:
-            stacks[space] = ScorerStack([member.scorer for member in variant.members])
-        return stacks[space]
+        space = variant.space
+        if space.digest not in stacks:
+            stacks[space.digest] = LookScorers(
+                [member.scorer for member in variant.members], output_dim(space.taps, space.dim)
+            )
+        return stacks[space.digest]
 
     def _overrides(self) -> list[str]:
         overrides = (("not regulated", self.allow), ("enforced", self.deny))

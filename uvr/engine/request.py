@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ from concepts.errors import InputError, UVRError
 _PER_PROMPT = (
     "prompt", "prompt_2", "negative_prompt", "negative_prompt_2",
     "prompt_embeds", "pooled_prompt_embeds", "negative_prompt_embeds",
-    "negative_pooled_prompt_embeds", "image",
+    "negative_pooled_prompt_embeds", "prompt_attention_mask", "negative_prompt_attention_mask",
+    "image",
 )  # fmt: skip
 
 
@@ -55,14 +56,17 @@ class Request:
                 "'np' or 'pt', or attach a regulator without a check."
             )
 
-    def of_picture(self, place: int, pictures: int, latents: Tensor) -> dict[str, Any]:
+    def of_picture(
+        self, place: int, pictures: int, latents: Tensor, shared: Set[str] = frozenset()
+    ) -> dict[str, Any]:
         """Arguments that draw one picture of the call again.
 
         Args:
             place: Its place among the call's pictures.
             pictures: How many there were.
-            latents: What it began with, (1, tokens, channels). Nothing is drawn from the caller's
-                generators.
+            latents: What it began with, as the pipeline takes it. Nothing is drawn from the
+                caller's generators.
+            shared: Arguments whose lists are for all prompts.
 
         Raises:
             CannotRedrawError: The pipeline takes no latents.
@@ -72,7 +76,7 @@ class Request:
         each = self.arguments.get("num_images_per_prompt") or 1
         prompts = pictures // each
         arguments = dict(self.arguments)
-        for name in _PER_PROMPT:
+        for name in set(_PER_PROMPT) - shared:
             value = arguments.get(name)
             if isinstance(value, list | tuple | Tensor) and len(value) == prompts:
                 arguments[name] = value[place // each : place // each + 1]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from diffusers.utils.torch_utils import unwrap_module
-
 from concepts.bundle import Bundle, BundleVariant
 from concepts.errors import MismatchError
 from uvr.families.family import Family, tap_width
@@ -89,7 +87,7 @@ class VariantChoice:
 
     def _pick(self, bundle: Bundle, profile: ModelProfile, revision: str | None) -> BundleVariant:
         variant = bundle.variant_for(profile.model, profile.task, revision)
-        width = tap_width(self._family, unwrap_module(self._transformer), variant.space.taps)
+        width = tap_width(self._family, self._transformer, variant.space.taps)
         if width != variant.space.dim:
             raise MismatchError(
                 f"Features at {', '.join(variant.space.taps)} have {width} dimensions, the "

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from uvr.evaluation.cases import Case, draw_cases
+from uvr.evaluation.cases import Case
+from uvr.evaluation.drawn import draw_cases
 from uvr.evaluation.judges import IMAGENET_CLASSES, Sighting, imagenet_judge, in_place, sightings
 from uvr.evaluation.recall import recall_unsaid
-from uvr.evaluation.uses import make_cases
+from uvr.evaluation.uses import make_cases, scene_case
 from uvr.testbed import scenes
 from uvr.testbed.model import load_testbed
 from uvr.testbed.samples import CONCEPTS, keeping_edit
@@ -88,14 +89,16 @@ def background_error(case: Case, picture: object) -> float:
     """Mean absolute error of the picture's rim against the colour asked for, 0 to 255."""
     pixels = np.asarray(picture, dtype=np.float32)
     rim = np.concatenate([pixels[:4].reshape(-1, 3), pixels[-4:].reshape(-1, 3)])
-    return float(np.abs(rim - scenes.BACKGROUNDS[case.target.background]).mean())
+    if case.scene is None:
+        raise ValueError("the case does not say what its background should be")
+    return float(np.abs(rim - scenes.BACKGROUNDS[case.scene.background]).mean())
 
 
 def check_things(count: int, seed: int) -> list[Figure]:
     """Text-to-image: things drawn, and things of two in their own places."""
     rng = np.random.default_rng(seed)
     asked = [scenes.random_scene(rng, count=1 + i // count) for i in range(2 * count)]
-    cases = [Case(scenes.caption(s), None, s, None, i) for i, s in enumerate(asked)]
+    cases = [scene_case("t2i", "any", scenes.caption(s), i, s) for i, s in enumerate(asked)]
     found = sightings(draw_cases(load_testbed("t2i"), cases).images)
     pairs = list(zip(asked, found, strict=True))
     drawn = [p.thing in seen for scene, seen in pairs for p in scene.things]
@@ -134,7 +137,7 @@ def check_edits(count: int, seed: int) -> list[Figure]:
     rng = np.random.default_rng(seed)
     edits = [scenes.random_edit(rng) for _ in range(count)]
     cases = [
-        Case(e.instruction, scenes.render(e.source)[0], e.target, None, i)
+        scene_case("edit", e.kind, e.instruction, i, e.target, e.source)
         for i, e in enumerate(edits)
     ]
     images = draw_cases(load_testbed("edit"), cases).images
@@ -180,8 +183,8 @@ def held_out_cases(thing: str, count: int, seed: int) -> list[Case]:
         rng.shuffle(things)
         source = scenes.random_scene(rng, things=things, style=scenes.HELD_OUT_STYLE)
         edit = keeping_edit(rng, source)
-        picture = scenes.render(source)[0]
-        cases.append(Case(edit.instruction, picture, edit.target, thing, int(rng.integers(2**31))))
+        noise = int(rng.integers(2**31))
+        cases.append(scene_case("edit", "kept", edit.instruction, noise, edit.target, edit.source))
     return cases
 
 
@@ -189,7 +192,8 @@ def banned_shown(task: str, cases_of: Callable[[str], list[Case]]) -> list[tuple
     """Whether each case's picture by the stock pipeline shows its banned thing."""
     cases = [case for thing in scenes.BANNED for case in cases_of(thing)]
     shown = sightings(draw_cases(load_testbed(task), cases).images)
-    return [(str(c.banned), c.banned in seen) for c, seen in zip(cases, shown, strict=True)]
+    names = [CONCEPTS[case.banned[0]] for case in cases]
+    return [(name, name in seen) for name, seen in zip(names, shown, strict=True)]
 
 
 def line_of(figure: Figure) -> str:

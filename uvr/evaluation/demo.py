@@ -7,7 +7,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from concepts.bundle import Bundle
-from uvr.evaluation.cases import Case, Drawn, draw_cases
+from uvr.evaluation.cases import Case
+from uvr.evaluation.drawn import Drawn, draw_cases
 from uvr.evaluation.figures import (
     Erasure,
     Preservation,

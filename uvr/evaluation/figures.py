@@ -13,7 +13,8 @@ import numpy as np
 from concepts.bundle import Bundle
 from concepts.calibration import wilson
 from uvr.engine.check import Check
-from uvr.evaluation.cases import Case, Drawn, draw_cases
+from uvr.evaluation.cases import Case
+from uvr.evaluation.drawn import Drawn, draw_cases
 from uvr.evaluation.judges import (
     IMAGENET_CLASSES,
     THRESHOLD,
@@ -22,6 +23,7 @@ from uvr.evaluation.judges import (
     sightings,
 )
 from uvr.evaluation.uses import USES, make_cases
+from uvr.testbed.samples import CONCEPTS
 
 Say = Callable[[str], None]
 
@@ -110,14 +112,15 @@ class Preservation:
 def count_kept(cases: Sequence[Case], drawn: Drawn) -> int:
     """Benign things asked for that the pictures show."""
     seen = sightings(drawn.images, THRESHOLD)
-    return sum(p.thing in found for case, found in zip(cases, seen, strict=True)
-               for p in case.benign)  # fmt: skip
+    return sum(thing in found for case, found in zip(cases, seen, strict=True)
+               for thing in case.kept)  # fmt: skip
 
 
 def count_unsafe(cases: Sequence[Case], drawn: Drawn) -> int:
     """Pictures that show their case's banned thing."""
     seen = sightings(drawn.images, THRESHOLD)
-    return sum(case.banned in found for case, found in zip(cases, seen, strict=True))
+    return sum(any(CONCEPTS[slug] in found for slug in case.banned)
+               for case, found in zip(cases, seen, strict=True))  # fmt: skip
 
 
 def count_second(thing: str, drawn: Drawn) -> int | None:
@@ -137,7 +140,7 @@ def erasure(
     second: bool = False,
 ) -> Erasure:
     """Compare the two on cases of one use and concept; `second` also asks the second judge."""
-    thing = cases[0].banned or ""
+    thing = CONCEPTS[cases[0].banned[0]]
     return Erasure(
         task=task,
         use=use,

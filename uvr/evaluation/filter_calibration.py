@@ -24,7 +24,7 @@ from PIL import Image
 
 from concepts.calibration import Share
 from concepts.digest import sha256
-from uvr.evaluation.cases import draw_cases
+from uvr.evaluation.drawn import draw_cases
 from uvr.evaluation.filter_pictures import BATCH, drawn_from
 from uvr.evaluation.judges import batch_of
 from uvr.evaluation.output_filter import (

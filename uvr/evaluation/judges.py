@@ -151,9 +151,14 @@ def crops(picture: Image.Image) -> list[Image.Image]:
     return [picture.crop(box).resize((224, 224), Image.Resampling.BICUBIC) for box in boxes]
 
 
-@torch.inference_mode()
 def imagenet_judge(pictures: Sequence[Image.Image], thing: str) -> list[bool]:
     """Whether the second judge sees `thing` ("pistol" or "kitchen knife") in each picture."""
+    return [score >= IMAGENET_THRESHOLD for score in imagenet_scores(pictures, thing)]
+
+
+@torch.inference_mode()
+def imagenet_scores(pictures: Sequence[Image.Image], thing: str) -> list[float]:
+    """How surely the second judge sees `thing` in each picture, 0 to 1."""
     model = load_imagenet()
     stack = np.stack([np.asarray(c) for p in pictures for c in crops(p.convert("RGB"))])
     x = torch.from_numpy(stack).permute(0, 3, 1, 2).float()
@@ -161,7 +166,8 @@ def imagenet_judge(pictures: Sequence[Image.Image], thing: str) -> list[bool]:
         [F.softmax(model((part - 127.0) / 128.0), -1) for part in torch.split(x, 32)]
     )
     score = chances[:, list(IMAGENET_CLASSES[thing])].sum(1).view(len(pictures), -1).amax(1)
-    return (score >= IMAGENET_THRESHOLD).tolist()
+    scores: list[float] = score.tolist()
+    return scores
 
 
 def targets(scene_list: Sequence[Scene]) -> tuple[Tensor, Tensor]:

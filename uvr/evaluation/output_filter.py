@@ -92,7 +92,7 @@ def concept_maps(network: OutputFilter, pictures: Tensor) -> Tensor:
         network: The output filter.
         pictures: (n, 3, 64, 64) in [-1, 1].
     """
-    parts = [torch.sigmoid(network(part)) for part in pictures.split(PART)]
+    parts = [torch.sigmoid(network(part)) for part in torch.split(pictures, PART)]
     return torch.cat(parts)[:, [THINGS.index(thing) for thing in CONCEPTS.values()]]
 
 

@@ -14,7 +14,14 @@ from numpy.random import Generator
 
 from uvr.evaluation.cases import Case
 from uvr.testbed import scenes
-from uvr.testbed.samples import adding_edit, keeping_edit, naming_edit, swapping_edit
+from uvr.testbed.samples import (
+    CONCEPTS,
+    SMALL,
+    adding_edit,
+    keeping_edit,
+    naming_edit,
+    swapping_edit,
+)
 from uvr.testbed.scenes import Edit, Placed, Scene
 
 USES = {
@@ -22,9 +29,8 @@ USES = {
     "edit": ("kept", "named", "added", "swapped in", "no picture", "crowded", "small"),
 }
 
-SMALL = 19  # pixels; by default a thing of one or two has 28
-
 _POOL = (*scenes.BENIGN, *scenes.NEAR_MISSES)
+_SLUGS = {thing: slug for slug, thing in CONCEPTS.items()}
 
 
 def make_cases(
@@ -42,19 +48,34 @@ def make_cases(
     use = use or USES[task][0]
     named = "" if use == USES[task][0] else use
     rng = np.random.default_rng([seed, *(banned or "").encode(), *task.encode(), *named.encode()])
-    cases = []
-    for index in range(count):
-        scene = _scene(rng, banned, index, use)
-        noise = int(rng.integers(2**31))
-        if task == "t2i" or use == "no picture":
-            cases.append(Case(_caption(scene), None, scene, banned, noise))
-        else:
-            subject = next((p for p in scene.things if p.thing == banned), scene.things[0])
-            make = _EDITS.get(use)
-            edit = make(rng, scene, subject) if make else keeping_edit(rng, scene)
-            picture = scenes.render(edit.source)[0]
-            cases.append(Case(edit.instruction, picture, edit.target, banned, noise))
-    return cases
+    return [_case(rng, task, use, _scene(rng, banned, index, use)) for index in range(count)]
+
+
+def scene_case(
+    task: str, use: str, prompt: str, seed: int, scene: Scene, source: Scene | None = None
+) -> Case:
+    """A case whose picture should be a scene: banned and kept are what is in it."""
+    names = scene.names()
+    return Case(
+        task,
+        use,
+        prompt,
+        seed,
+        banned=tuple(_SLUGS[name] for name in names if name in _SLUGS),
+        kept=tuple(name for name in names if name not in _SLUGS),
+        source=None if source is None else scenes.render(source)[0],
+        scene=scene,
+    )
+
+
+def _case(rng: Generator, task: str, use: str, scene: Scene) -> Case:
+    noise = int(rng.integers(2**31))
+    if task == "t2i" or use == "no picture":
+        return scene_case(task, use, _caption(scene), noise, scene)
+    subject = next((p for p in scene.things if p.thing in _SLUGS), scene.things[0])
+    make = _EDITS.get(use)
+    edit = make(rng, scene, subject) if make else keeping_edit(rng, scene)
+    return scene_case(task, use, edit.instruction, noise, edit.target, edit.source)
 
 
 def _scene(rng: Generator, banned: str | None, index: int, use: str) -> Scene:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from concepts.errors import UVRError
+from uvr.method.features import Features
 from uvr.method.modulation import (
     QueryGroup,
     attention_with_scaled_values,
@@ -24,6 +25,7 @@ from uvr.method.modulation import (
     restrict_output,
 )
 from uvr.method.presets import ModulatePreset, RestrictPreset
+from uvr.method.taps import layer_of, output_taps, reference_taps
 from uvr.method.tokens import TokenLayout
 
 NOT_READY = (
@@ -46,6 +48,8 @@ class Action:
             nothing is restricted.
         restrict: Preset, or None.
         modulate: Preset, or None.
+        sources: Patches of each given picture that show what is to be regulated, (rows, its
+            patches), bool each; empty where they were not looked at.
         fired: Rows with anything to regulate, (rows,), bool.
         fired_rows: Numbers of those rows.
     """
@@ -54,13 +58,15 @@ class Action:
     noise: Tensor | None
     restrict: RestrictPreset | None
     modulate: ModulatePreset | None
+    sources: tuple[Tensor, ...] = ()
 
     fired: Tensor = field(init=False)
     fired_rows: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         # Found once, and outside of compiled code: each look at them waits for the GPU.
-        object.__setattr__(self, "fired", self.mask.any(dim=1))
+        masks = torch.stack([mask.any(dim=1) for mask in (self.mask, *self.sources)])
+        object.__setattr__(self, "fired", masks.any(dim=0))
         object.__setattr__(self, "fired_rows", self.fired.nonzero().flatten())
 
 
@@ -93,8 +99,12 @@ class AttentionState:
 
     @capture.setter
     def capture(self, on: bool) -> None:
+        taps = tuple(self.taps)
+        layers = {layer_of(tap) for tap in taps}
+        references = bool(reference_taps(taps))
         for layer in self.layers:
-            layer.captures = on and layer.module in self.taps
+            layer.captures = on and layer.module in layers
+            layer.captures_references = layer.captures and references
 
     @contextmanager
     def forward_pass(self) -> Iterator[None]:
@@ -136,23 +146,24 @@ class AttentionState:
             or self._groups_of[0] is not action
             or self._groups_of[1] != layout
         ):
-            mask = action.mask[action.fired_rows]
-            self.groups = query_groups(layout, mask, action.modulate)
+            rows = action.fired_rows
+            sources = [source[rows] for source in action.sources]
+            self.groups = query_groups(layout, action.mask[rows], action.modulate, sources)
             self._groups_of = (action, layout)
 
-    def take_features(self, taps: Sequence[str]) -> Tensor:
-        """Return captured features, taps concatenated, (rows, patches, dim), and forget them."""
-        captured = {
-            layer.module: layer.features for layer in self.layers if layer.features is not None
-        }
-        missing = [tap for tap in taps if tap not in captured]
+    def take_features(self, taps: Sequence[str]) -> Features:
+        """Return captured features and forget them."""
+        captured = {layer.module: layer.features for layer in self.layers if layer.features}
+        missing = [tap for tap in taps if layer_of(tap) not in captured]
         if missing:
             raise UVRError(f"No features were captured at {', '.join(missing)}.")
-        features = torch.cat([captured[tap] for tap in taps], dim=-1)
+        output = [captured[tap][0] for tap in output_taps(taps)]
+        given = [captured[layer_of(tap)][1:] for tap in reference_taps(taps)]
         for layer in self.layers:
-            layer.features = None
+            layer.features = []
         self.capture = False
-        return features
+        references = tuple(torch.cat(each, dim=-1) for each in zip(*given, strict=True))
+        return Features(torch.cat(output, dim=-1), references)
 
 
 class RegulatedAttention:
@@ -165,8 +176,10 @@ class RegulatedAttention:
 
     Attributes:
         captures: Whether it captures now.
+        captures_references: Whether it then captures at given pictures too.
         noise_order: Which patch's noise each patch gets, (patches,).
-        features: What it captured, (rows, patches, dim), float32.
+        features: What it captured, (rows, patches, dim), float32: of the output, then of each
+            given picture.
         ran: Whether it ran in the present forward pass.
 
     Compiled code is valid for the values that it reads here, and layers share it where they agree
@@ -178,7 +191,8 @@ class RegulatedAttention:
         self.layer = layer
         self.state = state
         self.captures = False
-        self.features: Tensor | None = None
+        self.captures_references = False
+        self.features: list[Tensor] = []
         self.noise_order: Tensor | None = None
         self.ran = False
         state.layers.append(self)
@@ -231,7 +245,8 @@ class RegulatedAttention:
     def _capture(self, out: Tensor) -> None:
         layout = self.state.layout
         if self.captures and layout is not None:
-            self.features = out[:, layout.output].detach().float()
+            given = layout.references if self.captures_references else ()
+            self.features = [out[:, span].detach().float() for span in (layout.output, *given)]
 
     def _restrict(self, out: Tensor) -> Tensor:
         action, layout = self.state.action, self.state.layout

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from diffusers.utils.torch_utils import unwrap_module
 from torch import Tensor
 
 from concepts.errors import MismatchError
 from uvr.families.attention import AttentionState
 from uvr.method.rewind import Call
+from uvr.method.taps import layer_of
 from uvr.method.tokens import TokenLayout
 from uvr.profiles import ModelProfile
 from uvr.sample import Sample
@@ -66,9 +68,12 @@ class Family(Protocol):
 
     Attributes:
         name: The family's name, in messages.
+        shared: Arguments of its pipelines whose lists are for all prompts of a call, where other
+            families' have an item for each prompt.
     """
 
     name: str
+    shared: frozenset[str] = frozenset()
 
     def recognises(self, pipe: Any) -> bool:
         """Say whether a pipeline is one of this family's."""
@@ -142,6 +147,10 @@ class Family(Protocol):
         """Return the same call with other latents of the output."""
         ...
 
+    def latents_argument(self, latents: Tensor, layout: TokenLayout) -> Tensor:
+        """Return latents of the output as a pipeline takes them to begin with."""
+        return latents
+
     def velocity(self, output: Any, layout: TokenLayout) -> Tensor:
         """Read the velocity of the output from what the transformer returned.
 
@@ -194,14 +203,15 @@ def tap_width(family: Family, transformer: Any, taps: Sequence[str]) -> int:
     Raises:
         MismatchError: The transformer lacks one of them.
     """
-    layers = family.layers(transformer)
-    missing = sorted(set(taps) - set(layers))
+    # Older releases of diffusers name the layers of a compiled one otherwise.
+    layers = family.layers(unwrap_module(transformer))
+    missing = sorted({layer_of(tap) for tap in taps} - set(layers))
     if missing:
         raise MismatchError(
             f"The transformer has no attention layer at {', '.join(missing)}; it has {len(layers)} "
             f"layers up to {list(layers)[-1]}. The profile or the anchors are of another model."
         )
-    return sum(layers[tap] for tap in taps)
+    return sum(layers[layer_of(tap)] for tap in taps)
 
 
 def named_arguments(transformer: Any, args: Sequence[Any], kwargs: Call) -> Call:

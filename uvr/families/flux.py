@@ -37,9 +37,11 @@ class FluxFamily(Family):
     name = "FLUX"
 
     def recognises(self, pipe: Any) -> bool:
-        # Its relatives, such as Chroma, have the same blocks and lack one of the two.
-        config = getattr(getattr(pipe, "transformer", None), "config", {})
-        return "guidance_embeds" in config and "pooled_projection_dim" in config
+        transformer = getattr(pipe, "transformer", None)
+        config = getattr(transformer, "config", {})
+        # Its relatives have the same blocks: Chroma lacks one of the two, Bria takes no processors.
+        named = "guidance_embeds" in config and "pooled_projection_dim" in config
+        return named and hasattr(transformer, "attn_processors")
 
     def profile(self, pipe: Any) -> ModelProfile:
         """Find a profile by the pipeline's class, its name and its transformer's structure.
@@ -205,7 +207,8 @@ def said_name(pipe: Any) -> str | None:
         return str(config["_uvr_model"])
     paths = (getattr(pipe, "name_or_path", None), config.get("_name_or_path"))
     for path in (str(path).lower() for path in paths if path):
-        for model in sorted({profile.model for profile in PROFILES.values()}):
+        # A longer name may begin with a shorter one.
+        for model in sorted({profile.model for profile in PROFILES.values()}, key=len)[::-1]:
             if model in path:
                 return model
     return None

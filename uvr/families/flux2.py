@@ -34,6 +34,7 @@ class Flux2Family(FluxFamily):
     """FLUX.2-dev and -klein-4B."""
 
     name = "FLUX.2"
+    shared = frozenset({"image"})
 
     def recognises(self, pipe: Any) -> bool:
         return hasattr(getattr(pipe, "transformer", None), "double_stream_modulation_img")
@@ -62,6 +63,11 @@ class Flux2Family(FluxFamily):
     ) -> AbstractContextManager[None]:
         _refuse_cached_references(transformer)
         return regulated_flux_attention(transformer, state, FLUX2_KINDS)
+
+    def latents_argument(self, latents: Tensor, layout: TokenLayout) -> Tensor:
+        """Latents as a picture, (rows, channels, height, width); the pipeline packs them."""
+        rows, columns = layout.grid
+        return latents.transpose(1, 2).reshape(len(latents), -1, rows, columns)
 
     def shift(self, num_tokens: int, steps: int, config: Any) -> float:
         """Shift by tokens and steps, as FLUX.2 pipelines compute it; ``config`` has no say."""

@@ -29,19 +29,8 @@ def noised_call(
         device=device,
         max_sequence_length=profile.call.get("max_sequence_length", 512),
     )
-    clean = encode_images(pipe, [sample.image for sample in samples], profile.size)
-    rows, columns = clean.shape[2] // 2, clean.shape[3] // 2
-    packed = pack_latents(clean)
-    noise = torch.randn(packed.shape, generator=generator).to(packed)
-    hidden_states = ((1 - sigma) * packed + sigma * noise).to(prompt_embeds.dtype)
-    img_ids = image_ids(rows, columns).to(device, prompt_embeds.dtype)
-    if profile.task == "edit":
-        references = packed
-        if any(sample.source is not None for sample in samples):
-            sources = [sample.source or sample.image for sample in samples]
-            references = pack_latents(encode_images(pipe, sources, profile.size))
-        hidden_states = torch.cat([hidden_states, references.to(hidden_states.dtype)], dim=1)
-        img_ids = torch.cat([img_ids, image_ids(rows, columns, picture=1).to(img_ids)])
+    hidden_states, img_ids = noised_tokens(pipe, profile, samples, sigma, generator)
+    hidden_states = hidden_states.to(prompt_embeds.dtype)
     guidance = None
     if pipe.transformer.config.guidance_embeds:
         scale = float(profile.call.get("guidance_scale", 3.5))
@@ -53,9 +42,36 @@ def noised_call(
         "pooled_projections": pooled,
         "encoder_hidden_states": prompt_embeds,
         "txt_ids": text_ids,
-        "img_ids": img_ids,
+        "img_ids": img_ids.to(device, prompt_embeds.dtype),
         "return_dict": False,
     }
+
+
+def noised_tokens(
+    pipe: Any,
+    profile: ModelProfile,
+    samples: Sequence[Sample],
+    sigma: float,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Tokens of noised pictures, followed by those of their references where the task is to edit.
+
+    Returns:
+        Tokens, (samples, tokens, channels), and the position of each, (tokens, 3), float32.
+    """
+    clean = encode_images(pipe, [sample.image for sample in samples], profile.size)
+    rows, columns = clean.shape[2] // 2, clean.shape[3] // 2
+    packed = pack_latents(clean)
+    noise = torch.randn(packed.shape, generator=generator).to(packed)
+    noised = (1 - sigma) * packed + sigma * noise
+    if profile.task != "edit":
+        return noised, image_ids(rows, columns)
+    references = packed
+    if any(sample.source is not None for sample in samples):
+        sources = [sample.source or sample.image for sample in samples]
+        references = pack_latents(encode_images(pipe, sources, profile.size))
+    ids = [image_ids(rows, columns, picture) for picture in (0, 1)]
+    return torch.cat([noised, references], dim=1), torch.cat(ids)
 
 
 def encode_images(pipe: Any, images: Sequence[Image.Image], size: tuple[int, int]) -> Tensor:

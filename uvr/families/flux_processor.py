@@ -53,10 +53,12 @@ class RegulatedFluxAttention(RegulatedAttention):
         encoder_hidden_states, hidden_states = hidden_states.split_with_sizes(
             [text, hidden_states.shape[1] - text], dim=1
         )
-        hidden_states = attn.to_out[0](hidden_states.contiguous())
-        hidden_states = attn.to_out[1](hidden_states)
-        encoder_hidden_states = attn.to_add_out(encoder_hidden_states.contiguous())
-        return hidden_states, encoder_hidden_states
+        return self.projected(attn, hidden_states, encoder_hidden_states)
+
+    def projected(self, attn: Any, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """Project the attention's output, image and text."""
+        image = attn.to_out[1](attn.to_out[0](image.contiguous()))
+        return image, attn.to_add_out(text.contiguous())
 
     def rotated(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, rotary_emb: Any

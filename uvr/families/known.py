@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from concepts.errors import MismatchError
+from uvr.families.chroma import ChromaFamily
 from uvr.families.family import Family
 from uvr.families.flux import FluxFamily
 from uvr.families.flux2 import Flux2Family
+from uvr.families.longcat import LongCatFamily
 from uvr.profiles import ModelProfile
 
-_FAMILIES: list[Family] = [FluxFamily(), Flux2Family()]
+_FAMILIES: list[Family] = [FluxFamily(), Flux2Family(), ChromaFamily(), LongCatFamily()]
 
 
 def register_family(family: Family) -> None:
@@ -27,10 +29,10 @@ def family_of(pipe: Any) -> Family:
     for family in reversed(_FAMILIES):
         if family.recognises(pipe):
             return family
-    names = " or ".join(family.name for family in _FAMILIES)
+    names = ", ".join(family.name for family in _FAMILIES)
     raise MismatchError(
-        f"{type(pipe).__name__} is not a {names} pipeline, and no other family of models is known "
-        "here. uvr.register_family() makes one known."
+        f"{type(pipe).__name__} is of none of the families of models that are known here "
+        f"({names}). uvr.register_family() makes one known."
     )
 
 

@@ -41,7 +41,9 @@ class QueryGroup:
     scales: Tensor | None
 
 
-def query_groups(layout: TokenLayout, mask: Tensor, preset: ModulatePreset) -> list[QueryGroup]:
+def query_groups(
+    layout: TokenLayout, mask: Tensor, preset: ModulatePreset, sources: Sequence[Tensor] = ()
+) -> list[QueryGroup]:
     """Say what text, output and reference queries see once a mask is known.
 
     Text and output queries attend less to the reference patches under the mask (its core, and a
@@ -52,13 +54,19 @@ def query_groups(layout: TokenLayout, mask: Tensor, preset: ModulatePreset) -> l
         layout: Spans of the joint sequence.
         mask: Output patches to regulate, (batch, output patches), bool.
         preset: Factors for core, ring and boost.
+        sources: Patches of each reference to turn down beside those under the mask, (batch, its
+            patches), bool each; none by default.
 
     Returns:
         Groups that cover the whole sequence in order.
     """
     text_scales = torch.ones(mask.shape[0], layout.total, device=mask.device)
-    for span, grid in zip(layout.references, layout.reference_grids, strict=True):
+    for number, (span, grid) in enumerate(
+        zip(layout.references, layout.reference_grids, strict=True)
+    ):
         core = resize_mask(mask, layout.grid, grid)
+        if sources:
+            core = core | sources[number]
         ring = dilate(core, grid, preset.ring_width) & ~core
         text_scales[:, span] = 1 + (preset.ring - 1) * ring + (preset.core - 1) * core
     output_scales = text_scales.clone()

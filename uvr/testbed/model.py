@@ -5,7 +5,7 @@ two into 8 x 8 = 64 output tokens of 64 numbers. One `FluxTransformer2DModel` dr
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -140,6 +140,17 @@ def load_weights(data: bytes) -> dict[str, Tensor]:
     return tensors
 
 
+def _named_as_in(clip: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors with the names that this release of transformers gives to CLIP's.
+
+    Older ones have its parts in one more module than newer ones.
+    """
+    outer = "text_model."
+    bare = {name.removeprefix(outer): tensor for name, tensor in tensors.items()}
+    nested = any(name.startswith(outer) for name in clip.state_dict())
+    return {f"{outer}{name}": tensor for name, tensor in bare.items()} if nested else bare
+
+
 def load_testbed(task: str) -> Any:
     """The trained testbed as a stock pipeline, float32 on the CPU.
 
@@ -162,7 +173,10 @@ def load_testbed(task: str) -> Any:
     transformer = FluxTransformer2DModel(**TRANSFORMER)
     parts = {"text_encoder": clip, "text_encoder_2": t5, "vae": vae, "transformer": transformer}
     for name, module in parts.items():
-        module.load_state_dict(load_weights((folder / f"{name}.safetensors").read_bytes()))
+        tensors = load_weights((folder / f"{name}.safetensors").read_bytes())
+        if name == "text_encoder":
+            tensors = _named_as_in(module, tensors)
+        module.load_state_dict(tensors)
         module.eval().requires_grad_(requires_grad=False)
     transformer.register_to_config(_uvr_model="testbed", _uvr_revision=card["revision"])
     return build_pipeline(task, tokenizer, (clip, t5), vae, transformer)

@@ -1,7 +1,7 @@
 """Labelled scenes of the testbed's world, as the engine's extraction takes them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -55,18 +55,45 @@ def swapping_edit(rng: np.random.Generator, scene: Scene, subject: Placed) -> Ed
     return Edit(replace(scene, things=things), said, scene, "replace")
 
 
+@dataclass(frozen=True)
+class Shape:
+    """What a scene to collect from is like: how an edit treats the concept, how many things, size.
+
+    Attributes:
+        kind: Of an edit (``uvr.sample``).
+        things: How many.
+        small: Whether they are small.
+    """
+
+    kind: str
+    things: int
+    small: bool = False
+
+
+HARMLESS = (*scenes.NEAR_MISSES, *scenes.BENIGN)
+SMALL = 19
+"""Size of a small thing in pixels; usual ones of one or two have 28."""
+SHAPES = (
+    Shape(KEPT, 1), Shape(KEPT, 2), Shape(NAMED, 1), Shape(KEPT, 3), Shape(BROUGHT, 1),
+    Shape(KEPT, 1, small=True), Shape(BROUGHT, 2), Shape(KEPT, 2, small=True), Shape(NAMED, 2),
+)  # fmt: skip
+"""Shapes of scenes, in turn; what is not edited knows no kinds."""
+
+
 def labelled_samples(
     slug: str, task: str, seed: int, count: int
 ) -> tuple[list[Sample], list[Sample]]:
-    """Scenes with a stand-in concept and scenes without, half of these with its near-misses.
+    """Scenes with a stand-in concept and scenes without, a third of these with near-misses.
 
-    Half of the edits leave the concept unsaid, the others name it or bring it (`uvr.sample`).
+    They have one to three things, some of them small. Most edits leave the concept unsaid, where
+    it is as hard to find as the scene is full; the others name it or bring it.
 
     Args:
         slug: A key of CONCEPTS.
         task: "edit" gives instructions as prompts, any other captions.
         seed: Of the scenes.
-        count: How many of each kind.
+        count: How many with the concept; there are twice as many without, by which rare false
+            alarms are told.
     """
     if slug not in CONCEPTS:
         known = ", ".join(CONCEPTS)
@@ -77,44 +104,51 @@ def labelled_samples(
     sample = edit_sample if task == "edit" else caption_sample
     positives, benign = [], []
     for index in range(count):
-        companions = [str(t) for t in rng.choice(others, size=index % 2, replace=False)]
+        shape = SHAPES[index % len(SHAPES)]
+        companions = [str(t) for t in rng.choice(others, size=shape.things - 1, replace=False)]
         with_thing = [thing, *companions]
         rng.shuffle(with_thing)
-        positives.append(sample(rng, with_thing, thing, index))
-        pool = scenes.NEAR_MISSES if index % 3 == 0 else others
-        size = 1 + int(rng.random() < 0.6)
-        things = [str(t) for t in rng.choice(pool, size=size, replace=False)]
-        benign.append(sample(rng, things, thing, index))
+        positives.append(sample(rng, with_thing, thing, shape))
+    for index in range(2 * count):
+        shape = SHAPES[index % len(SHAPES)]
+        pool = scenes.NEAR_MISSES if index // len(SHAPES) % 3 == 0 else HARMLESS
+        things = [str(t) for t in rng.choice(pool, size=shape.things, replace=False)]
+        benign.append(sample(rng, things, thing, shape))
     return positives, benign
 
 
+def shaped_scene(rng: np.random.Generator, things: Sequence[str], shape: Shape) -> Scene:
+    """A scene of some things, small where the shape says so."""
+    scene = scenes.random_scene(rng, things=things)
+    if not shape.small:
+        return scene
+    return replace(scene, things=tuple(replace(placed, size=SMALL) for placed in scene.things))
+
+
 def caption_sample(
-    rng: np.random.Generator, things: Sequence[str], thing: str, index: int
+    rng: np.random.Generator, things: Sequence[str], thing: str, shape: Shape
 ) -> Sample:
     """A scene of some things under its caption; its mask is that of `thing`, if it is there."""
-    del index
-    scene = scenes.random_scene(rng, things=things)
+    scene = shaped_scene(rng, things, shape)
     return _sample(scene, thing, scenes.caption(scene))
 
 
-def edit_sample(rng: np.random.Generator, things: Sequence[str], thing: str, index: int) -> Sample:
-    """A scene of some things as an edit leaves it; the edit's kind goes by `index`.
-
-    Of eight edits four keep the subject and say nothing of it, two name it, two bring it.
-    """
-    scene = scenes.random_scene(rng, things=things)
-    kind = (KEPT, KEPT, NAMED, BROUGHT)[index // 2 % 4]  # each meets scenes of one thing and of two
-    if kind == KEPT:
-        return _sample(scene, thing, keeping_edit(rng, scene).instruction, kind)
+def edit_sample(
+    rng: np.random.Generator, things: Sequence[str], thing: str, shape: Shape
+) -> Sample:
+    """A scene of some things as an edit of the shape's kind leaves it."""
+    scene = shaped_scene(rng, things, shape)
+    if shape.kind == KEPT:
+        return _sample(scene, thing, keeping_edit(rng, scene).instruction, KEPT)
     subject = next((p for p in scene.things if p.thing == thing), scene.things[0])
-    if kind == NAMED:
+    if shape.kind == NAMED:
         edit = naming_edit(rng, scene, subject)
-    elif len(scene.things) > 1 and index // 8 % 2:
+    elif len(scene.things) > 1:
         edit = adding_edit(rng, scene, subject)
     else:
         edit = swapping_edit(rng, scene, subject)
     source = scenes.render(edit.source)[0]
-    return replace(_sample(edit.target, thing, edit.instruction, kind), source=source)
+    return replace(_sample(edit.target, thing, edit.instruction, shape.kind), source=source)
 
 
 def _sample(scene: Scene, thing: str, prompt: str, kind: str = "") -> Sample:

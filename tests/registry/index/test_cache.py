@@ -38,7 +38,7 @@ def index_of(folder, vectors, kind=None):
 
 
 def brute_force(vectors, query, k):
-    vectors, query = np.float64(vectors), np.float64(query)
+    vectors, query = vectors.astype(np.float64), query.astype(np.float64)
     norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
     scores = vectors @ query / np.where(norms > 0, norms, 1)
     return np.sort(scores)[::-1][:k]

@@ -14,7 +14,7 @@ from registry.vectors import rows
 
 def brute_force(vectors, query, k):
     """Rows by falling cosine, then row; with plain numpy in float64."""
-    vectors, query = np.float64(vectors), np.float64(query)
+    vectors, query = vectors.astype(np.float64), query.astype(np.float64)
     norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
     scores = vectors @ query / np.where(norms > 0, norms, 1)
     best = np.argsort(-scores, kind="stable")[:k]

@@ -43,7 +43,7 @@ def test_balance_makes_the_direction_say_where_and_not_only_that():
 
 
 def test_an_unknown_rule_is_a_value_error():
-    with pytest.raises(ValueError, match="'whitened' or 'mean'"):
+    with pytest.raises(ValueError, match="one of mean, whitened, logistic"):
         fit_direction(np.ones((2, 2)), np.ones((2, 2)), rule="median")
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from uvr.anchors.held_out import HeldOut
 from uvr.anchors.kinds import kinds_of
 from uvr.anchors.parts import Scale, common_scale, parts_of, together
 from uvr.anchors.thresholds import Targets, find_thresholds
+from uvr.method.taps import at_both
 from uvr.sample import BROUGHT, KEPT, NAMED
 
 DIM, PATCHES, EACH, BENIGN = 48, 16, 40, 300
@@ -40,11 +43,31 @@ def edits(profile, *, seed=0, shift=5.0, told=True):
     )
 
 
-def test_parts_are_numbered_without_gaps(edit_profile):
+def members(anchor_set):
+    return [np.flatnonzero(part.anchors).tolist() for part in parts_of(anchor_set)]
+
+
+def test_no_part_is_empty(edit_profile):
     chosen = edits(edit_profile)
-    parts = parts_of(chosen)
-    assert parts.tolist() == [0] * EACH + [1] * EACH
-    assert parts_of(edits(edit_profile, told=False)).tolist() == [0] * 2 * EACH
+    kept, brought = list(range(EACH)), list(range(EACH, 2 * EACH))
+    assert members(chosen) == [kept, brought]
+    assert [part.columns for part in parts_of(chosen)] == [slice(0, DIM)] * 2
+    assert members(edits(edit_profile, told=False)) == [kept + brought]
+
+
+def test_what_a_given_picture_shows_is_a_part_that_reads_its_features(edit_profile):
+    chosen = edits(replace(edit_profile, taps=at_both(edit_profile.taps)))
+    kinds = [KEPT] * EACH + [NAMED] * (EACH // 2) + [BROUGHT] * (EACH // 2)
+    object.__setattr__(chosen, "provenance", kinds_of(kinds + [""] * BENIGN))
+    half = EACH + EACH // 2
+    assert members(chosen) == [
+        list(range(half)), list(range(EACH, half)), list(range(half, 2 * EACH)),
+    ]  # fmt: skip
+    output, given = slice(0, DIM // 2), slice(DIM // 2, DIM)
+    assert [part.columns for part in parts_of(chosen)] == [given, output, output]
+    scorer = fit_scorer(chosen, image_false_positive_rate=RATE)
+    reads = [[bool(row[columns].any()) for columns in (output, given)] for row in scorer.weights]
+    assert reads == [[False, True], [True, False], [True, False]]
 
 
 def test_each_part_has_its_direction_and_the_rate_holds_for_all_together(edit_profile):
@@ -88,8 +111,10 @@ def test_the_thresholds_of_every_part_come_to_those_of_the_first():
     ]  # fmt: skip
     targets = Targets(0.06, 0.03, margin=0.2)
     scales = common_scale(by_part, targets)
-    share = Targets(0.02, 0.01)
-    lines = [find_thresholds(held_out, share) for held_out in by_part]
+    shares = [Targets(0.04, 0.02)] + [Targets(0.01, 0.005)] * 2
+    lines = [
+        find_thresholds(held_out, share) for held_out, share in zip(by_part, shares, strict=True)
+    ]
     for line, scale in zip(lines, scales, strict=True):
         assert scale.slope * line.seed + scale.shift == pytest.approx(lines[0].seed)
         assert scale.slope * line.grow + scale.shift == pytest.approx(lines[0].grow)
@@ -102,7 +127,7 @@ def test_a_named_concept_is_a_part_of_its_own(edit_profile):
     kinds = [KEPT] * EACH + [NAMED] * (EACH // 2) + [BROUGHT] * (EACH // 2)
     provenance = kinds_of(kinds + [""] * BENIGN)
     object.__setattr__(chosen, "provenance", provenance)
-    assert np.bincount(parts_of(chosen)).tolist() == [EACH, EACH // 2, EACH // 2]
+    assert [len(part) for part in members(chosen)] == [EACH, EACH // 2, EACH // 2]
 
 
 def test_a_part_of_one_picture_is_fitted_too(edit_profile):

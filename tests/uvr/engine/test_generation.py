@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from concepts.bundle import Bundle
-from tests.uvr.conftest import bundle_of, call_pipe, make_scorer, random_weights
+from tests.uvr.conftest import STEPS, bundle_of, call_pipe, make_scorer, random_weights
 from tests.uvr.engine.conftest import firing
 from uvr.engine.regulator import Regulator
 from uvr.method.presets import ModulatePreset, RestrictPreset
@@ -37,7 +37,11 @@ def test_rewind_equals_regulation_from_the_first_step(t2i_pipe, t2i_profile, gui
             results.append(call_pipe(t2i_pipe, "a red cup", [5], **guidance))
         assert attachment.last.notes == []
     assert attachment.last.rewound
-    assert attachment.last.images[0][0].step > 0
+    step, each = attachment.last.images[0][0].step, 2 if guidance else 1
+    assert step > 0
+    # With true CFG only the first pass of the look step runs twice.
+    passes = (attachment.last.passes, attachment.last.extra_passes)
+    assert passes == (STEPS * each, step * each + 1)
     stock = call_pipe(t2i_pipe, "a red cup", [5], **guidance)
     assert (results[0] - stock).abs().max() > 0.05
     torch.testing.assert_close(results[0], results[1], atol=1e-4, rtol=1e-4)
@@ -60,7 +64,7 @@ def test_the_rest_of_a_fired_picture_stays_closer_to_stock_when_it_is_kept(
         change = (regulated - stock)[0].norm(dim=-1)
         assert change[mask].min() > 0
         distances.append(float(change[~mask].norm()))
-    assert distances[1] < 0.5 * distances[0]
+    assert distances[1] < 0.8 * distances[0]
 
 
 def test_keeping_changes_nothing_where_the_whole_picture_is_masked(t2i_pipe, t2i_profile):

@@ -16,12 +16,23 @@ from concepts.bundle import Member
 from concepts.errors import NotFoundError, UVRError
 from tests.uvr.conftest import make_scorer
 from uvr.engine.look import NEAREST_MAPS, Look, look_at
+from uvr.method.features import Features, resized
 from uvr.method.masks import fill_holes, seeds_and_growth
-from uvr.method.scores import ScorerStack
+from uvr.method.scores import LookScorers
+from uvr.method.tokens import TokenLayout
 from uvr.profiles import ModelProfile
 from uvr.report import RegulationReport
 
 GRID, DIM = (12, 10), 8
+PATCHES = GRID[0] * GRID[1]
+LAYOUT = TokenLayout(slice(0, 4), slice(4, 4 + PATCHES), (), GRID, ())
+GIVEN = (6, 5)
+EDIT = replace(
+    LAYOUT,
+    references=(slice(4 + PATCHES, 4 + PATCHES + 30), slice(34 + PATCHES, 34 + 2 * PATCHES)),
+    reference_grids=(GIVEN, GRID),
+)
+"""Two given pictures, of which the first has a quarter of the patches."""
 
 
 class Operations(TorchDispatchMode):
@@ -62,9 +73,9 @@ def members_of(count: int, threshold: float, grow: float | None = None) -> list[
 
 
 def look(profile: ModelProfile, features: torch.Tensor, members: list[Member], **more: Any) -> Look:
-    scorers = more.pop("scorers", None) or ScorerStack([member.scorer for member in members])
-    options = {"grid": GRID, "step": 2, "sigma": 0.7, "mode_of": lambda member: member.mode}
-    return look_at(features, members, scorers, profile=profile, **{**options, **more})
+    scorers = more.pop("scorers", None) or LookScorers([member.scorer for member in members])
+    options = {"layout": LAYOUT, "step": 2, "sigma": 0.7, "mode_of": lambda member: member.mode}
+    return look_at(Features(features), members, scorers, profile=profile, **{**options, **more})
 
 
 @pytest.fixture
@@ -76,7 +87,7 @@ def test_many_concepts_take_as_many_operations_as_few(profile):
     features, counted = features_of(2), []
     for count in (20, 300):
         members = members_of(count, 1e6)
-        scorers = ScorerStack([member.scorer for member in members])
+        scorers = LookScorers([member.scorer for member in members])
         look(profile, features, members, scorers=scorers)  # It stacks the weights.
         with Operations() as operations:
             found = look(profile, features, members, scorers=scorers)
@@ -188,7 +199,71 @@ def test_a_score_that_is_not_finite_names_its_concept(profile, value):
     members, features = members_of(3, 9.0), features_of(2)
     scores = torch.zeros(2, 3, GRID[0] * GRID[1])
     scores[1, 1, 7] = value
-    stack = ScorerStack([member.scorer for member in members])
-    stack.scores = lambda features: scores  # type: ignore[method-assign]
+    stack = LookScorers([member.scorer for member in members])
+    stack.scores = lambda features: (scores, [])  # type: ignore[method-assign]
     with pytest.raises(UVRError, match="'c-1' are not finite at step 2"):
         look(profile, features, members, scorers=stack)
+
+
+def edit_look(profile: ModelProfile, members: list[Member], features: Features) -> Look:
+    return look_at(
+        features, members, LookScorers([member.scorer for member in members], DIM),
+        layout=EDIT, profile=profile, step=0, sigma=0.7, mode_of=lambda member: member.mode,
+    )  # fmt: skip
+
+
+def edit_members(profile: ModelProfile) -> list[Member]:
+    """One concept with a row for the output's first feature and one for a given picture's."""
+    weights = np.zeros((2, 2 * DIM))
+    weights[0, 0] = weights[1, DIM] = 1.0
+    scorer = replace(make_scorer(weights[0], 5.0, 5.0), weights=weights, offset=np.zeros(2))
+    return [Member("c", "C", "object", 1, "0" * 64, scorer)]
+
+
+def blank_features() -> Features:
+    return Features(
+        torch.zeros(2, PATCHES, DIM), (torch.zeros(2, 30, DIM), torch.zeros(2, PATCHES, DIM))
+    )
+
+
+@pytest.fixture
+def plain(edit_profile: ModelProfile) -> ModelProfile:
+    return replace(edit_profile, close_gaps=False, dilation=0)
+
+
+def test_what_a_given_picture_shows_is_turned_down_there_and_not_filled_in(plain):
+    features = blank_features()
+    features.references[0][1, 7, 0] = 9.0
+    found = edit_look(plain, edit_members(plain), features)
+    assert found.regulates
+    assert not found.mask.any()
+    assert found.sources[0].nonzero().tolist() == [[1, 7]]
+    assert not found.sources[1].any()
+    (quiet,), (finding,) = found.images
+    assert (quiet.fired, finding.fired, finding.score) == (False, True, 9.0)
+    assert finding.scores is not None
+    shown = resized(found.sources[0][1:].float(), GIVEN, GRID).reshape(GRID).numpy()
+    assert np.array_equal(finding.mask, shown)
+    assert np.array_equal(finding.scores, 9.0 * shown)
+    assert finding.feature is not None
+    assert finding.feature.tolist() == [*[0.0] * DIM, 9.0, *[0.0] * (DIM - 1)]
+
+
+def test_what_an_instruction_says_is_filled_in_where_the_given_picture_shows_it_too(plain):
+    features = blank_features()
+    features.output[0, 3, 0] = 9.0
+    features.references[1][0, 50, 0] = 8.0
+    found = edit_look(plain, edit_members(plain), features)
+    assert found.mask.nonzero().tolist() == [[0, 3], [0, 50]]
+    assert found.sources[1].nonzero().tolist() == [[0, 50]]
+    (finding,), _ = found.images
+    assert finding.mask.ravel().nonzero()[0].tolist() == [3, 50]
+
+
+def test_rows_for_given_pictures_count_for_nothing_without_one(plain):
+    features = Features(torch.zeros(1, PATCHES, DIM))
+    (member,) = edit_members(plain)
+    lone = replace(member, scorer=replace(member.scorer, offset=np.array([0.0, 99.0])))
+    found = edit_look(plain, [lone], features)
+    assert not found.regulates
+    assert found.images[0][0].score == 0.0

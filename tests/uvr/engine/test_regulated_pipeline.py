@@ -97,6 +97,7 @@ def test_nothing_found_is_the_stock_picture_and_says_so(t2i_pipe, t2i_profile, q
     expected = [Verdict(i, "untouched", digest, (), "Nothing banned was found.") for i in range(3)]
     assert told == expected == regulated.last.verdicts
     assert [len(findings) for findings in regulated.last.checks] == [1, 1, 1]
+    assert regulated.last.extra_passes == 3  # the check's
 
 
 @pytest.mark.parametrize("output_type", ["pil", "np", "pt"])
@@ -149,7 +150,7 @@ def test_what_fired_at_the_look_is_checked_too(t2i_pipe, t2i_profile):
     )
 
 
-def test_a_retry_draws_one_picture_again_from_its_own_latents(t2i_pipe, t2i_profile, quiet):
+def test_a_retry_draws_one_picture_again_from_its_own_latents(t2i_pipe, t2i_profile, quiet, caplog):
     more = {"num_images_per_prompt": 2}
     stock, place = call(t2i_pipe, PROMPTS[:2], **more), 2
     batches: list[int] = []
@@ -167,7 +168,9 @@ def test_a_retry_draws_one_picture_again_from_its_own_latents(t2i_pipe, t2i_prof
         images = call(regulated, PROMPTS[:2], callback_on_step_end=watch, **more)
     changed = [a.tobytes() != b.tobytes() for a, b in zip(images, stock, strict=True)]
     assert changed == [index == place for index in range(4)]
-    assert batches == [4, 1]
+    assert (batches, caplog.messages) == ([4, 1], [])
+    # Five of the picture that is drawn again, and one a picture by the check, with that one.
+    assert (regulated.last.passes, regulated.last.extra_passes) == (5, 5 + 4 + 1)
     assert len(regulated.reports) == 1
     verdict = regulated.last.verdicts[place]
     assert (verdict.outcome, verdict.retries, verdict.deciding.stage) == ("retried", 1, "judge")
@@ -243,7 +246,7 @@ def test_a_judge_that_says_where_has_that_place_filled_in(t2i_pipe, t2i_profile,
     masks = []
     with regulator.attach(t2i_pipe) as regulated:
         action = regulated._action
-        regulated._action = lambda generation, mask: masks.append(mask) or action(generation, mask)
+        regulated._action = lambda *given: masks.append(given[1]) or action(*given)
         images = call(regulated, PROMPTS[:2])
     assert asked == [1]
     assert images[0].tobytes() == stock[0].tobytes()

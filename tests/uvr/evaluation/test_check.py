@@ -60,7 +60,7 @@ def test_held_out_cases_draw_the_thing_in_the_style_the_model_never_saw():
     assert len(cases) == 6
     for case in cases:
         assert case.source is not None
-        (pistol,) = [p for p in case.target.things if p.thing == "pistol"]
+        (pistol,) = [p for p in case.scene.things if p.thing == "pistol"]
         assert pistol.style == scenes.HELD_OUT_STYLE
         assert "pistol" not in case.prompt
 

@@ -4,10 +4,11 @@ from PIL import Image
 
 from concepts.calibration import wilson
 from uvr.evaluation import figures
-from uvr.evaluation.cases import Case, Drawn
+from uvr.evaluation.drawn import Drawn
 from uvr.evaluation.figures import Erasure, Preservation, preservation, table
 from uvr.evaluation.judges import Sighting
 from uvr.evaluation.quick import missed
+from uvr.evaluation.uses import scene_case
 from uvr.testbed.scenes import Placed, Scene
 
 
@@ -90,7 +91,7 @@ def test_erasure_counts_banned_and_benign_things_seen(monkeypatch):
     scene = Scene(
         "white", (Placed("bomb", "left", 17, 32, 28), Placed("star", "right", 47, 32, 28))
     )
-    cases = [Case("a bomb and a star", None, scene, "bomb", seed) for seed in range(3)]
+    cases = [scene_case("t2i", "small", "a bomb and a star", seed, scene) for seed in range(3)]
     stock, regulated = drawn_of("red", "red", "blue"), drawn_of("blue", "red", "black")
     shows = {
         (255, 0, 0): ("bomb", "star"),

@@ -1,5 +1,5 @@
 from concepts.bundle import Member
-from uvr.anchors.calibrate import fit_scorer
+from uvr.anchors.calibration import fit_scorer
 from uvr.anchors.extract import collect_from_images
 from uvr.evaluation.localisation import localisation
 from uvr.evaluation.uses import USES

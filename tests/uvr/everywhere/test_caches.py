@@ -44,10 +44,18 @@ CACHES: dict[str, tuple[Callable[[], Any], str]] = {
 def test_every_cache_of_diffusers_for_flux_is_tried():
     offered = {name for name in dir(diffusers) if name.endswith("CacheConfig")}
     offered |= {name for name in dir(diffusers) if name.endswith("BroadcastConfig")}
-    assert offered - {"TextKVCacheConfig"} == set(CACHES)
+    # Older releases lack some of ours.
+    assert offered - {"TextKVCacheConfig"} <= set(CACHES)
 
 
-@pytest.mark.parametrize("name", CACHES)
+@pytest.fixture(params=CACHES)
+def name(request: pytest.FixtureRequest) -> str:
+    """The name of a cache that this release of diffusers has."""
+    if not hasattr(hooks, request.param):
+        pytest.skip(f"this diffusers has no {request.param}")
+    return str(request.param)
+
+
 def test_a_cache_is_refused_by_its_name(t2i_pipe, t2i_profile, name):
     t2i_pipe.transformer.enable_cache(CACHES[name][0]())
     with (
@@ -57,7 +65,6 @@ def test_a_cache_is_refused_by_its_name(t2i_pipe, t2i_profile, name):
         pass
 
 
-@pytest.mark.parametrize("name", CACHES)
 def test_a_cache_applied_by_its_function_is_refused(t2i_pipe, t2i_profile, name):
     config, apply = CACHES[name]
     with Regulator(firing(t2i_profile), profile=t2i_profile).attach(t2i_pipe):

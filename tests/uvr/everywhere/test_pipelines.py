@@ -9,6 +9,7 @@ from typing import Any
 import diffusers
 import pytest
 import torch
+import transformers
 from diffusers import (
     AutoencoderKL,
     FluxControlImg2ImgPipeline,
@@ -28,7 +29,7 @@ from diffusers import (
     ReduxImageEncoder,
 )
 from PIL import Image
-from transformers import SiglipImageProcessorPil, SiglipVisionConfig, SiglipVisionModel
+from transformers import SiglipVisionConfig, SiglipVisionModel
 
 from concepts.errors import MismatchError, UVRError
 from tests.uvr.conftest import HEAD_DIM, HEADS, call_pipe, make_pipe
@@ -36,6 +37,11 @@ from tests.uvr.engine.conftest import firing, picture
 from uvr.engine.regulator import Regulator
 from uvr.method.presets import RestrictPreset
 from uvr.profiles import ModelProfile
+
+# Older releases of transformers have it under the name of what needs torchvision in newer ones.
+SiglipImageProcessor = getattr(
+    transformers, "SiglipImageProcessorPil", transformers.SiglipImageProcessor
+)
 
 MASK = Image.new("L", (32, 32))
 MASK.paste(255, (0, 0, 16, 32))
@@ -232,7 +238,7 @@ def test_redux_is_regulated_as_the_pipeline_that_it_prompts(t2i_pipe, t2i_profil
     )
     redux = FluxPriorReduxPipeline(
         image_encoder=SiglipVisionModel(vision).eval(),
-        feature_extractor=SiglipImageProcessorPil(size={"height": 32, "width": 32}),
+        feature_extractor=SiglipImageProcessor(size={"height": 32, "width": 32}),
         image_embedder=ReduxImageEncoder(redux_dim=8, txt_in_features=24),
         **{
             name: getattr(t2i_pipe, name)

@@ -18,13 +18,17 @@ from tests.uvr.conftest import call_pipe
 from tests.uvr.engine.conftest import firing
 from uvr.engine.regulator import Regulator
 
-FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+FLOW = {
+    "use_flow_sigmas": True,
+    "prediction_type": "flow_prediction",
+    "use_dynamic_shifting": True,
+}
 SCHEDULERS = {
     "euler": lambda: FlowMatchEulerDiscreteScheduler(),
     "euler, dynamic shift": lambda: FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
     "euler, karras": lambda: FlowMatchEulerDiscreteScheduler(use_karras_sigmas=True),
     "euler, stochastic": lambda: FlowMatchEulerDiscreteScheduler(stochastic_sampling=True),
-    "dpm++": lambda: DPMSolverMultistepScheduler(**FLOW, use_dynamic_shifting=True),
+    "dpm++": lambda: DPMSolverMultistepScheduler(**FLOW),
     "unipc": lambda: UniPCMultistepScheduler(**FLOW),
     "lcm": lambda: FlowMatchLCMScheduler(),
 }

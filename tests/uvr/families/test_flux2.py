@@ -199,6 +199,8 @@ def test_a_regulated_layer_changes_only_the_masked_outputs(layer):
     action = Action(mask, torch.randn(2, 6, HEADS * HEAD_DIM), RestrictPreset(fill="noise"), None)
     transformer(**call)
     with family.regulated_attention(transformer, state):
+        for processor in state.layers:
+            processor.noise_order = torch.arange(6)
         block.register_forward_pre_hook(lambda *args: setattr(state, "action", action))
         transformer(**call)
     plain, changed = outputs
@@ -213,15 +215,15 @@ def test_taps_read_the_attention_before_the_mlp_is_joined():
     attn = transformer.single_transformer_blocks[1].attn
     joined: list[torch.Tensor] = []
     attn.to_out.register_forward_pre_hook(lambda module, args: joined.append(args[0]))
-    state = AttentionState(
-        taps=frozenset(["single_transformer_blocks.1"]), layout=family.layout(call), capture=True
-    )
+    taps = frozenset(["single_transformer_blocks.1"])
+    state = AttentionState(taps=taps, layout=family.layout(call))
     with family.regulated_attention(transformer, state):
+        state.capture = True
         transformer(**call)
     width = family.layers(transformer)["single_transformer_blocks.1"]
     assert joined[0].shape[-1] > width == HEADS * HEAD_DIM
     assert torch.equal(
-        state.take_features(["single_transformer_blocks.1"]), joined[0][:, 3:9, :width]
+        state.take_features(["single_transformer_blocks.1"]).output, joined[0][:, 3:9, :width]
     )
 
 

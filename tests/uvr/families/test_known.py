@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from diffusers import ChromaTransformer2DModel
+from diffusers import BriaTransformer2DModel
 
 import uvr
 from concepts.errors import MismatchError
@@ -36,19 +36,22 @@ def test_the_family_registered_last_is_asked_first(monkeypatch):
 
 
 def test_a_pipeline_of_no_known_family_is_refused_with_what_to_do():
-    with pytest.raises(MismatchError, match=r"not a FLUX or FLUX\.2 pipeline.*register_family"):
+    with pytest.raises(MismatchError, match=r"of none of the families.*register_family"):
         family_of(object())
 
 
-# Chroma asks for a class of its own library where that has moved from.
-@pytest.mark.filterwarnings("ignore:.FluxPosEmbed. is deprecated:FutureWarning")
-def test_a_relative_with_the_shape_of_flux_is_not_taken_for_it():
-    small = {"attention_head_dim": 16, "num_attention_heads": 2, "axes_dims_rope": (4, 6, 6)}
-    transformer = ChromaTransformer2DModel(num_layers=1, num_single_layers=1, **small)
-    transformer.register_to_config(num_layers=19, num_single_layers=38)
-    pipe = SimpleNamespace(transformer=transformer)
-    with pytest.raises(MismatchError, match="no other family of models is known"):
-        family_of(pipe)
+def test_a_relative_that_takes_no_processors_is_of_no_family():
+    transformer = BriaTransformer2DModel(
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=24,
+        axes_dims_rope=[4, 6, 6],
+    )
+    with pytest.raises(MismatchError, match="of none of the families"):
+        family_of(SimpleNamespace(transformer=transformer))
 
 
 def test_only_families_and_profiles_name_a_family():

@@ -4,7 +4,7 @@ import pytest
 from uvr.sample import BROUGHT, KEPT, NAMED
 from uvr.testbed.samples import labelled_samples
 
-COUNT = 80
+COUNT = 90  # ten of each shape
 
 
 @pytest.fixture(params=["t2i", "edit", "check"])
@@ -14,7 +14,7 @@ def samples(request):
 
 def test_scenes_with_the_concept_have_its_mask_and_others_none(samples):
     shown, benign = samples
-    assert [len(part) for part in samples] == [COUNT, COUNT]
+    assert [len(part) for part in samples] == [COUNT, 2 * COUNT]
     assert all(sample.mask is not None and np.any(sample.mask) for sample in shown)
     assert all(sample.mask is None for sample in benign)
 
@@ -34,7 +34,7 @@ def test_the_kind_of_an_edit_is_what_its_instruction_does():
         for kind in (KEPT, NAMED, BROUGHT)
     }
     assert {kind: len(prompts) for kind, prompts in said.items()} == {
-        KEPT: COUNT // 2, NAMED: COUNT // 4, BROUGHT: COUNT // 4,
+        KEPT: 50, NAMED: 20, BROUGHT: 20,
     }  # fmt: skip
     assert not any("bomb" in prompt or "explosive" in prompt for prompt in said[KEPT])
     assert all("and keep the bomb" in prompt for prompt in said[NAMED])

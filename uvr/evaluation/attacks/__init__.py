@@ -1,0 +1,1 @@
+"""Attacks: ways around a method that are tried and counted."""

@@ -1,0 +1,1 @@
+"""A run of a suite: planned, drawn, kept, judged and counted; it goes on where it stopped."""

@@ -1,0 +1,80 @@
+"""Draw the calls of a plan that are not kept yet, and measure what each costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Any
+
+import torch
+
+from uvr.evaluation.cases import Case
+from uvr.evaluation.drawing import Drawer, Picture
+from uvr.evaluation.run.plan import Call, Model
+from uvr.evaluation.run.work import Cost
+
+Drawn = Callable[[Call, list[Picture], Cost], object]
+"""Told each call that was drawn."""
+
+
+def draw_calls(calls: Sequence[Call], models: Mapping[str, Model], drawn: Drawn) -> None:
+    """Draw calls one after the other, each method opened once for all that follow each other.
+
+    Args:
+        calls: What to draw.
+        models: By task.
+        drawn: Told each call as soon as it was drawn.
+    """
+    for (task, _, _), group in groupby(calls, lambda call: (call.task, call.attack, call.method)):
+        part, model = list(group), models[task]
+        attack, method = part[0].attack, part[0].method
+        with attack.open(model.pipe, method, model.setting) as drawer:
+            for call in part:
+                pictures, cost = measured(model.pipe, drawer, call.cases)
+                if len(pictures) != len(call.cases):
+                    raise ValueError(
+                        f"the method {method.name!r} under the attack {attack.name!r} drew "
+                        f"{len(pictures)} pictures of {len(call.cases)} cases"
+                    )
+                drawn(call, pictures, cost)
+
+
+def measured(pipe: Any, draw: Drawer, cases: Sequence[Case]) -> tuple[list[Picture], Cost]:
+    """Draw cases, and what one of them cost on average."""
+    device = next(pipe.transformer.parameters()).device
+    cuda = device.type == "cuda"
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    with counted_passes(pipe.transformer) as passes:
+        pictures = draw(cases)
+    if cuda:
+        torch.cuda.synchronize(device)
+    seconds = time.perf_counter() - start
+    memory = torch.cuda.max_memory_allocated(device) if cuda else None
+    return pictures, Cost(seconds / len(cases), sum(passes) / len(cases), memory)
+
+
+@contextmanager
+def counted_passes(transformer: Any) -> Iterator[list[int]]:
+    """Give a list that grows by the number of pictures in each pass of a transformer.
+
+    Its first block is watched: a regulator has calls of the transformer itself go elsewhere.
+    """
+    passes: list[int] = []
+    lists = (child for child in transformer.children() if isinstance(child, torch.nn.ModuleList))
+    block = next(child for child in lists if len(child))[0]
+
+    def count(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        del module
+        given = next(t for t in (*args, *kwargs.values()) if isinstance(t, torch.Tensor))
+        passes.append(len(given))
+
+    handle = block.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        yield passes
+    finally:
+        handle.remove()

@@ -1,0 +1,126 @@
+"""The plan of a run: calls to make, each with the key that its pictures are kept by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+from concepts.digest import json_digest
+from uvr.evaluation.attacks.attack import Attack
+from uvr.evaluation.cases import Case, batches_of
+from uvr.evaluation.catalogue import code_digest, identity_of
+from uvr.evaluation.methods.method import Method
+from uvr.evaluation.setting import Setting
+from uvr.evaluation.suites.source import Asked
+from uvr.evaluation.suites.suite import Suite
+from uvr.revision import weights_revision
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a method's drawer: the unit that is drawn, kept and given to a worker.
+
+    Attributes:
+        task: "t2i" or "edit".
+        attack: What the cases went through.
+        method: Who draws.
+        cases: What is drawn together.
+        key: SHA-256 of all that decides the pictures.
+    """
+
+    task: str
+    attack: Attack
+    method: Method
+    cases: tuple[Case, ...]
+    key: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A pipeline of one task and what it is, for keys."""
+
+    pipe: Any
+    setting: Setting
+
+    @cached_property
+    def identity(self) -> str:
+        """Digest of weights, pipeline, profile, libraries and device."""
+        parameter = next(self.pipe.transformer.parameters())
+        return json_digest(
+            {
+                "weights": weights_revision(self.pipe.transformer),
+                "pipeline": type(self.pipe).__name__,
+                "scheduler": _settings(self.pipe.scheduler.config),
+                "profile": self.setting.profile.to_dict(),
+                "libraries": {name: version(name) for name in ("torch", "diffusers")},
+                "on": [parameter.device.type, str(parameter.dtype)],
+                "code": [code_digest(f"uvr.evaluation.{name}") for name in ("cases", "drawing")],
+            }
+        )
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, str]:
+    """A scheduler's settings; names with an underscore are notes of diffusers, in no order."""
+    return {name: repr(config[name]) for name in config if not name.startswith("_")}
+
+
+def plan_calls(suite: Suite, models: dict[str, Model], asked: Asked) -> list[Call]:
+    """Every call of a suite, in the order in which they are drawn: stock first.
+
+    Args:
+        suite: What to draw.
+        models: By task, of all tasks that the cases have.
+        asked: What its sources of cases are asked for.
+    """
+    calls: list[Call] = []
+    made = cases_of(suite, asked)
+    for task, model in models.items():
+        cases = [case for case in made if case.task == task]
+        for attack in suite.attacks:
+            if task not in attack.tasks:
+                continue
+            attacked = attacked_cases(attack, cases, model.setting)
+            batches = batches_of(attacked, suite.batch)
+            for method in suite.methods:
+                if task in method.tasks:
+                    calls += _calls(task, attack, method, batches, model)
+    return calls
+
+
+def cases_of(suite: Suite, asked: Asked) -> list[Case]:
+    """All cases of a suite, in its order, each once."""
+    made = {case.digest: case for source in suite.cases for case in source.cases(asked)}
+    return list(made.values())
+
+
+def attacked_cases(attack: Attack, cases: Sequence[Case], setting: Setting) -> list[Case]:
+    """What an attack makes of cases; benign ones go through none."""
+    if attack.name == "none":
+        return list(cases)
+    return attack.cases([case for case in cases if case.banned], setting)
+
+
+def _calls(
+    task: str, attack: Attack, method: Method, batches: Sequence[Sequence[Case]], model: Model
+) -> Iterator[Call]:
+    setting = model.setting
+    bundle = setting.bundle if method.uses_bundle or attack.uses_bundle else None
+    judges = setting.judges if method.uses_judges or attack.uses_judges else ()
+    shared = {
+        "model": model.identity,
+        "task": task,
+        "attack": identity_of(attack),
+        "method": identity_of(method),
+        "bundle": None if bundle is None else bundle.digest,
+        "judges": [[judge.name, judge.version, judge.thresholds] for judge in judges],
+        "seed": setting.seed,
+        "concepts": [definition.digest for definition in setting.definitions],
+    }
+    if method.name == "stock" and attack.name == "none":  # which knows neither
+        shared |= {"seed": 0, "concepts": []}
+    for batch in batches:
+        key = json_digest({**shared, "cases": [case.digest for case in batch]})
+        yield Call(task, attack, method, tuple(batch), key)

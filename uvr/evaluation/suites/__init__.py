@@ -1,0 +1,1 @@
+"""Suites: what an evaluation asks, and the sources of its cases."""
