@@ -52,7 +52,8 @@ def _picture_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "checks",
             type=click.Choice(["features", "testbed"]),
             multiple=True,
-            help="Check the finished picture: by its features, by the testbed's judge; repeat it.",
+            help="Check the finished picture: by its features, by the testbed's output filter; "
+            "repeat it.",
         ),
         click.option(
             "--on-residual",
@@ -218,9 +219,9 @@ def _checks(names: Sequence[str]) -> list[Check]:
 
     made: list[Check] = [FeatureCheck()] if "features" in names else []
     if "testbed" in names:
-        from uvr.evaluation.detector_judge import DetectorJudge
+        from uvr.evaluation.output_filter import OutputFilterJudge
 
-        made.append(DetectorJudge())
+        made.append(OutputFilterJudge())
     return made
 
 

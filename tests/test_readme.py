@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.semconv._incubating.attributes import gen_ai_attributes as gen_ai
 
 from concepts.anchors import AnchorSpace
 from concepts.bundle import Bundle, BundleVariant, Member, write_bundle
@@ -22,6 +24,7 @@ from uvr.pipelines import load_pipeline
 from uvr.verdict import Evidence, Verdict
 
 ROOT = Path(__file__).parent.parent
+VERDICTS_PAGE = (ROOT / "docs/verdicts.md").read_text(encoding="utf-8")
 FOR_TEAMS = "docs/policy-team.md"
 
 
@@ -120,17 +123,30 @@ def test_a_source_is_followed_as_written(monkeypatch, tmp_path):
 
 
 def test_verdicts_become_events_of_a_span():
-    sdk = pytest.importorskip("opentelemetry.sdk.trace")
     (code,) = blocks(section("docs/verdicts.md", "Keep verdicts"), "python")
     found: dict[str, Any] = {}
     exec(code, found)
     evidence = Evidence("look", "ball", "Ball", 1, "enforce", 4.0, 2.0, 0.25)
-    tracer = sdk.TracerProvider().get_tracer("test")
+    tracer = TracerProvider().get_tracer("test")
     with tracer.start_as_current_span("draw") as span:
         found["tell"](Verdict(0, "regulated", "f" * 64, (evidence,), "Ball was found."))
     (event,) = span.events
     assert event.name == "gen_ai.evaluation.result"
-    assert dict(event.attributes)["gen_ai.evaluation.score.value"] == 4.0
+    assert dict(event.attributes) == {
+        gen_ai.GEN_AI_EVALUATION_NAME: "ball",
+        gen_ai.GEN_AI_EVALUATION_SCORE_VALUE: 4.0,
+        gen_ai.GEN_AI_EVALUATION_SCORE_LABEL: "regulated",
+        gen_ai.GEN_AI_EVALUATION_EXPLANATION: "Ball was found.",
+    }
+
+
+def test_the_manual_names_every_field_of_a_verdict():
+    evidence = Evidence("look", "ball", "Ball", 1, "enforce", 4.0, 2.0, 0.25)
+    verdict = Verdict(0, "regulated", "f" * 64, (evidence,), "Ball was found.").to_dict()
+    rows = re.findall(r"^\| (`.*?`) \|", section("docs/verdicts.md", "What a verdict says"), re.M)
+    assert [name for row in rows for name in re.findall(r"`(\w+)`", row)] == list(verdict)
+    (fields,) = re.findall(r"^\| `evidence` \|.*first: (.*) \|$", VERDICTS_PAGE, re.M)
+    assert re.findall(r"`(\w+)`", fields) == list(verdict["evidence"][0])
 
 
 def any_bundle() -> Bundle:

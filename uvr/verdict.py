@@ -15,6 +15,7 @@ OUTCOMES = ("untouched", "regulated", "retried", "flagged", "blocked")
 STAGES = ("look", "check", "judge")
 """Where evidence comes from: the look, the features of the finished picture, or a judge."""
 
+_OWN = ("picture", "outcome", "bundle", "reason", "retries", "other_noise")
 _FOUND = {"look": "at the look", "check": "by the check", "judge": "by the judge"}
 
 
@@ -65,6 +66,7 @@ class Verdict:
         evidence: All that fired, what decided first; empty when nothing did.
         reason: Why, in one or two plain sentences.
         retries: How often the picture was drawn again.
+        other_noise: Whether it was drawn with other noise at last, and so is another picture.
     """
 
     picture: int
@@ -73,6 +75,7 @@ class Verdict:
     evidence: tuple[Evidence, ...]
     reason: str
     retries: int = 0
+    other_noise: bool = False
 
     def __post_init__(self) -> None:
         if self.outcome not in OUTCOMES:
@@ -97,6 +100,7 @@ class Verdict:
             "bundle": self.bundle,
             "reason": self.reason,
             "retries": self.retries,
+            "other_noise": self.other_noise,
             "evidence": [asdict(item) for item in self.evidence],
         }
 
@@ -107,7 +111,7 @@ class Verdict:
             raise ValueError(f"schema is {data['schema']!r}, {SCHEMA!r} is expected")
         return cls(
             evidence=tuple(Evidence(**item) for item in data["evidence"]),
-            **{name: data[name] for name in ("picture", "outcome", "bundle", "reason", "retries")},
+            **{name: data[name] for name in _OWN},
         )
 
 

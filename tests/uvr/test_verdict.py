@@ -13,7 +13,7 @@ from uvr.verdict_log import VerdictLog
 
 LOOK = Evidence("look", "ball", "Ball", 3, "enforce", 4.0, 2.0, 0.25)
 JUDGE = Evidence("judge", "cup", "Cup", None, "enforce", 0.9, 0.5, judge="tiny/1")
-VERDICT = Verdict(1, "flagged", "f" * 64, (JUDGE, LOOK), "Cup was found by the judge.", 2)
+VERDICT = Verdict(1, "flagged", "f" * 64, (JUDGE, LOOK), "Cup was found by the judge.", 3, True)
 
 
 def test_a_verdict_has_what_decided_at_the_top_and_all_evidence_below():
@@ -29,7 +29,8 @@ def test_a_verdict_has_what_decided_at_the_top_and_all_evidence_below():
         "area": None,
         "bundle": "f" * 64,
         "reason": "Cup was found by the judge.",
-        "retries": 2,
+        "retries": 3,
+        "other_noise": True,
         "evidence": [
             {
                 "stage": "judge", "concept": "cup", "name": "Cup", "version": None,

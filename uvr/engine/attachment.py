@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -259,6 +260,8 @@ class Attachment:
                 mode_of=generation.assignment.mode_of,
             )
         report.images, report.shadow, report.looked = look.images, look.shadow, True
+        if generation.known is not None:
+            look = replace(look, mask=look.mask | generation.known)
         if not look.regulates:
             return output
         action = self._action(generation, look.mask, look.sources)

@@ -13,9 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from concepts.bundle import BundleVariant, Member
@@ -168,21 +166,3 @@ def check_profile(
     width, height = size
     call = {**profile.call, "height": height, "width": width}
     return replace(profile, task=CHECK, taps=taps, sigma=sigma, call=call)
-
-
-def place_of(slugs: Sequence[str], findings: Sequence[ConceptFinding]) -> NDArray[np.bool_] | None:
-    """Where a picture is to be filled in, as far as looks can tell, (rows, columns).
-
-    The masks of all that fired and is enforced; where nothing did, because a judge alone saw it,
-    the patches that score highest for the judge's concepts.
-
-    Args:
-        slugs: Concepts that are left in the picture.
-        findings: Of the check and of the look before, the better first.
-    """
-    masks = [item.mask for item in findings if item.fired and item.enforced]
-    if not masks:
-        best = {item.slug: item.scores for item in reversed(findings) if item.scores is not None}
-        masks = [best[slug] == best[slug].max() for slug in slugs if slug in best]
-    place: NDArray[np.bool_] | None = np.logical_or.reduce(masks) if masks else None
-    return place

@@ -96,6 +96,8 @@ class Generation:
         passes: Calls that the first step made; None while it runs.
         records: Steps before the look, as they ran; empty after it.
         regulation: Set by the look when a concept to enforce fired.
+        known: Patches to regulate whatever the look finds, (pictures, patches), bool; set where a
+            picture is drawn again from other noise.
     """
 
     assignment: Assignment
@@ -110,6 +112,7 @@ class Generation:
     passes: int | None = None
     records: list[StepRecord] = field(default_factory=list)
     regulation: Regulation | None = None
+    known: Tensor | None = None
 
     @property
     def variant(self) -> BundleVariant | None:

@@ -6,8 +6,7 @@
    the others of the batch stay as they were, to the bit.
 4. Each picture gets a ``Verdict``, on the call's report and for whoever listens.
 
-Drawing again begins from the picture's own first latents, and regulates the place that is known by
-now, one ring of patches larger each time, from the first step on.
+What a picture is drawn again from says ``uvr.engine.redraw``.
 """
 
 from __future__ import annotations
@@ -15,40 +14,27 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from concepts.bundle import BundleVariant
 from concepts.errors import UVRError
 from uvr.engine.attachment import Assign, Attachment
-from uvr.engine.check import Checks, Examined, look_at_picture, place_of
+from uvr.engine.check import Checks, Examined, look_at_picture
 from uvr.engine.generation import Generation, Regulation
 from uvr.engine.pictures import Pictures
+from uvr.engine.redraw import Redraw, Redraws
 from uvr.engine.request import CannotRedrawError, Request
 from uvr.engine.verdicts import Course, residual_of, verdict_of
 from uvr.families.family import Family
 from uvr.judges.judge import ask
-from uvr.method.masks import dilate
 from uvr.method.rewind import Call
 from uvr.profiles import ModelProfile
 from uvr.report import RegulationReport
 from uvr.verdict import Verdict
 
 log = logging.getLogger("uvr.regulator")
-
-RETRIES = 2
-"""How often a picture is drawn again at most."""
-
-
-@dataclass(frozen=True)
-class _Redraw:
-    """What one picture is drawn again from, (1, tokens, channels), and where it is regulated."""
-
-    latents: Tensor
-    mask: Tensor
 
 
 class RegulatedPipeline(Attachment):
@@ -69,7 +55,7 @@ class RegulatedPipeline(Attachment):
     ) -> None:
         super().__init__(pipe, family, profile, variant, start)
         self._checks = checks
-        self._redraw: _Redraw | None = None
+        self._redraw: Redraw | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the pipeline; a call of the pipeline itself is the same.
@@ -104,11 +90,15 @@ class RegulatedPipeline(Attachment):
         return result
 
     def _begin(self, assign: Assign, step: int, call: Call) -> Generation:
-        generation = super()._begin(assign, step, call)
-        if self._redraw is not None:
-            if not torch.equal(generation.first_latents, self._redraw.latents):
-                raise CannotRedrawError("the pipeline does not begin with the latents it is given")
-            generation.regulation = Regulation(self._action(generation, self._redraw.mask))
+        generation, redraw = super()._begin(assign, step, call), self._redraw
+        if redraw is None:
+            return generation
+        if not torch.equal(generation.first_latents, redraw.latents):
+            raise CannotRedrawError("the pipeline does not begin with the latents it is given")
+        if redraw.afresh and generation.variant is not None:
+            generation.known = redraw.mask
+        else:
+            generation.regulation = Regulation(self._action(generation, redraw.mask))
         return generation
 
     def _looked(self, generation: Generation) -> list[Verdict]:
@@ -178,44 +168,37 @@ class RegulatedPipeline(Attachment):
         pictures: Pictures,
         course: Course,
     ) -> None:
-        """Draw a picture again until the check finds nothing in it, at most ``RETRIES`` times."""
-        place, looked = course.picture, generation.report.images[course.picture]
-        known = torch.zeros(generation.layout.grid, dtype=torch.bool)
-        while len(course.examined) <= RETRIES:
-            residual = residual_of(generation.assignment, course.last)
-            if not residual:
-                return
-            here = place_of([item.concept for item in residual], [*course.last.findings, *looked])
-            if here is None:
-                course.hindrance = "where it is in the picture is not known"
-                return
-            known |= torch.from_numpy(here)
-            mask = dilate(known.reshape(1, -1), generation.layout.grid, len(course.examined))
+        """Draw a picture again until the check finds nothing in it, or all was tried."""
+        redraws = Redraws(generation, course.picture)
+        while residual := residual_of(generation.assignment, course.last):
             try:
-                again = self._draw_again(request, generation, place, mask)
+                redraw = redraws.next({item.concept for item in residual}, course.last)
+                if redraw is None:
+                    return
+                again = self._draw_again(request, generation, course.picture, redraw)
             except CannotRedrawError as error:
                 course.hindrance = str(error)
                 return
             course.examined.append(self._examine(generation, again)[0])
-            pictures.replace(place, again)
+            course.other_noise = redraw.afresh
+            pictures.replace(course.picture, again)
 
     def _draw_again(
         self,
         request: Request,
         generation: Generation,
         place: int,
-        mask: Tensor,
+        redraw: Redraw,
     ) -> Pictures:
-        """Draw one picture again from its first latents, regulated from the first step on."""
-        latents = generation.first_latents[place : place + 1]
+        """Draw one picture again."""
         arguments = request.of_picture(
             place,
             generation.rows.pictures,
-            self._family.latents_argument(latents, generation.layout),
+            self._family.latents_argument(redraw.latents, generation.layout),
             self._family.shared,
         )
         kept, self.reports = self.reports, deque(maxlen=1)
-        self._redraw = _Redraw(latents, mask.to(latents.device))
+        self._redraw = redraw
         try:
             result, again = self._generate(request.run, **arguments)
             if again is not None:

@@ -19,13 +19,15 @@ class Course:
     Attributes:
         picture: Its place among the call's pictures.
         examined: What the check said of it, and of each time that it was drawn again.
-        hindrance: Why it could not be drawn again.
+        other_noise: Whether the picture that is returned began with other noise.
+        hindrance: Why it could not be drawn again, or not with other noise.
         ending: What was done where the last check still found something: "pass", "flag", "block",
             or "retry", after which it is flagged; "" where nothing was left.
     """
 
     picture: int
     examined: list[Examined] = field(default_factory=list)
+    other_noise: bool = False
     hindrance: str = ""
     ending: str = ""
 
@@ -96,7 +98,8 @@ def verdict_of(
     # What decided comes first.
     evidence = (*told.residual, *told.looked, *told.observed)
     outcome = _outcome(course, told)
-    return Verdict(place, outcome, report.digest, evidence, _reason(course, told), course.retries)
+    return Verdict(place, outcome, report.digest, evidence, _reason(course, told), course.retries,
+                   course.other_noise)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -141,18 +144,26 @@ def _reason(course: Course, told: Told) -> str:
     elif told.looked and told.residuals:
         parts.append("The check found nothing left.")
     if course.hindrance:
-        parts.append(f"The picture was not drawn again: {course.hindrance}.")
+        how = "with other noise" if course.retries else "again"
+        parts.append(f"The picture was not drawn {how}: {course.hindrance}.")
     if told.observed:
         parts.append(f"{said(told.observed)}, which is only reported.")
     return " ".join(parts) or "Nothing banned was found."
 
 
 def _what_followed(course: Course, told: Told) -> str:
-    times = "once" if course.retries == 1 else "twice"
+    again = _drawn_again(course)
     if not told.left:
-        return f"and the picture was drawn again {times}, after which nothing was found"
+        return f"and the picture was drawn again {again}, after which nothing was found"
     ending = {
         "pass": "and it is let pass",
         "block": "and a grey picture takes its place",
     }.get(course.ending, "and it is returned as it is")
-    return f"also after it was drawn again {times}, {ending}" if course.retries else ending
+    return f"also after it was drawn again {again}, {ending}" if course.retries else ending
+
+
+def _drawn_again(course: Course) -> str:
+    """How often and from what: "twice, and once with other noise"."""
+    fills = course.retries - course.other_noise
+    parts = [("once", "twice")[fills - 1]] if fills else []
+    return ", and ".join([*parts, "once with other noise"] if course.other_noise else parts)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from concepts.bundle import Bundle
 from uvr.anchors.capture import Progress
-from uvr.engine.check import FeatureCheck
+from uvr.engine.check import Check
 from uvr.engine.regulator import Regulator
 from uvr.evaluation.cases import Case, batches_of
 from uvr.evaluation.drawing import call_arguments
@@ -37,11 +37,11 @@ def draw_cases(
     bundle: Bundle | None = None,
     progress: Progress | None = None,
     *,
-    checked: bool = False,
+    check: Sequence[Check] = (),
 ) -> Drawn:
     """Draw cases with equal arguments, BATCH at a time, regulated by `bundle` if there is one.
 
-    `checked` pictures are checked by their features, and drawn again or else blocked.
+    Pictures in which a `check` finds something are drawn again or else blocked.
     """
     profile = profile_for(pipe)
     images: list[Image.Image] = []
@@ -51,8 +51,8 @@ def draw_cases(
         drawing = pipe
         if bundle is not None:
             regulator = Regulator(bundle)
-            if checked:
-                regulator = Regulator(bundle, check=FeatureCheck(), on_residual="retry-or-block")
+            if check:
+                regulator = Regulator(bundle, check=check, on_residual="retry-or-block")
             drawing = stack.enter_context(regulator.attach(pipe))
         for part in batches_of(cases, BATCH):
             images += drawing(**call_arguments(pipe, profile, part)).images

@@ -12,6 +12,7 @@ import numpy as np
 
 from concepts.bundle import Bundle
 from concepts.calibration import wilson
+from uvr.engine.check import Check
 from uvr.evaluation.cases import Case
 from uvr.evaluation.drawn import Drawn, draw_cases
 from uvr.evaluation.judges import (
@@ -175,15 +176,15 @@ def measure(
     seed: int,
     say: Say,
     *,
-    checked: bool = False,
+    check: Sequence[Check] = (),
 ) -> tuple[list[Erasure], list[Preservation]]:
     """Every task, use and concept, `count` cases each, and as many benign cases of each use.
 
-    With `checked`, regulated pictures are measured after the check (`draw_cases`).
+    With a `check`, regulated pictures are measured after it (`draw_cases`).
     """
 
     def regulate(pipe: Any, cases: Sequence[Case]) -> Drawn:
-        return draw_cases(pipe, cases, bundle, checked=checked)
+        return draw_cases(pipe, cases, bundle, check=check)
 
     erased, preserved = [], []
     for task, pipe in pipes.items():

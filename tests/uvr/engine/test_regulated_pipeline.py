@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import FluxImg2ImgPipeline
 from PIL import Image
 
 from concepts.bundle import Bundle
@@ -16,6 +18,7 @@ from concepts.errors import InputError, MismatchError, UVRError
 from tests.uvr.conftest import CALL, bundle_of, make_scorer, random_weights
 from tests.uvr.engine.conftest import firing, picture
 from uvr import FeatureCheck, Regulator, Verdict, VerdictLog
+from uvr.method.modulation import seeded_noise
 from uvr.method.presets import RestrictPreset
 from uvr.profiles import ModelProfile
 from uvr.report import RegulationReport
@@ -192,18 +195,85 @@ def test_drawing_again_with_nothing_to_fill_in_gives_the_same_picture(t2i_pipe, 
     assert abs(difference).max() <= 1
 
 
-def test_a_picture_that_does_not_come_clean_is_drawn_again_twice_and_flagged(
+def test_a_picture_that_does_not_come_clean_is_filled_in_twice_then_begun_anew_then_flagged(
     t2i_pipe, t2i_profile, quiet
 ):
-    bundle = with_check(quiet, t2i_profile, -1e9)
+    bundle, begun = with_check(quiet, t2i_profile, -1e9), []
+    t2i_pipe.transformer.register_forward_pre_hook(
+        lambda _, args, kwargs: begun.append((float(kwargs["timestep"][0]),
+                                              kwargs["hidden_states"].clone())),
+        with_kwargs=True,
+    )  # fmt: skip
     regulator = Regulator(bundle, profile=t2i_profile, check=FeatureCheck(), on_residual="retry")
     with regulator.attach(t2i_pipe) as regulated:
         call(regulated, PROMPTS[:1])
     (verdict,) = regulated.last.verdicts
-    assert (verdict.outcome, verdict.retries) == ("flagged", 2)
+    assert (verdict.outcome, verdict.retries, verdict.other_noise) == ("flagged", 3, True)
     assert verdict.reason == (
-        "Ball was found by the check, also after it was drawn again twice, and it is returned as "
-        "it is."
+        "Ball was found by the check, also after it was drawn again twice, and once with other "
+        "noise, and it is returned as it is."
+    )
+    own, *others = [latents for time, latents in begun if time == 1]
+    # The last try comes back to its first step once its look is done, with what was filled in.
+    assert [bool(torch.equal(own, latents)) for latents in others] == [True, True, False, False]
+    assert torch.equal(others[2], others[3])
+    assert torch.equal(others[2], seeded_noise(own, own.shape[2]))
+
+
+def test_what_begins_with_other_noise_is_looked_at_anew(t2i_pipe, t2i_profile):
+    """Every patch is found and regulated again, as in a call of its own with that noise."""
+    bundle, judge = firing(t2i_profile), BrightnessJudge(0, "bare-feet")
+    latents = torch.randn(1, 64, 16, generator=torch.Generator().manual_seed(5))
+    with Regulator(bundle, profile=t2i_profile).attach(t2i_pipe) as regulated:
+        expected = call(regulated, PROMPTS[:1], latents=seeded_noise(latents, 16))
+    with Regulator(bundle, profile=t2i_profile, check=judge, on_residual="retry").attach(
+        t2i_pipe
+    ) as regulated:
+        images = call(regulated, PROMPTS[:1], latents=latents)
+    assert regulated.last.verdicts[0].other_noise
+    assert images[0].tobytes() == expected[0].tobytes()
+
+
+def test_a_judge_that_says_where_has_that_place_filled_in(t2i_pipe, t2i_profile, quiet, caplog):
+    stock, asked = call(t2i_pipe, PROMPTS[:2]), []
+
+    class PlacingJudge(StrictOnceJudge):
+        def places(self, pictures: Sequence[Image.Image]) -> list[dict[str, np.ndarray]]:
+            asked.append(len(pictures))
+            return [{"ball": np.pad([[0.9]], ((7, 0), (7, 0)))} for _ in pictures]
+
+    regulator = Regulator(quiet, profile=t2i_profile, check=PlacingJudge(1), on_residual="retry")
+    masks = []
+    with regulator.attach(t2i_pipe) as regulated:
+        action = regulated._action
+        regulated._action = lambda *given: masks.append(given[1]) or action(*given)
+        images = call(regulated, PROMPTS[:2])
+    assert asked == [1]
+    assert images[0].tobytes() == stock[0].tobytes()
+    assert images[1].tobytes() != stock[1].tobytes()
+    (mask,) = masks  # The corner's patch and a ring around it.
+    assert mask.reshape(8, 8).nonzero().tolist() == [[6, 6], [6, 7], [7, 6], [7, 7]]
+    assert caplog.messages == []
+    assert regulated.last.verdicts[1].retries == 1
+    assert not regulated.last.verdicts[1].other_noise
+
+
+def test_image_to_image_has_no_other_noise_to_begin_with(t2i_pipe, t2i_profile, quiet):
+    parts = inspect.signature(FluxImg2ImgPipeline.__init__).parameters
+    pipe = FluxImg2ImgPipeline(
+        **{name: part for name, part in t2i_pipe.components.items() if name in parts}
+    )
+    pipe.set_progress_bar_config(disable=True)
+    regulator = Regulator(
+        quiet, profile=t2i_profile, check=BrightnessJudge(0, "bare-feet"), on_residual="retry"
+    )
+    with regulator.attach(pipe) as regulated:
+        call(regulated, PROMPTS[:1], image=picture(), strength=0.5)
+    (verdict,) = regulated.last.verdicts
+    assert (verdict.outcome, verdict.retries) == ("flagged", 0)
+    assert verdict.reason == (
+        "Bare feet was found by the judge, and it is returned as it is. The picture was not drawn "
+        "again: where it is in the picture is not known, and it does not begin with noise alone."
     )
 
 
@@ -284,8 +354,8 @@ def test_a_concept_that_only_a_judge_knows_is_enforced(t2i_pipe, t2i_profile, qu
     (verdict,) = regulated.last.verdicts
     assert (verdict.outcome, verdict.deciding.version) == ("flagged", None)
     assert verdict.reason == (
-        "Bare feet was found by the judge, and it is returned as it is. The picture was not drawn "
-        "again: where it is in the picture is not known."
+        "Bare feet was found by the judge, also after it was drawn again once with other noise, "
+        "and it is returned as it is."
     )
 
 

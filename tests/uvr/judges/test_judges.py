@@ -153,3 +153,31 @@ def test_a_judgement_fires_from_its_threshold_on():
 def test_a_judge_that_does_not_judge_is_an_error(rows, message):
     with pytest.raises(UVRError, match=message):
         ask(Fixed(*rows), PICTURES[:2])
+
+
+class Placing(Fixed):
+    """Says where it sees a ball, whatever picture it is asked of."""
+
+    def __init__(self, heat: object, *rows: dict[str, float]) -> None:
+        super().__init__(*rows)
+        self.heat, self.asked = heat, []
+
+    def places(self, pictures: list[Image.Image]) -> list[dict[str, object]]:
+        self.asked += pictures
+        return [{"ball": self.heat}] * len(pictures)
+
+
+def test_a_judge_is_asked_where_only_for_what_fired():
+    heat = np.eye(3)
+    judge = Placing(heat, {"ball": 0.0, "cup": 0.0}, {"ball": 0.9, "cup": 0.9})
+    (ball, cup), (seen, unplaced) = ask(judge, PICTURES[:2])
+    assert judge.asked == PICTURES[1:2]
+    assert (ball.heat, cup.heat, unplaced.heat) == (None, None, None)
+    assert seen.heat.dtype == np.float32
+    assert (seen.heat == heat).all()
+
+
+@pytest.mark.parametrize("heat", [np.ones(3), np.full((2, 2), np.nan), -np.eye(2), np.eye(0)])
+def test_a_place_that_is_no_heat_map_is_an_error(heat):
+    with pytest.raises(UVRError, match="fixed/1 gave no heat map for 'ball'"):
+        ask(Placing(heat, {"ball": 0.9, "cup": 0.0}), PICTURES[:1])
