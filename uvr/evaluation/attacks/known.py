@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from uvr.evaluation.attacks.attack import Attack
+from uvr.evaluation.attacks.beside import BesideTwo
+from uvr.evaluation.attacks.indirect import IndirectDescription
+from uvr.evaluation.attacks.misspelling import Misspelling
+from uvr.evaluation.attacks.modifiers import ModifierGrid
+from uvr.evaluation.attacks.paraphrases import Paraphrases
 from uvr.evaluation.attacks.plain import Plain
 from uvr.evaluation.attacks.synonyms import Synonyms
 from uvr.evaluation.catalogue import Catalogue
 
-ATTACKS: Catalogue[Attack] = Catalogue("attack", [Plain, Synonyms])
+ATTACKS: Catalogue[Attack] = Catalogue(
+    "attack",
+    [
+        Plain, Synonyms, Paraphrases, Misspelling, IndirectDescription, BesideTwo, ModifierGrid,
+    ],
+)  # fmt: skip
 """``ATTACKS.register`` makes one of your own known."""
