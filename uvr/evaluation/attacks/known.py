@@ -9,6 +9,14 @@ from uvr.evaluation.attacks.misspelling import Misspelling
 from uvr.evaluation.attacks.modifiers import ModifierGrid
 from uvr.evaluation.attacks.paraphrases import Paraphrases
 from uvr.evaluation.attacks.plain import Plain
+from uvr.evaluation.attacks.references import (
+    BenignEdit,
+    Cropped,
+    OtherStyle,
+    Recoloured,
+    Rotated,
+    SmallThing,
+)
 from uvr.evaluation.attacks.synonyms import Synonyms
 from uvr.evaluation.catalogue import Catalogue
 
@@ -16,6 +24,7 @@ ATTACKS: Catalogue[Attack] = Catalogue(
     "attack",
     [
         Plain, Synonyms, Paraphrases, Misspelling, IndirectDescription, BesideTwo, ModifierGrid,
+        BenignEdit, OtherStyle, SmallThing, Cropped, Rotated, Recoloured,
     ],
 )  # fmt: skip
 """``ATTACKS.register`` makes one of your own known."""
