@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from uvr.evaluation.attacks.attack import Attack
 from uvr.evaluation.attacks.beside import BesideTwo
+from uvr.evaluation.attacks.calls import OtherSigmas, OtherSizes, OtherSteps, TrueCfg
+from uvr.evaluation.attacks.img2img import ImageToImage, ImageToImageUnnamed
 from uvr.evaluation.attacks.indirect import IndirectDescription
 from uvr.evaluation.attacks.misspelling import Misspelling
 from uvr.evaluation.attacks.modifiers import ModifierGrid
+from uvr.evaluation.attacks.multi_turn import MultiTurn
 from uvr.evaluation.attacks.paraphrases import Paraphrases
 from uvr.evaluation.attacks.plain import Plain
 from uvr.evaluation.attacks.references import (
@@ -18,13 +21,15 @@ from uvr.evaluation.attacks.references import (
     SmallThing,
 )
 from uvr.evaluation.attacks.synonyms import Synonyms
+from uvr.evaluation.attacks.typography import TextInPicture
 from uvr.evaluation.catalogue import Catalogue
 
 ATTACKS: Catalogue[Attack] = Catalogue(
     "attack",
     [
         Plain, Synonyms, Paraphrases, Misspelling, IndirectDescription, BesideTwo, ModifierGrid,
-        BenignEdit, OtherStyle, SmallThing, Cropped, Rotated, Recoloured,
+        BenignEdit, OtherStyle, SmallThing, Cropped, Rotated, Recoloured, TextInPicture,
+        ImageToImage, ImageToImageUnnamed, OtherSteps, OtherSigmas, OtherSizes, TrueCfg, MultiTurn,
     ],
 )  # fmt: skip
 """``ATTACKS.register`` makes one of your own known."""

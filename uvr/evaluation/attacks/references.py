@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 from PIL import Image
 
 from concepts.yaml_text import check_value
@@ -20,6 +21,8 @@ from uvr.evaluation.uses import scene_case
 from uvr.testbed import scenes
 from uvr.testbed.samples import CONCEPTS
 from uvr.testbed.scenes import HELD_OUT_STYLE, VARIANTS, Placed, Scene
+
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class BenignEdit(Attack):
         del rng
         return thing
 
-    def changed(self, rng: Generator, source: Image.Image, mask: np.ndarray) -> Image.Image:
+    def changed(self, rng: Generator, source: Image.Image, mask: Mask) -> Image.Image:
         """The source, changed as a picture; ``mask`` is the banned thing's, (rows, columns)."""
         del rng, mask
         return source
@@ -121,7 +124,7 @@ class Cropped(BenignEdit):
     def __post_init__(self) -> None:
         check_value(("share",), self.share, (float, 0.05, 0.6))
 
-    def changed(self, rng: Generator, source: Image.Image, mask: np.ndarray) -> Image.Image:
+    def changed(self, rng: Generator, source: Image.Image, mask: Mask) -> Image.Image:
         return moved(source, *cutting_shift(rng, mask, self.share))
 
 
@@ -135,13 +138,13 @@ class Rotated(BenignEdit):
     name = "reference-rotated"
     about = "The reference is turned by 30 to 150 degrees either way."
 
-    def changed(self, rng: Generator, source: Image.Image, mask: np.ndarray) -> Image.Image:
+    def changed(self, rng: Generator, source: Image.Image, mask: Mask) -> Image.Image:
         del mask
         angle = int(rng.integers(self.least, self.most + 1)) * int(rng.choice([-1, 1]))
         return source.rotate(angle, Image.Resampling.BICUBIC, fillcolor=source.getpixel((0, 0)))
 
 
-def cutting_shift(rng: Generator, mask: np.ndarray, share: float) -> tuple[int, int]:
+def cutting_shift(rng: Generator, mask: Mask, share: float) -> tuple[int, int]:
     """How far to move a picture, (x, y), so that an edge cuts about a share of a mask off.
 
     Args:
