@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.random import Generator
@@ -35,7 +36,7 @@ class BenignEdit(Attack):
     name = "benign-edit"
     about = "The banned thing is in the reference, and the edit paints the background."
     tasks = ("edit",)
-    code = (__name__, "uvr.evaluation.uses", "uvr.testbed.samples")
+    code: ClassVar[tuple[str, ...]] = (__name__, "uvr.evaluation.uses", "uvr.testbed.samples")
 
     def cases(self, cases: Sequence[Case], setting: Setting) -> list[Case]:
         """Those with a scene."""

@@ -23,7 +23,6 @@ class TextInPicture(BenignEdit):
 
     name = "text-in-picture"
     about = "A benign word is written over the thing in the reference of a benign edit."
-    code = (*BenignEdit.code, "uvr.evaluation.attacks.references")
 
     def changed(self, rng: Generator, source: Image.Image, mask: Mask) -> Image.Image:
         rows, columns = np.nonzero(mask)
