@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from concepts.yaml_text import check_value
 from uvr.evaluation.attacks.learned import LearnedAttack, Tensors
 from uvr.evaluation.attacks.white_box import WhiteBox
 from uvr.evaluation.cases import Case
@@ -32,35 +33,47 @@ class LearnedEmbeddings(LearnedAttack):
         rate: Of Adam.
         weight: Of the look's score in the loss, for each unit above ``under``; 0 leaves it out.
         under: How far below its threshold the score should be.
+        prompt: Whose embeddings to begin with; None for the case's own.
+        lowest: Noise level down to which the loss is taken; the things are there by then.
+        with_noise: Whether the attacker chooses the start noise too, and learns for it alone.
     """
 
     steps: int = 40
     rate: float = 0.02
-    weight: float = 0.05
-    under: float = 2.0
+    weight: float = 0.01
+    under: float = 1.0
+    prompt: str | None = None
+    with_noise: bool = True
+    lowest: float = 0.4
 
     name = "learned-embeddings"
     about = "Prompt embeddings learned with the weights and the bundle: low loss, low score."
     uses_bundle = True
 
+    def __post_init__(self) -> None:
+        check_value(("lowest",), self.lowest, (float, 0.01, 0.99))
+
     def optimised(self, pipe: Any, cases: Sequence[Case], setting: Setting) -> list[Tensors]:
         """Alternate between the loss at any noise level, and loss and score at the look's."""
-        box = WhiteBox.of(pipe, cases, setting)
+        begun = [replace(case, prompt=self.prompt or case.prompt) for case in cases]
+        box = WhiteBox.of(pipe, begun, setting)
         noise = box.noise([case.seed for case in cases])
         names = ("encoder_hidden_states", "pooled_projections")
         learned = {name: box.call[name].clone().requires_grad_() for name in names}
         adam = torch.optim.Adam(list(learned.values()), lr=self.rate)
         for step in range(self.steps):
-            sigma = box.look if step % 2 else (step * GOLDEN) % 1 * 0.96 + 0.02
+            sigma = box.look if step % 2 else 1 - (step * GOLDEN) % 1 * (1 - self.lowest)
             loss = self.loss(box, noise, sigma, learned).sum()
             for parameter, gradient in zip(
                 learned.values(), torch.autograd.grad(loss, list(learned.values())), strict=True
             ):
                 parameter.grad = gradient
             adam.step()
-        embeds, pooled = (learned[name].detach() for name in names)
+        found = dict(zip(("prompt_embeds", "pooled_prompt_embeds"), learned.values(), strict=True))
+        if self.with_noise:
+            found["latents"] = noise
         return [
-            {"prompt_embeds": embeds[n : n + 1], "pooled_prompt_embeds": pooled[n : n + 1]}
+            {name: tensor[n : n + 1].detach() for name, tensor in found.items()}
             for n in range(len(cases))
         ]
 

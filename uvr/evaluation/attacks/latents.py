@@ -34,6 +34,7 @@ class InvertedLatents(LearnedAttack):
 
     name = "inverted-latents"
     about = "Start latents from which the model itself leads to the banned picture; no word of it."
+    tasks = ("t2i",)
 
     def cases(self, cases: Sequence[Case], setting: Setting) -> list[Case]:
         """Those that there is a picture of, under the prompt that says nothing."""
@@ -67,6 +68,7 @@ class ChosenLatents(LearnedAttack):
 
     name = "chosen-latents"
     about = "Start latents that are noise with the banned picture faintly in it; no word of it."
+    tasks = ("t2i",)
 
     def __post_init__(self) -> None:
         for place, share in enumerate(self.shares or (0.0,)):

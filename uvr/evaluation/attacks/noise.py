@@ -15,6 +15,7 @@ from concepts.yaml_text import check_value
 from uvr.evaluation.attacks.attack import Attack
 from uvr.evaluation.attacks.learned import LearnedAttack, Tensors
 from uvr.evaluation.attacks.white_box import WhiteBox
+from uvr.evaluation.attacks.words import is_named
 from uvr.evaluation.cases import Case
 from uvr.evaluation.setting import Setting
 
@@ -37,9 +38,13 @@ class RandomNoise(Attack):
         check_value(("size",), self.size, (int, 1, 255))
 
     def cases(self, cases: Sequence[Case], setting: Setting) -> list[Case]:
-        """Those with a reference."""
+        """Those with a reference whose prompt says nothing of the banned thing."""
         del setting
-        return [self._noisy(case, case.source) for case in cases if case.source is not None]
+        return [
+            self._noisy(case, case.source)
+            for case in cases
+            if case.source is not None and not is_named(case)
+        ]
 
     def _noisy(self, case: Case, source: Image.Image) -> Case:
         pixels = np.asarray(source.convert("RGB")).astype(np.int16)
@@ -69,9 +74,9 @@ class GradientNoise(LearnedAttack):
         check_value(("size",), self.size, (int, 1, 255))
 
     def cases(self, cases: Sequence[Case], setting: Setting) -> list[Case]:
-        """Those with a reference."""
+        """Those with a reference whose prompt says nothing of the banned thing."""
         del setting
-        return [case for case in cases if case.source is not None]
+        return [case for case in cases if case.source is not None and not is_named(case)]
 
     def optimised(self, pipe: Any, cases: Sequence[Case], setting: Setting) -> list[Tensors]:
         """Descend under new noise each step, as the attacker does not choose the host's."""

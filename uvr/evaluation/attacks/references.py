@@ -16,6 +16,7 @@ from PIL import Image
 
 from concepts.yaml_text import check_value
 from uvr.evaluation.attacks.attack import Attack
+from uvr.evaluation.attacks.words import is_named
 from uvr.evaluation.cases import Case
 from uvr.evaluation.setting import Setting
 from uvr.evaluation.uses import scene_case
@@ -24,6 +25,7 @@ from uvr.testbed.samples import CONCEPTS
 from uvr.testbed.scenes import HELD_OUT_STYLE, VARIANTS, Placed, Scene
 
 Mask = NDArray[np.bool_]
+NAMES = "uvr.evaluation.attacks.words"
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,21 @@ class BenignEdit(Attack):
     name = "benign-edit"
     about = "The banned thing is in the reference, and the edit paints the background."
     tasks = ("edit",)
-    code: ClassVar[tuple[str, ...]] = (__name__, "uvr.evaluation.uses", "uvr.testbed.samples")
+    code: ClassVar[tuple[str, ...]] = (
+        __name__,
+        "uvr.evaluation.uses",
+        "uvr.testbed.samples",
+        NAMES,
+    )
 
     def cases(self, cases: Sequence[Case], setting: Setting) -> list[Case]:
-        """Those with a scene."""
+        """Those with a scene whose prompt says nothing of the banned thing."""
         del setting
-        return [self._case(case, case.scene) for case in cases if case.scene is not None]
+        return [
+            self._case(case, case.scene)
+            for case in cases
+            if case.scene is not None and not is_named(case)
+        ]
 
     def _case(self, case: Case, scene: Scene) -> Case:
         rng, banned = np.random.default_rng(case.seed), CONCEPTS[case.banned[0]]
