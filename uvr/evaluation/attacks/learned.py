@@ -78,6 +78,5 @@ def kept_or_made(setting: Setting, key: str, make: Callable[[], Tensors]) -> Ten
         except SafetensorError:
             path.unlink()
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in make().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, save(tensors))
     return tensors

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from concepts.bundle import Bundle, BundleVariant, Member, read_bundle, write_bundle
+from concepts.bundle import (
+    Bundle,
+    BundleVariant,
+    Member,
+    lock_digest,
+    locked_members,
+    read_bundle,
+    write_bundle,
+)
 from concepts.files import write_file
 from uvr.anchors.collection import Exemplars, collect
 from uvr.evaluation.setting import Setting
@@ -27,13 +34,8 @@ def recollected(pipe: Any, setting: Setting, key: str) -> Bundle:
         return read_bundle(path)
     bundle = _collected(pipe, setting)
     if path is not None:
-        _keep(path, bundle)
+        write_file(path, write_bundle(bundle))
     return bundle
-
-
-def _keep(path: Path, bundle: Bundle) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, write_bundle(bundle))
 
 
 def _collected(pipe: Any, setting: Setting) -> Bundle:
@@ -42,7 +44,8 @@ def _collected(pipe: Any, setting: Setting) -> Bundle:
     if any(variant.space.task == "check" for variant in held.variants):
         profiles.append(check_profile_of(setting.profile))
     variants = tuple(_variant(pipe, profile, setting, held) for profile in profiles)
-    return replace(held, variants=variants, signatures=(), digest="")
+    lock = lock_digest(locked_members(variants))
+    return replace(held, variants=variants, lock_digest=lock, signatures=(), digest="")
 
 
 def _variant(pipe: Any, profile: ModelProfile, setting: Setting, held: Bundle) -> BundleVariant:
