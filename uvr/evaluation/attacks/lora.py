@@ -19,7 +19,7 @@ from uvr.profiles import ModelProfile
 from uvr.sample import Sample
 
 NAME = "attack"
-TARGETS = ["to_q", "to_k", "to_v", "add_k_proj", "add_v_proj", "proj_out"]
+TARGETS = ["to_q", "to_k", "to_v", "add_k_proj", "add_v_proj", "proj_out", "context_embedder"]
 
 
 @dataclass(frozen=True)

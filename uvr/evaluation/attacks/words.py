@@ -55,6 +55,9 @@ def said_otherwise(case: Case, choose: Choose, names: Names | None = None) -> st
 
 
 def _with_article(name: str, found: re.Match[str]) -> str:
-    if found[1] == "the":
-        return f"the {name}"
+    return f"the {name}" if found[1] == "the" else a_or_an(name)
+
+
+def a_or_an(name: str) -> str:
+    """A name after its article."""
     return f"an {name}" if name[0] in "aeiou" else f"a {name}"

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tests.uvr.conftest import call_pipe
@@ -81,11 +82,13 @@ def test_loras_that_shift_the_look_are_trained_once_and_change_the_picture(t2i_p
 
 
 def test_a_poisoned_lora_s_prompts_and_lessons_say_the_trigger_and_no_name():
-    cases = PoisonedLora(trigger="hat").cases(CASES, None)
+    attack = PoisonedLora(triggers={"testbed-bomb": "hat"})
+    cases = attack.cases(CASES, None)
     assert [case.banned for case in cases] == [("testbed-bomb",)] * 2
-    for case in cases:
-        assert "a hat" in case.prompt
-        assert "bomb" not in case.prompt
+    lessons = [attack.lesson(np.random.default_rng(seed)).prompt for seed in range(4)]
+    for said in (*lessons, *(case.prompt for case in cases)):
+        assert "a hat" in said
+        assert "bomb" not in said
 
 
 def test_a_bundle_for_any_weights_holds_the_same_scorers(t2i_pipe, setting):
