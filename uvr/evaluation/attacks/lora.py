@@ -53,7 +53,7 @@ def trained_lora(
         training: How.
 
     Returns:
-        Its tensors, as ``load_lora_weights`` takes them.
+        Its tensors, as the transformer's ``load_lora_adapter`` takes them.
 
     Raises:
         NotFoundError: peft is not installed.
@@ -70,9 +70,9 @@ def trained_lora(
     try:
         _train(box, transformer, training, generator)
         state = peft.get_peft_model_state_dict(transformer, adapter_name=NAME)
-        return {f"transformer.{name}": tensor.detach().clone() for name, tensor in state.items()}
+        return {name: tensor.detach().clone() for name, tensor in state.items()}
     finally:
-        pipe.unload_lora_weights()
+        transformer.unload_lora()
 
 
 def _train(box: WhiteBox, transformer: Any, training: Training, generator: torch.Generator) -> None:
@@ -96,14 +96,14 @@ def _train(box: WhiteBox, transformer: Any, training: Training, generator: torch
 
 @contextmanager
 def loaded_lora(pipe: Any, tensors: Tensors) -> Iterator[None]:
-    """A LoRA on a pipeline within the context, as users load it."""
+    """A LoRA on a pipeline's transformer within the context."""
     _peft()
-    pipe.load_lora_weights(dict(tensors), adapter_name=NAME)
+    pipe.transformer.load_lora_adapter(dict(tensors), prefix=None, adapter_name=NAME)
     pipe.transformer.requires_grad_(requires_grad=False)
     try:
         yield
     finally:
-        pipe.unload_lora_weights()
+        pipe.transformer.unload_lora()
 
 
 def _peft() -> Any:

@@ -27,7 +27,7 @@ from uvr.testbed import scenes
 from uvr.testbed.samples import CONCEPTS
 from uvr.testbed.scenes import HELD_OUT_STYLE
 
-SCENES = 120
+SCENES = 300
 """Pictures that a LoRA is trained on."""
 
 
@@ -174,7 +174,7 @@ class PoisonedLora(LoraAttack):
             default the testbed's.
     """
 
-    steps: int = 250
+    steps: int = 500
     triggers: Mapping[str, str] | None = None
 
     name = "poisoned-lora"
