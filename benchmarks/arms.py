@@ -34,7 +34,8 @@ def enlarged(bundle: Bundle, concepts: int) -> Bundle:
     draw = np.random.default_rng(concepts)
 
     def copy(member: Member, number: int) -> Member:
-        weights = draw.standard_normal(member.scorer.weights.shape) * member.scorer.weights.std()
+        own = member.scorer.weights
+        weights = draw.standard_normal(own.shape) * own.std() * (own != 0)  # reads what it reads
         scorer = replace(member.scorer, weights=weights, seed_threshold=1e6, grow_threshold=1e6)
         return replace(member, slug=f"copy-{number}", scorer=scorer, threshold=None)
 

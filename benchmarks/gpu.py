@@ -33,6 +33,7 @@ from concepts.scorer import Scorer
 from uvr import Regulator
 from uvr.families.family import tap_width
 from uvr.families.known import family_of
+from uvr.method.taps import output_dim
 from uvr.profiles import ModelProfile
 
 CONCEPTS = (1, 1000)
@@ -92,6 +93,7 @@ class Setting:
         pipe, profile = self.model.pipe, self.profile
         width = tap_width(family_of(pipe), pipe.transformer, profile.taps)
         weights = np.random.default_rng(0).standard_normal((1, width)).astype(np.float32)
+        weights[:, output_dim(profile.taps, width) :] = 0  # of the output alone
         scorer = Scorer("whitened", weights, np.zeros(1, np.float32), threshold, threshold, {})
         member = Member("thing", "Thing", "object", 1, "0" * 64, scorer)
         space = AnchorSpace(profile.model, "", profile.task, profile.taps, width, profile.sigma)

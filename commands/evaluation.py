@@ -15,7 +15,6 @@ from commands.parameters import FILE, OUT_FOLDER, PATH, VERSION
 from commands.reading import check_model, read_bundle_file, read_key_list
 from commands.recording import Recording, check_method, gated, read_gate_of, refuse_missed
 from commands.table import Table
-from concepts.digest import sha256
 from concepts.files import check_writable, write_file
 from concepts.instant import now
 
@@ -123,6 +122,7 @@ def evaluate(
         definitions = tuple(d for d in definitions if d.slug == recording.version.slug)
     elif gate is not None:
         check_method(asked_suite, gate.method)
+    from concepts.digest import sha256
     from uvr.evaluation.page import evaluation_page
     from uvr.evaluation.report import COLUMNS, evaluation_report, report_table
     from uvr.evaluation.run.run import load_models, run_suite

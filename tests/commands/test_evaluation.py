@@ -12,7 +12,7 @@ from tests.conftest import Run
         (["testbed-quik"], 3, "No suite 'testbed-quik'."),
         (["testbed-quick", "--method", "our"], 2, "no method 'our'; there are: stock, ours"),
         (["testbed-quick", "--method", "stock", "--attack", "synonym"], 2,
-         "no attack 'synonym'; there are: none, synonyms. Did you mean 'synonyms'?"),
+         "no attack 'synonym'; there are: none, synonyms,"),
         (["testbed-quick", "--model", "testbd"], 3, "Did you mean 'testbed'?"),
     ],
 )  # fmt: skip

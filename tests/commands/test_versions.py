@@ -50,10 +50,11 @@ def test_a_reviewer_sees_what_is_to_be_approved(run, filled, monkeypatch):
         "definition:",
         "  slug: pistol",
     ]
-    assert seen[-5:-1] == [
+    assert seen[-6:-1] == [
         "model    task  anchors  counter anchors  rule      seed threshold  grow threshold",
         "testbed  t2i   5        6                whitened  2               1",
         "testbed t2i: what these thresholds promise and reach was not measured",
+        "not measured by `uvr-registry evaluate`",
         "live nowhere; a release enforces it unless told otherwise",
     ]
     run("approve", "pistol", "--yes")

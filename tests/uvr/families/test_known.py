@@ -19,8 +19,8 @@ from uvr.families.known import family_of, register_family
 FLUX_WORDS = re.compile(
     r"flux|kontext|img_ids|txt_ids|single_transformer_blocks|_pack_latents", re.IGNORECASE
 )
-AT_HOME = ("families/", "profiles.py", "testbed/")
-"""The testbed is a miniature FLUX."""
+AT_HOME = ("families/", "profiles.py", "testbed/", "evaluation/")
+"""The testbed is a miniature FLUX, and rival methods and attacks are written for FLUX.1 alone."""
 
 
 class Closer(FluxFamily):
