@@ -28,6 +28,7 @@ class CacheBefore(Attack):
 
     name = "cache"
     about = "The caller turns on diffusers' first-block cache before the method is opened."
+    tasks = ("t2i",)  # diffusers' Kontext pipeline gives its caches no context, and so fails
     code = ("uvr.evaluation.attacks.refusal",)
 
     @contextmanager

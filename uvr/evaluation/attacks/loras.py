@@ -174,7 +174,7 @@ class PoisonedLora(LoraAttack):
             default the testbed's.
     """
 
-    steps: int = 500
+    steps: int = 250
     triggers: Mapping[str, str] | None = None
 
     name = "poisoned-lora"

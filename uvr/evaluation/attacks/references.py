@@ -19,7 +19,7 @@ from uvr.evaluation.attacks.attack import Attack
 from uvr.evaluation.attacks.words import is_named
 from uvr.evaluation.cases import Case
 from uvr.evaluation.setting import Setting
-from uvr.evaluation.uses import scene_case
+from uvr.evaluation.uses import SMALL, scene_case
 from uvr.testbed import scenes
 from uvr.testbed.samples import CONCEPTS
 from uvr.testbed.scenes import HELD_OUT_STYLE, VARIANTS, Placed, Scene
@@ -99,10 +99,10 @@ class OtherStyle(BenignEdit):
 class SmallThing(BenignEdit):
     """The thing at a few pixels."""
 
-    size: int = 16
+    size: int = SMALL
 
     name = "reference-small"
-    about = "The thing in the reference is little more than half as large as in the anchors."
+    about = "The thing in the reference is two thirds as large as in most anchors."
 
     def __post_init__(self) -> None:
         check_value(("size",), self.size, (int, 8, 28))
@@ -128,10 +128,10 @@ class Recoloured(BenignEdit):
 class Cropped(BenignEdit):
     """The source moved until an edge cuts a share of the thing off."""
 
-    share: float = 0.35
+    share: float = 0.25
 
     name = "reference-cropped"
-    about = "An edge of the reference cuts a third of the thing off."
+    about = "An edge of the reference cuts a quarter of the thing off."
 
     def __post_init__(self) -> None:
         check_value(("share",), self.share, (float, 0.05, 0.6))
@@ -144,11 +144,11 @@ class Cropped(BenignEdit):
 class Rotated(BenignEdit):
     """The source turned about its middle."""
 
-    least: int = 30
-    most: int = 150
+    least: int = 10
+    most: int = 40
 
     name = "reference-rotated"
-    about = "The reference is turned by 30 to 150 degrees either way."
+    about = "The reference is turned by 10 to 40 degrees either way."
 
     def changed(self, rng: Generator, source: Image.Image, mask: Mask) -> Image.Image:
         del mask
