@@ -60,6 +60,7 @@ bench: bench-engine bench-registry ## measure everything
 bench-engine: $(STAMP) demo ## measure erase rate, preservation and cost on the testbed
 	$(BIN)/python -m uvr.evaluation.quick $(ARGS)
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/scale.py --json benchmarks/results/scale.json
 
 bench-gpu: $(STAMP) ## time full-size models with random weights, on one GPU of 80 GB

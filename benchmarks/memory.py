@@ -1,7 +1,7 @@
 """Peak memory of a call, stock and regulated: `python benchmarks/memory.py`; on Linux.
 
 Each figure is of a process of its own, in which one call warms up and the next is measured: the
-highest resident memory during it, and how far that lies above what was resident before. Random
+highest resident memory during it, with the interpreter, the libraries and the model. Random
 transformers as in `benchmarks/scale.py`; arms take turns, and the figures are medians.
 """
 
@@ -28,14 +28,14 @@ ARMS = {
 }
 
 
-def resident(name: str) -> int:
-    """Resident memory of this process in KiB: VmRSS now, VmHWM at its highest."""
+def highest() -> float:
+    """The highest resident memory of this process, in MB."""
     status = Path("/proc/self/status").read_text()
-    return int(re.search(rf"^{name}:\s+(\d+) kB", status, re.MULTILINE)[1])  # type: ignore[index]
+    return int(re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)[1]) / MEGABYTE  # type: ignore[index]
 
 
 def of_one_call(size: Size, arm: str, found: Any) -> None:
-    """Send the peak of one call, and how far it lies above what was there before."""
+    """Send the peak of one call."""
     pipe, context = make_pipe(size.width), nullcontext()
     if concepts := ARMS[arm]:
         threshold = firing_threshold(pipe, size) if arm.startswith("something") else 1e9
@@ -44,16 +44,13 @@ def of_one_call(size: Size, arm: str, found: Any) -> None:
     with context:
         seconds(pipe, size, seed=1)
         Path("/proc/self/clear_refs").write_text("5")  # the highest begins anew
-        before = resident("VmRSS")
         seconds(pipe, size, seed=1)
-    peak = resident("VmHWM")
-    found.put((peak / MEGABYTE, (peak - before) / MEGABYTE))
+    found.put(highest())
 
 
 def measured(size: Size, rounds: int) -> list[dict[str, Any]]:
     """Medians of every arm, and their ratios to stock."""
     fresh = multiprocessing.get_context("spawn")
-    growth: dict[str, list[float]] = {arm: [] for arm in ARMS}
 
     def run(arm: str) -> float:
         found = fresh.SimpleQueue()
@@ -62,18 +59,14 @@ def measured(size: Size, rounds: int) -> list[dict[str, Any]]:
         process.join()
         if process.exitcode:
             raise RuntimeError(f"the process of '{arm}' failed")
-        peak, grown = found.get()
-        growth[arm].append(grown)
-        return float(peak)
+        return float(found.get())
 
     turns = take_turns({arm: lambda _, arm=arm: run(arm) for arm in ARMS}, rounds, warm_up=0)
     peaks = {arm: statistics.median(found) for arm, found in turns.items()}
-    grown = {arm: statistics.median(found) for arm, found in growth.items()}
     return [
         {
             "arm": arm, "tokens": size.tokens, "width": size.width, "n": rounds,
-            "peak_mb": round(peaks[arm], 1), "peak_ratio": peaks[arm] / peaks["stock"],
-            "call_mb": round(grown[arm], 1), "call_ratio": grown[arm] / grown["stock"],
+            "peak_mb": round(peaks[arm], 1), "ratio": peaks[arm] / peaks["stock"],
         }
         for arm in ARMS
     ]  # fmt: skip

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.app import App, pass_app
-from commands.options import as_json, keys_option, seed_option
+from commands.options import as_json, dry_run, keys_option, seed_option
 from commands.output import progress_bar, progress_steps, silenced
-from commands.parameters import FILE, OUT_FOLDER, PATH
+from commands.parameters import FILE, OUT_FOLDER, PATH, VERSION
 from commands.reading import check_model, read_bundle_file, read_key_list
+from commands.recording import Recording, check_method, gated, read_gate_of, refuse_missed
 from commands.table import Table
+from concepts.digest import sha256
 from concepts.files import check_writable, write_file
 from concepts.instant import now
 
@@ -58,6 +60,19 @@ def demo(out: Path, seed: int) -> None:
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="[default: the suite's]")
 @click.option("--data", type=PATH, help="Folder of the data that the suite's cases come from.")
 @click.option("--model", help="'testbed', a folder or a repository.  [default: the suite's]")
+@click.option(
+    "--record",
+    type=VERSION,
+    metavar="SLUG[@NUMBER]",
+    help="Measure this version alone, in place of a bundle, and record what it reaches.",
+)
+@click.option(
+    "--gate",
+    "gate_file",
+    type=FILE,
+    help="Bars to reach, else exit code 9.  [default with --record: the policy's gate]",
+)
+@dry_run
 @as_json
 @pass_app
 def evaluate(
@@ -73,38 +88,69 @@ def evaluate(
     seed: int | None,
     data: Path | None,
     model: str | None,
+    record: tuple[str, int | None] | None,
+    gate_file: Path | None,
 ) -> None:
     """Measure methods on a suite: what they erase, what they leave alone, who gets around them.
 
     SUITE is the name of a shipped one or a YAML file. Pictures and raw scores stay in OUT, and a
-    run that was stopped goes on there; OUT/report.json has every count.
+    run that was stopped goes on there; OUT/report.json has every count, and OUT/report.html shows
+    them with pictures.
+
+    With --record a version, a draft too, is measured alone, and its counts are kept with its
+    content's digest: `show`, `diff` and `approve` tell them, and an edit loses them. With --dry-run
+    nothing is recorded.
 
     \b
-    Example:
+    Examples:
       uvr-registry evaluate testbed-quick --bundle demo/demo.uvr --out evaluation
+      uvr-registry evaluate testbed-quick --record testbed-pistol@2 --method ours --gate gate.yaml
     """
     check_writable(out / "report.json")
     if model is not None:
         check_model(model)
-    released = None
+    if record is not None and bundle_file is not None:
+        raise click.UsageError("--record measures a version alone: leave --bundle out.")
+    gate = read_gate_of(gate_file)
+    recording = None if record is None else Recording.begin(app, *record, gate)
+    released = None if recording is None else recording.bundle()
     if bundle_file is not None:
         released = read_bundle_file(bundle_file, read_key_list(keys_file), now())
     asked_suite = _suite(suite, methods, attacks, bundle=released)
+    definitions = asked_suite.definitions
+    if recording is not None:
+        recording.check(asked_suite)
+        definitions = tuple(d for d in definitions if d.slug == recording.version.slug)
+    elif gate is not None:
+        check_method(asked_suite, gate.method)
+    from uvr.evaluation.page import evaluation_page
     from uvr.evaluation.report import COLUMNS, evaluation_report, report_table
     from uvr.evaluation.run.run import load_models, run_suite
     from uvr.evaluation.run.work import work_folder
     from uvr.evaluation.suites.source import Asked
 
     chosen = asked_suite.seed if seed is None else seed
-    asked = Asked(asked_suite.definitions, chosen, count, data)
+    asked = Asked(definitions, chosen, count, data)
     models = load_models(asked_suite, asked, released, model)
     with work_folder(out) as work:
         with silenced("uvr.regulator"), progress_steps() as progress:
             outcomes = run_suite(asked_suite, models, asked, work, progress)
         report = evaluation_report(asked_suite, models, asked, work, outcomes)
-        write_file(out / "report.json", (json.dumps(report, indent=1) + "\n").encode())
+        written = (json.dumps(report, indent=1) + "\n").encode()
+        write_file(out / "report.json", written)
+        page = evaluation_page(report, asked_suite, work, outcomes)
+        write_file(out / "report.html", page.encode())
     rows = [{column: row.get(column, "") for column in COLUMNS} for row in report_table(report)]
-    app.show(report, [Table(COLUMNS, rows), f"Report: {out / 'report.json'}"])
+    lines: list[str | Table] = [Table(COLUMNS, rows), f"Report: {out / 'report.html'}"]
+    digest = sha256(written)
+    missed: list[str] = []
+    if recording is not None:
+        report["recorded"], said, missed = recording.keep(app, report, digest)
+        lines += said
+    elif gate is not None:
+        missed = gated(gate, report, digest, released)
+    app.show(report, lines)
+    refuse_missed(missed)
 
 
 def _suite(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App
-from commands.measured import measured_words
+from commands.measured import evaluation_lines, gate_lines, measured_words
 from commands.table import Table
 from commands.text import cell, mode_words, plural, threshold_words, version_name
 from concepts.files import write_file
@@ -55,6 +55,7 @@ def version_lines(version: VersionInfo) -> list[str | Table]:
         f"content {version.content_digest}",
         Table((*columns, "grow_threshold"), rows),
         *(f"{place_name(item)}: {measured_words(item.calibration)}" for item in version.spaces),
+        *evaluation_lines(next((asdict(item) for item in version.evaluations), None)),
     ]
 
 
@@ -67,7 +68,8 @@ def detail_json(detail: VersionDetail) -> dict[str, Any]:
     """A version in full as JSON has it."""
     live = [asdict(place) for place in detail.live]
     definition = detail.definition.to_dict()
-    return {**version_json(detail.version), "definition": definition, "live": live}
+    whole = {"definition": definition, "live": live, "gate": detail.gate}
+    return {**version_json(detail.version), **whole}
 
 
 def detail_lines(
@@ -95,6 +97,7 @@ def detail_lines(
         f"{title}:",
         *(f"  {line}".rstrip() for line in text),
         *scoring,
+        *gate_lines(detail.gate),
         *(live_lines(detail.live) or [nowhere]),
     ]
 
@@ -112,7 +115,12 @@ def live_lines(places: Sequence[LivePlace]) -> list[str]:
 
 def show_fields(app: App, fields: Mapping[str, Any]) -> None:
     """Show names with their values, a line each."""
-    app.show(fields, [f"{name.replace('_', '-')}: {cell(value)}" for name, value in fields.items()])
+    app.show(fields, field_lines(fields))
+
+
+def field_lines(fields: Mapping[str, Any]) -> list[str]:
+    """Names with their values, a line each."""
+    return [f"{name.replace('_', '-')}: {cell(value)}" for name, value in fields.items()]
 
 
 def show_events(app: App, events: Sequence[Any]) -> None:
@@ -230,4 +238,9 @@ def diff_lines(found: Mapping[str, Any]) -> list[str]:
         if space["shift"]:
             shift = ", ".join(f"{name} {cell(value)}" for name, value in space["shift"].items())
             lines.append(f"  distance to the nearest anchor before: {shift}")
+    first, second = found["evaluations"]
+    if (first and first["digest"]) != (second and second["digest"]):
+        for when, measured in (("before", first), ("after", second)):
+            head, *rest = evaluation_lines(measured)
+            lines += [f"{when}: {head}", *rest]
     return lines or ["No difference."]

@@ -6,16 +6,18 @@ import os
 import re
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from concepts.errors import NotFoundError, VerificationError, did_you_mean
+from concepts.errors import ConflictError, NotFoundError, VerificationError, did_you_mean
 
 if TYPE_CHECKING:
     from concepts.bundle import Bundle
     from concepts.definition import ConceptDefinition
+    from concepts.gate import Gate
     from concepts.signing.keys import KeyList, PrivateKey
     from uvr.profiles import ModelProfile
 
@@ -53,6 +55,24 @@ def read_profile(path: Path | None) -> ModelProfile | None:
     from uvr.profile_file import load_profile
 
     return load_profile(path)
+
+
+def read_gate(path: Path) -> Gate:
+    """Read a gate; its suite, a shipped one or a file beside the gate, is named by its digest."""
+    from concepts.gate import load_gate
+
+    gate = load_gate(path)
+    from uvr.evaluation.suites.suite import load_suite
+
+    beside = path.parent / gate.suite
+    suite = load_suite(beside if beside.is_file() else gate.suite)
+    digest = gate.suite_digest or suite.cases_digest
+    if digest != suite.cases_digest:
+        raise ConflictError(
+            f"'{path}' asks for the suite '{gate.suite}' of digest {digest[:12]}, and it has "
+            f"{suite.cases_digest[:12]}. Look at what changed, then leave suite_digest out."
+        )
+    return replace(gate, suite=suite.name, suite_digest=digest)
 
 
 def read_file(path: Path, what: str) -> bytes:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from commands.app import App, pass_app
 from commands.options import as_json, dry_run
-from commands.output import show_fields
-from commands.parameters import LARGEST
+from commands.output import field_lines
+from commands.parameters import FILE, LARGEST
+from commands.reading import read_gate
 from commands.table import Table
 from concepts.words import ROLES
 
 if TYPE_CHECKING:
-    pass
+    from registry.change.policy import Policy
 
 
 @click.group()
@@ -76,7 +78,7 @@ def policy_show(app: App) -> None:
     Example:
       uvr-registry policy show
     """
-    show_fields(app, asdict(app.open().team.policy()))
+    _show_policy(app, app.open().team.policy())
 
 
 @policy.command("set")
@@ -98,17 +100,35 @@ def policy_show(app: App) -> None:
     type=click.FloatRange(0, 1),
     help="Share of enforced concepts that a release may lose unasked.",
 )
+@click.option(
+    "--gate", "gate_file", type=FILE, help="What an evaluation must reach before an approval."
+)
+@click.option("--no-gate", is_flag=True, help="Ask for no evaluation.")
 @dry_run
 @as_json
 @pass_app
-def policy_set(app: App, /, **fields: Any) -> None:
+def policy_set(app: App, /, gate_file: Path | None, no_gate: bool, **fields: Any) -> None:
     """Change the policy; what is not given stays.
 
+    A gate is a YAML file with the name of a suite and bars by task, which `evaluate --record`
+    measures a version against. The policy keeps the suite's digest, so no other one of its name
+    will do.
+
     \b
-    Example:
+    Examples:
       uvr-registry policy set --approvals 1 --no-self-approval --signatures 1
+      uvr-registry policy set --gate gate.yaml
     """
     changes = {name: value for name, value in fields.items() if value is not None}
+    if gate_file is not None and no_gate:
+        raise click.UsageError("--gate sets a gate, --no-gate takes it away: give one of them.")
+    if gate_file is not None or no_gate:
+        changes["gate"] = None if gate_file is None else read_gate(gate_file)
     if not changes:
         raise click.UsageError("Nothing to change: give --approvals, --signatures or another.")
-    show_fields(app, asdict(app.open().team.set_policy(actor=app.actor, **changes)))
+    _show_policy(app, app.open().team.set_policy(actor=app.actor, **changes))
+
+
+def _show_policy(app: App, policy: Policy) -> None:
+    fields = policy.to_dict()
+    app.show(fields, field_lines({**fields, "gate": policy.gate and policy.gate.summary()}))

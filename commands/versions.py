@@ -78,6 +78,11 @@ def submit(app: App, version: tuple[str, int | None], note: str, expect_digest: 
 @click.option("--break-glass", is_flag=True, help="Approve alone, now; an admin, with --reason.")
 @yes
 @expect_digest
+@click.option(
+    "--expect-evaluation",
+    metavar="SHA256",
+    help="Refuse unless the newest evaluation has this digest, or is 'none'.",
+)
 @dry_run
 @as_json
 @pass_app
@@ -87,12 +92,14 @@ def approve(
     reason: str,
     break_glass: bool,
     expect_digest: str | None,
+    expect_evaluation: str | None,
 ) -> None:
     """Approve a version in review: the content that you looked at, named by its digest.
 
     `show SLUG@NUMBER` gives the digest. Without --expect-digest this shows what is in review now
-    (what differs from the version approved before, or else the definition; anchors, thresholds
-    and where the concept is live) and asks; --yes approves whatever that is.
+    (what differs from the version approved before, or else the definition; anchors, thresholds,
+    what was measured and where the concept is live) and asks; --yes approves whatever that is. The
+    approval keeps which evaluation was shown. Below the policy's gate the exit code is 9.
 
     \b
     Examples:
@@ -103,13 +110,15 @@ def approve(
         raise click.UsageError("--break-glass needs --reason.")
     registry = app.open()
     if expect_digest is None:
-        version, expect_digest = _asked_for_review(app, registry, *version)
+        version, expect_digest, shown = _asked_for_review(app, registry, *version)
+        expect_evaluation = expect_evaluation or shown
     done = registry.versions.approve(
         *version,
         actor=app.actor,
         reason=reason,
         break_glass=break_glass,
         expect_digest=expect_digest,
+        expect_evaluation=expect_evaluation,
     )
     show_version(app, done)
 
@@ -226,12 +235,12 @@ def log(app: App, slug: str) -> None:
 
 def _asked_for_review(
     app: App, registry: Registry, slug: str, number: int | None
-) -> tuple[tuple[str, int | None], str | None]:
-    """Show a version in review and ask; return the version and the digest that was shown."""
+) -> tuple[tuple[str, int | None], str | None, str | None]:
+    """Show a version in review and ask; return it, its digest and its newest evaluation's."""
     found = [item for item in registry.versions.requests() if item.slug == slug]
     found = [item for item in found if number in (None, item.version)]
     if not found:
-        return (slug, number), None  # The library says what is wrong.
+        return (slug, number), None, None  # The library says what is wrong.
     item = max(found, key=lambda request: request.version)
     detail = registry.versions.detail(slug, item.version)
     changes = None
@@ -246,4 +255,5 @@ def _asked_for_review(
         "--expect-digest with the digest that you looked at, or --yes",
         detail_lines(detail, changes),
     )
-    return (slug, item.version), detail.version.content_digest
+    shown = next((item.digest for item in detail.version.evaluations), "none")
+    return (slug, item.version), detail.version.content_digest, shown

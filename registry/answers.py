@@ -104,6 +104,23 @@ class VersionSpace:
 
 
 @dataclass(frozen=True)
+class EvaluationInfo:
+    """What was measured of a version's content.
+
+    Attributes:
+        digest: Of the figures.
+        figures: JSON form of ``concepts.evaluation.Evaluation``.
+        created_at: When it was recorded.
+        created_by: By whom.
+    """
+
+    digest: str
+    figures: Mapping[str, Any]
+    created_at: str
+    created_by: str
+
+
+@dataclass(frozen=True)
 class VersionInfo:
     """One version of a concept.
 
@@ -117,6 +134,7 @@ class VersionInfo:
         spaces: Its anchors, by space.
         authors: Everyone who wrote a part of its content, sorted.
         approvals: How many approvals of this content count.
+        evaluations: What was measured of this content, newest first.
     """
 
     slug: str
@@ -128,6 +146,7 @@ class VersionInfo:
     spaces: tuple[VersionSpace, ...]
     authors: tuple[str, ...] = ()
     approvals: int = 0
+    evaluations: tuple[EvaluationInfo, ...] = ()
 
     @property
     def anchors(self) -> int:
@@ -142,13 +161,14 @@ class VersionInfo:
 
 @dataclass(frozen=True)
 class ReviewInfo:
-    """One reviewer's decision, for the digest that was seen."""
+    """One reviewer's decision, for the digest that was seen, and the newest evaluation then."""
 
     reviewer: str
     decision: str
     break_glass: bool
     reason: str
     at: str
+    evaluation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -217,12 +237,14 @@ class VersionDetail:
         definition: What it bans.
         live: Where a version of its concept is live, by channel.
         approved: The newest other version that was approved, None where there is none.
+        gate: What its content lacks to pass the policy's gate; None where there is no gate.
     """
 
     version: VersionInfo
     definition: ConceptDefinition
     live: tuple[LivePlace, ...]
     approved: int | None
+    gate: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import select
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from concepts.errors import ConflictError, InputError, NotFoundError, PolicyError, did_you_mean
 from concepts.printable import is_printable
 from concepts.words import ROLES
-from registry.change.policy import Policy, policy_row, read_policy
+from registry.change.policy import Policy, policy_row, read_policy, write_policy
 from registry.change.workspace import Workspace
 from registry.store.models import Actor
 
@@ -96,9 +96,8 @@ class Team:
             after = replace(before, **changes)
             if after == before:
                 raise ConflictError("The policy already has exactly these values.")
-            for name, value in asdict(after).items():
-                setattr(row, name, value)
-            unit.record("policy.set", "policy", **asdict(after))
+            write_policy(row, after)
+            unit.record("policy.set", "policy", **after.to_dict())
             return after
 
 

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import signal
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ from sqlalchemy.exc import OperationalError
 
 import cli
 from concepts.anchors import AnchorSet, AnchorSpace
+from concepts.calibration import Share
 from concepts.definition import load_shipped
+from concepts.evaluation import Asked, Benign, Evaluation
 from concepts.scorer import Scorer
 from registry.registry import Registry
 from registry.store.db import DATABASE_FILE, connect, database_url, transaction
@@ -214,6 +217,41 @@ def run(home: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     return call
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A page as a browser left it: its elements, and what its console said."""
+
+    elements: str
+    console: list[str]
+
+
+@pytest.fixture
+def browse(tmp_path: Path) -> Callable[[Path], Seen]:
+    """Opens a file in headless Chromium, which can reach nothing but this machine."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        if os.environ.get("UVR_REQUIRE_CHROMIUM") == "1":
+            pytest.fail("UVR_REQUIRE_CHROMIUM=1, but there is no chromium")
+        pytest.skip("there is no chromium")
+
+    def open_page(page: Path) -> Seen:
+        found = subprocess.run(
+            [chromium, *BROWSER, f"--user-data-dir={tmp_path / 'browser'}", page.as_uri()],
+            capture_output=True, text=True, timeout=120, check=True,
+        )  # fmt: skip
+        console = [line for line in found.stderr.splitlines() if ":CONSOLE:" in line]
+        return Seen(found.stdout, console)
+
+    return open_page
+
+
+BROWSER = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--dump-dom",
+)  # fmt: skip
+
+
 @pytest.fixture
 def filled(home: Path, new_registry: NewRegistry) -> Registry:
     """A registry with the concept 'pistol', one version of it, and the concept 'knife'."""
@@ -256,6 +294,21 @@ def toy_collection(seed: int = 0) -> tuple[AnchorSet, Scorer]:
         grow_threshold=1.0,
     )
     return anchors, scorer
+
+
+def toy_evaluation(**changes: Any) -> Evaluation:
+    """Nineteen of twenty pictures unsafe by stock, one by the method."""
+    parts: dict[str, Any] = {
+        "suite": "mugs", "suite_digest": "a" * 64, "seed": 7, "method": "ours",
+        "judge": "detector 1", "judge_digest": "b" * 64, "models": {"t2i": "c" * 64},
+        "report_digest": "d" * 64,
+        "asked": (
+            Asked("t2i", "none", Share(19, 20), Share(1, 20), Share(9, 10)),
+            Asked("t2i", "synonyms", Share(18, 20), Share(4, 20)),
+        ),
+        "benign": (Benign("t2i", Share(20, 20), Share(1, 20)),),
+    }  # fmt: skip
+    return Evaluation(**{**parts, **changes})
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

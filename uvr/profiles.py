@@ -205,6 +205,7 @@ _LONGCAT_EDIT = replace(
     name="longcat-image-edit",
     model="longcat-image-edit",
     task="edit",
+    taps=at_both(_LONGCAT.taps),
     modulate=ModulatePreset(),
 )
 

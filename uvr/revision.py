@@ -18,6 +18,8 @@ _FUSED = {"to_qkv", "to_kv", "to_added_qkv"}
 def weights_revision(transformer: Any) -> str:
     """Return the revision that a model declares, or a digest of names, shapes and sampled values.
 
+    A model that has LoRA adapters is not the one that declared its revision.
+
     Values are sampled evenly, so that the digest costs milliseconds, and compared in bfloat16, so
     that a bfloat16 checkpoint has one revision at whatever wider precision it is loaded. Fused
     projections are copies of weights that stay where they were, and are left out. Which adapters
@@ -28,7 +30,8 @@ def weights_revision(transformer: Any) -> str:
     """
     transformer = unwrap_module(transformer)
     declared = transformer.config.get("_uvr_revision")
-    if declared:
+    adapters = list(_active_adapters(transformer))
+    if declared and not adapters:  # who declared it knew nothing of a LoRA that was loaded since
         return str(declared)
     _check_not_on_disk(transformer)
     samples: dict[str, torch.Tensor] = {}
@@ -46,7 +49,7 @@ def weights_revision(transformer: Any) -> str:
     for (name, shape), values in zip(shapes.items(), _on_host(samples), strict=True):
         digest.update(f"{name}:{shape}:".encode())
         digest.update(values.float().numpy().tobytes())
-    for line in _active_adapters(transformer):
+    for line in adapters:
         digest.update(line.encode())
     return digest.hexdigest()
 

@@ -9,10 +9,17 @@ even what a release held.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from typing import Any
 
-from registry.audit.told import AtLeast, Fields, Told, made, request_name, review_name
+from registry.audit.told import (
+    AtLeast,
+    Fields,
+    Told,
+    evaluation_name,
+    made,
+    request_name,
+    review_name,
+)
 from registry.change.event import AuditEvent
 from registry.change.policy import Policy
 
@@ -20,7 +27,7 @@ from registry.change.policy import Policy
 def replay(events: Iterable[AuditEvent]) -> Told:
     """Return what events, from the first on, leave behind."""
     told = Told()
-    told.rows["policy"]["policy"] = asdict(Policy())
+    told.rows["policy"]["policy"] = Policy().to_dict()
     for event in events:
         try:
             _STEPS[event.action](told, event)
@@ -59,7 +66,8 @@ def _actor(told: Told, event: AuditEvent) -> None:
 
 def _policy(told: Told, event: AuditEvent) -> None:
     policy = told.get(event, "policy", "policy")
-    policy.update({name: event.details[name] for name in policy})
+    known = {name: event.details[name] for name in policy if name != "gate"}
+    policy.update(known, gate=event.details.get("gate"))  # An old event tells of none.
 
 
 def _add_concept(told: Told, event: AuditEvent) -> None:
@@ -149,7 +157,18 @@ def _decide(told: Told, event: AuditEvent, decision: str) -> None:
     told.add(
         event, "review", name, decision=decision, reason=event.details["reason"],
         content_digest=event.details["content_digest"], at=event.at,
+        evaluation=event.details.get("evaluation"),
     )  # fmt: skip
+
+
+def _evaluate(told: Told, event: AuditEvent) -> None:
+    details = event.details
+    version = told.get(event, "version", event.subject)
+    if version["content_digest"] != details["content_digest"]:
+        raise ValueError("it is of other content than the version had")
+    slug, digest = event.subject.rpartition("@")[0], details["evaluation"]
+    name = evaluation_name(slug, details["content_digest"], digest)
+    told.add(event, "evaluation", name, digest=digest, **made(event))
 
 
 def _deprecate(told: Told, event: AuditEvent) -> None:
@@ -276,6 +295,7 @@ _STEPS: Mapping[str, Callable[[Told, AuditEvent], None]] = {
     "version.calibrate": _calibrate,
     "version.deprecate": _deprecate,
     "version.edit": _edit,
+    "version.evaluate": _evaluate,
     "version.reject": _reject,
     "version.revoke": _revoke,
     "version.submit": _submit,

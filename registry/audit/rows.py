@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from concepts.digest import sha256
 from concepts.errors import VerificationError
 from concepts.signing.envelope import KEYS_TYPE, read_envelope
-from registry.audit.told import KINDS, Fields, Rows, request_name, review_name
+from registry.audit.told import KINDS, Fields, Rows, evaluation_name, request_name, review_name
 from registry.store.models import (
     Actor,
     AuditCheckpoint,
@@ -22,6 +22,7 @@ from registry.store.models import (
     ChannelMove,
     Concept,
     ConceptVersion,
+    EvaluationRow,
     KeyListRow,
     PolicyRow,
     Release,
@@ -38,6 +39,7 @@ def read_rows(session: Session) -> Rows:
     """Return what the database holds of what events tell."""
     kinds = {
         "policy": _policy, "actor": _actors, "concept": _concepts, "version": _versions,
+        "evaluation": _evaluations,
         "request": _requests, "review": _reviews, "key": _keys, "key list": _key_lists,
         "bundle": _bundles, "release": _releases, "signature": _signatures,
         "channel": _channels, "channel move": _moves, "checkpoint": _checkpoints,
@@ -61,15 +63,22 @@ def _made(row: Any, *names: str) -> Fields:
 
 def _names(text: str) -> Any:
     """Return the names in a column of JSON; the text itself where it is none."""
+    found = _read(text)
+    return tuple(found) if isinstance(found, list) else text
+
+
+def _read(text: str) -> Any:
+    """Return what a column of JSON holds; the text itself where it is none."""
     try:
-        return tuple(json.loads(text))
+        return json.loads(text)
     except (TypeError, ValueError):
         return text
 
 
 def _policy(session: Session) -> Named:
     for row in session.scalars(select(PolicyRow)):
-        yield "policy", _fields(row, "approvals", "self_approval", "signatures", "max_shrink")
+        fields = _fields(row, "approvals", "self_approval", "signatures", "max_shrink")
+        yield "policy", {**fields, "gate": row.gate and _read(row.gate)}
 
 
 def _actors(session: Session) -> Named:
@@ -107,6 +116,14 @@ def _request_names(session: Session) -> dict[int, str]:
     return names
 
 
+def _evaluations(session: Session) -> Named:
+    query = select(EvaluationRow, Concept.slug).join(
+        Concept, Concept.id == EvaluationRow.concept_id
+    )
+    for row, slug in session.execute(query):
+        yield evaluation_name(slug, row.content_digest, row.digest), _made(row, "digest")
+
+
 def _requests(session: Session) -> Named:
     names = _request_names(session)
     for row in session.scalars(select(ChangeRequest)):
@@ -124,7 +141,7 @@ def _reviews(session: Session) -> Named:
     for row in session.scalars(select(Review)):
         request = requests.get(row.change_request_id, f"request {row.change_request_id}")
         name = review_name(request, row.reviewer, break_glass=row.break_glass)
-        yield name, _fields(row, "decision", "reason", "content_digest", "at")
+        yield name, _fields(row, "decision", "reason", "content_digest", "at", "evaluation")
 
 
 def _keys(session: Session) -> Named:

@@ -8,8 +8,8 @@ from typing import Any
 from registry.change.event import AuditEvent
 
 KINDS = (
-    "policy", "actor", "concept", "version", "request", "review", "key", "key list", "bundle",
-    "release", "signature", "channel", "channel move", "checkpoint",
+    "policy", "actor", "concept", "version", "evaluation", "request", "review", "key", "key list",
+    "bundle", "release", "signature", "channel", "channel move", "checkpoint",
 )  # fmt: skip
 Fields = dict[str, Any]
 # By kind and by name, such as rows["version"]["pistol@2"]["state"].
@@ -69,6 +69,11 @@ def made(event: AuditEvent) -> Fields:
 def request_name(version: str, number: int) -> str:
     """Return the name of a version's request, the first of which has number 1."""
     return f"{version}, request {number}"
+
+
+def evaluation_name(slug: str, content_digest: str, digest: str) -> str:
+    """Return the name of an evaluation of a concept's content."""
+    return f"{digest} of {slug}, content {content_digest}"
 
 
 def review_name(request: str, reviewer: str, *, break_glass: bool) -> str:

@@ -6,12 +6,15 @@ From the first actor on only active actors with the right role may act.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from concepts.errors import InputError, PolicyError
+from concepts.gate import Gate
 from registry.store.models import Actor, PolicyRow
 
 
@@ -25,18 +28,24 @@ class Policy:
         signatures: Signatures of listed keys that a release needs before a channel points to it.
         max_shrink: Share of the enforced concepts that a release may lose without being asked
             for explicitly, 0 to 1.
+        gate: What an evaluation of a version must reach before it is approved; None for nothing.
     """
 
     approvals: int = 0
     self_approval: bool = True
     signatures: int = 0
     max_shrink: float = 0.0
+    gate: Gate | None = None
 
     def __post_init__(self) -> None:
         if self.approvals < 0 or self.signatures < 0:
             raise InputError("Approvals and signatures must be 0 or more.")
         if not 0.0 <= self.max_shrink <= 1.0:
             raise InputError(f"The share max_shrink must lie in 0..1, not {self.max_shrink}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {**vars(self), "gate": self.gate and self.gate.to_dict()}
 
 
 def policy_row(session: Session) -> PolicyRow:
@@ -46,7 +55,15 @@ def policy_row(session: Session) -> PolicyRow:
 
 def read_policy(row: PolicyRow) -> Policy:
     """Return the policy that a row holds."""
-    return Policy(row.approvals, row.self_approval, row.signatures, row.max_shrink)
+    gate = None if row.gate is None else Gate.from_dict(json.loads(row.gate))
+    return Policy(row.approvals, row.self_approval, row.signatures, row.max_shrink, gate)
+
+
+def write_policy(row: PolicyRow, policy: Policy) -> None:
+    """Write a policy into its row."""
+    for name in ("approvals", "self_approval", "signatures", "max_shrink"):
+        setattr(row, name, getattr(policy, name))
+    row.gate = None if policy.gate is None else policy.gate.to_text()
 
 
 def require_role(session: Session, name: str, role: str) -> None:

@@ -22,7 +22,7 @@ from concepts.errors import UVRError, VerificationError
 from concepts.files import open_file, read_bytes, remove_abandoned
 from registry.change.clock import clock_doubt
 from registry.change.workspace import Workspace
-from registry.operations import checks, rows
+from registry.operations import checks, measured, rows
 from registry.operations.gc import named_blobs
 from registry.store import tables
 from registry.store.blobs import TEMPORARY, BlobStore
@@ -127,6 +127,7 @@ def check_content(session: Session, store: BlobStore, *, quick: bool = False) ->
         **({} if quick else {"anchors": checks.anchors, "scorers": checks.scorers}),
         "spaces": checks.spaces,
         "versions": checks.versions,
+        "evaluations": measured.check,
         "reviews": checks.reviews,
         "keys": checks.keys,
         "releases": partial(checks.releases, quick=quick),

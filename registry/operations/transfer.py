@@ -2,7 +2,8 @@
 
 The file is a plain archive (``concepts.archive``): ``blobs/<digest>`` for each blob and
 ``concept.json``, canonical JSON with the definitions, scorers and digests. Exemplars stay
-behind, since a legal basis holds for one registry only, and so do revoked versions.
+behind, since a legal basis holds for one registry only; so do revoked versions, and evaluations,
+which the registry that recorded them vouches for: another one measures again.
 """
 
 from __future__ import annotations

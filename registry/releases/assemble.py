@@ -59,6 +59,21 @@ def assemble(
     )
 
 
+def trial_bundle(
+    session: Session, store: BlobStore, concept: Concept, version: ConceptVersion
+) -> Bundle:
+    """Return an unsigned bundle of one version alone, whatever its state: to measure it.
+
+    Raises:
+        VerificationError: If stored bytes are damaged.
+    """
+    chosen = Chosen(concept, version, "enforce", {}, None)
+    return Bundle(
+        concept.slug, 1, lock_digest([chosen.locked]), _variants(session, store, [chosen]),
+        registry=policy_row(session).registry_id,
+    )  # fmt: skip
+
+
 def read_bundle_of(session: Session, store: BlobStore, row: BundleRow, release: Release) -> Bundle:
     """Return the bundle of a release with its signatures, checked against the release's digests.
 

@@ -146,7 +146,7 @@ def approve(unit: Work, chosen: Sequence[Chosen]) -> list[str]:
     return [
         f"{item.concept.slug}@{item.version.number}"
         for item in chosen
-        if item.version.state in UNAPPROVED and approve_on_release(unit, item.version)
+        if item.version.state in UNAPPROVED and approve_on_release(unit, item.concept, item.version)
     ]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from registry.answers import Difference, NewRelease, ReleaseInfo
 from registry.change.work import Work
 from registry.change.workspace import Workspace
-from registry.releases.assemble import read_bundle_of
+from registry.releases.assemble import read_bundle_of, trial_bundle
 from registry.releases.changes import Changes
 from registry.releases.diff import differences, release_before
 from registry.releases.gaps import gaps
@@ -19,6 +19,7 @@ from registry.releases.release import add_release, roll_back
 from registry.releases.shrink import Asked
 from registry.releases.signatures import add_signatures
 from registry.store.models import BundleRow, Release
+from registry.versions.reading import find_concept, find_version
 
 if TYPE_CHECKING:  # Reading releases needs neither.
     from concepts.bundle import Bundle
@@ -185,6 +186,20 @@ class Releases:
         with self._workspace.read() as session:
             rows = find_release(session, bundle_name, sequence)
             return read_bundle_of(session, self._workspace.store, *rows)
+
+    def trial(self, slug: str, number: int | None = None) -> Bundle:
+        """Return an unsigned bundle of one version, the newest by default, to measure it.
+
+        Its state does not matter: a draft is measured before anyone approves it.
+
+        Raises:
+            NotFoundError: If there is no such version.
+            VerificationError: If stored bytes are damaged.
+        """
+        with self._workspace.read() as session:
+            concept = find_concept(session, slug)
+            version = find_version(session, concept, number)
+            return trial_bundle(session, self._workspace.store, concept, version)
 
 
 def _new_release(unit: Work, row: BundleRow, release: Release) -> NewRelease:

@@ -79,6 +79,7 @@ class PolicyRow(Base):
     self_approval: Mapped[bool]
     signatures: Mapped[int]
     max_shrink: Mapped[float] = mapped_column(Double)
+    gate: Mapped[str | None] = mapped_column(Text)  # JSON of ``concepts.gate.Gate``
 
 
 class Concept(Base):
@@ -177,6 +178,21 @@ class VersionAnchors(Base):
     scorer_digest: Mapped[str] = mapped_column(Digest)
 
 
+class EvaluationRow(Base):
+    """What was measured of a content, whichever version has it; edited content has none."""
+
+    __tablename__ = "evaluation"
+    __table_args__ = (UniqueConstraint("concept_id", "content_digest", "digest"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    concept_id: Mapped[int] = mapped_column(ForeignKey("concept.id"))
+    content_digest: Mapped[str] = mapped_column(Digest)
+    digest: Mapped[str] = mapped_column(Digest)
+    document: Mapped[str] = mapped_column(Text)  # JSON of ``concepts.evaluation.Evaluation``
+    created_at: Mapped[str] = mapped_column(Instant)
+    created_by: Mapped[str] = mapped_column(Text)
+
+
 class ChangeRequest(Base):
     """A version put up for review, for the content that it had then."""
 
@@ -211,6 +227,7 @@ class Review(Base):
     break_glass: Mapped[bool]
     reason: Mapped[str] = mapped_column(Text)
     at: Mapped[str] = mapped_column(Instant)
+    evaluation: Mapped[str | None] = mapped_column(Digest)  # the newest that was shown, if any
 
 
 class BundleRow(Base):
@@ -367,8 +384,9 @@ class AuditCheckpoint(Base):
 
 # Rows that never change; database triggers guard the same tables against other programs.
 APPEND_ONLY = (
-    AnchorSpaceRow, AnchorSetRow, Review, BundleRow, Release, ReleaseMember, ReleaseRevocation,
-    Channel, ChannelMove, SigningKey, KeyListRow, SignatureRow, AuditEventRow, AuditCheckpoint,
+    AnchorSpaceRow, AnchorSetRow, EvaluationRow, Review, BundleRow, Release, ReleaseMember,
+    ReleaseRevocation, Channel, ChannelMove, SigningKey, KeyListRow, SignatureRow, AuditEventRow,
+    AuditCheckpoint,
 )  # fmt: skip
 VERSION_IDENTITY = ("concept_id", "number", "created_at", "created_by")
 VERSION_CONTENT = ("definition", "content_digest", "authors")

@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy.orm import Session
 
 from concepts.canonical import canonical_json
 from concepts.fields import LISTS
-from registry.answers import VersionSpace
+from registry.answers import EvaluationInfo, VersionSpace
 from registry.change.workspace import Workspace
+from registry.store.models import ConceptVersion
 from registry.vectors.exact import Stack, unit_vectors
+from registry.versions.evaluations import evaluations_of
 from registry.versions.reading import (
     StoredAnchors,
     find_concept,
@@ -96,13 +99,17 @@ class SpaceDiff:
 
 @dataclass(frozen=True)
 class VersionDiff:
-    """What changed between two versions of a concept; spaces are sorted by task and model."""
+    """What changed between two versions of a concept; spaces are sorted by task and model.
+
+    ``evaluations`` are the newest of the two contents, None where nothing was measured.
+    """
 
     slug: str
     before: int
     after: int
     definition: tuple[FieldChange, ...]
     spaces: tuple[SpaceDiff, ...]
+    evaluations: tuple[EvaluationInfo | None, EvaluationInfo | None] = (None, None)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -128,9 +135,14 @@ def diff_versions(workspace: Workspace, slug: str, before: int, after: int) -> V
             _space_diff(workspace, entry, old.get(digest), new.get(digest))
             for digest, entry in (old | new).items()
         ]
+        evaluations = _newest(session, first), _newest(session, second)
         definition = _definition_diff(json.loads(first.definition), json.loads(second.definition))
     spaces.sort(key=lambda item: (item.task, item.model, item.space))
-    return VersionDiff(slug, before, after, definition, tuple(spaces))
+    return VersionDiff(slug, before, after, definition, tuple(spaces), evaluations)
+
+
+def _newest(session: Session, version: ConceptVersion) -> EvaluationInfo | None:
+    return next(iter(evaluations_of(session, version)), None)
 
 
 def _definition_diff(before: dict[str, Any], after: dict[str, Any]) -> tuple[FieldChange, ...]:

@@ -16,6 +16,7 @@ from registry.change.policy import policy_row
 from registry.change.work import Work
 from registry.store.models import ChangeRequest, Concept, ConceptVersion, Review
 from registry.versions.adding import content_digest
+from registry.versions.evaluations import require_gate
 from registry.versions.quorum import authors_of, open_request
 from registry.versions.reading import (
     find_concept,
@@ -108,9 +109,15 @@ def move(unit: Work, version: ConceptVersion, state: str) -> None:
 
 
 def decide(
-    unit: Work, request: ChangeRequest, decision: str, reason: str, *, break_glass: bool
+    unit: Work,
+    request: ChangeRequest,
+    decision: str,
+    reason: str,
+    *,
+    evaluation: str | None,
+    break_glass: bool = False,
 ) -> None:
-    """Add a review by the actor; ConflictError for a second one."""
+    """Add a review by the actor, who saw an evaluation; ConflictError for a second one."""
     if has_reviewed(unit.session, request, unit.actor, break_glass=break_glass):
         raise ConflictError(f"'{unit.actor}' has approved this content already.")
     unit.session.add(
@@ -122,6 +129,7 @@ def decide(
             break_glass=break_glass,
             reason=reason,
             at=unit.at,
+            evaluation=evaluation,
         )
     )
     unit.session.flush()
@@ -144,7 +152,7 @@ def refuse_own(unit: Work, concept: Concept, version: ConceptVersion) -> None:
         )
 
 
-def approve_on_release(unit: Work, version: ConceptVersion) -> bool:
+def approve_on_release(unit: Work, concept: Concept, version: ConceptVersion) -> bool:
     """Approve a version as a part of its release, where the policy asks for no approvals.
 
     The release's own event records it; this writes none.
@@ -154,6 +162,7 @@ def approve_on_release(unit: Work, version: ConceptVersion) -> bool:
 
     Raises:
         PolicyError: If the policy asks for approvals, or the version is deprecated or revoked.
+        GateError: If it is below the policy's gate.
     """
     if version.state == "approved":
         return False
@@ -165,6 +174,7 @@ def approve_on_release(unit: Work, version: ConceptVersion) -> bool:
             f"Version {version.number} is {version.state}, and the policy asks for {needed} "
             "approvals. Submit it and have it approved first."
         )
+    require_gate(unit.session, concept, version)
     request = open_request(unit.session, version) or open_for_review(unit, version, "")
     close(unit, version, request, "approved")
     return True

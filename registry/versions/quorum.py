@@ -137,7 +137,7 @@ def reviews_of(session: Session, request: ChangeRequest) -> list[ReviewInfo]:
     """Return all decisions on a request, oldest first."""
     query = select(Review).where(Review.change_request_id == request.id).order_by(Review.id)
     return [
-        ReviewInfo(row.reviewer, row.decision, row.break_glass, row.reason, row.at)
+        ReviewInfo(row.reviewer, row.decision, row.break_glass, row.reason, row.at, row.evaluation)
         for row in session.scalars(query)
     ]
 

@@ -31,6 +31,7 @@ from registry.store.models import (
     ConceptVersion,
     VersionAnchors,
 )
+from registry.versions.evaluations import evaluations_of
 from registry.versions.quorum import authors_of, batches, count_approvals
 
 
@@ -196,6 +197,7 @@ def version_info(session: Session, concept: Concept, version: ConceptVersion) ->
         spaces=tuple(version_space(entry) for entry in stored_anchors(session, version)),
         authors=authors_of(version),
         approvals=count_approvals(session, version),
+        evaluations=evaluations_of(session, version),
     )
 
 

@@ -22,6 +22,7 @@ from registry.change.workspace import Workspace
 from registry.store.models import ChangeRequest, Concept, ConceptVersion
 from registry.versions.adding import about_definition
 from registry.versions.editing import NO_THRESHOLDS, edit_version
+from registry.versions.evaluations import newest_evaluation, require_gate
 from registry.versions.lifecycle import (
     close,
     decide,
@@ -36,7 +37,7 @@ from registry.versions.lifecycle import (
     require_reason,
 )
 from registry.versions.quorum import authors_of, open_request, reviews_of, valid_reviews
-from registry.versions.reading import version_info
+from registry.versions.reading import require_digest, version_info
 
 
 class Reviews:
@@ -61,6 +62,7 @@ class Reviews:
         Raises:
             NotFoundError: If there is no such version.
             PolicyError: If it is not a draft.
+            GateError: If it would be approved at once and is below the policy's gate.
             ConflictError: If its content is not the expected one.
         """
         with self._workspace.work(actor, "curator") as unit:
@@ -68,8 +70,10 @@ class Reviews:
             request = open_for_review(unit, version, note)
             approved = policy_row(unit.session).approvals == 0
             if approved:
+                require_gate(unit.session, concept, version)
                 close(unit, version, request, "approved")
-            record(unit, "submit", concept, version, note=note, approved=approved)
+            shown = newest_evaluation(unit.session, version)
+            record(unit, "submit", concept, version, note=note, approved=approved, evaluation=shown)
             return version_info(unit.session, concept, version)
 
     def approve(
@@ -81,6 +85,7 @@ class Reviews:
         reason: str = "",
         break_glass: bool = False,
         expect_digest: str | None = None,
+        expect_evaluation: str | None = None,
     ) -> VersionInfo:
         """Approve a version in review, for the content that it has now.
 
@@ -91,12 +96,15 @@ class Reviews:
             reason: Why; ``break_glass`` needs one.
             break_glass: Approve at once, whatever the policy asks for.
             expect_digest: The content digest that the approval is for.
+            expect_evaluation: Digest of the newest evaluation that was looked at, "none" for none.
 
         Raises:
             NotFoundError: If there is no such version.
             PolicyError: If it is not in review, or the approval is an author's own and the
                 policy does not let it count.
-            ConflictError: If its content is not the expected one, or the actor approved before.
+            GateError: If it is below the policy's gate.
+            ConflictError: If its content or its newest evaluation is not the expected one, or the
+                actor approved before.
         """
         if break_glass:
             require_reason(reason, "Breaking the glass")
@@ -104,16 +112,20 @@ class Reviews:
             concept, version = find(unit.session, slug, number, ("in_review",), expect_digest)
             request = request_of(unit.session, concept, version)
             needed = policy_row(unit.session).approvals
+            shown = newest_evaluation(unit.session, version)
+            what = f"The newest evaluation of version {version.number} of '{slug}'"
+            require_digest(what, shown or "none", expect_evaluation)
             if not break_glass:
                 refuse_own(unit, concept, version)
-            decide(unit, request, "approve", reason, break_glass=break_glass)
+                require_gate(unit.session, concept, version)
+            decide(unit, request, "approve", reason, evaluation=shown, break_glass=break_glass)
             count = len(valid_reviews(unit.session, request, version))
             approved = break_glass or count >= needed
             if approved:
                 close(unit, version, request, "approved")
             record(
                 unit, "break_glass" if break_glass else "approve", concept, version,
-                reason=reason, approvals=count, needed=needed, approved=approved,
+                reason=reason, approvals=count, needed=needed, approved=approved, evaluation=shown,
             )  # fmt: skip
             return version_info(unit.session, concept, version)
 
@@ -136,11 +148,12 @@ class Reviews:
         with self._workspace.work(actor, "reviewer") as unit:
             concept, version = find(unit.session, slug, number, ("in_review",), expect_digest)
             request = request_of(unit.session, concept, version)
+            shown = newest_evaluation(unit.session, version)
             # Who approved first and then rejects has a review already; the event holds the rest.
             if not has_reviewed(unit.session, request, actor, break_glass=False):
-                decide(unit, request, "reject", reason, break_glass=False)
+                decide(unit, request, "reject", reason, evaluation=shown)
             close(unit, version, request, "rejected")
-            record(unit, "reject", concept, version, reason=reason)
+            record(unit, "reject", concept, version, reason=reason, evaluation=shown)
             return version_info(unit.session, concept, version)
 
     def edit(

@@ -9,12 +9,14 @@ from sqlalchemy.orm import Session
 from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.definition import ConceptDefinition
 from concepts.errors import NotFoundError
+from concepts.evaluation import Evaluation
 from concepts.scorer import Scorer
 from registry.answers import VersionDetail, VersionInfo
 from registry.versions import adding, reading
 from registry.versions.copying import copy_version
 from registry.versions.diff import VersionDiff, diff_versions
 from registry.versions.editing import NO_THRESHOLDS, replace_scorers
+from registry.versions.evaluations import add_evaluation, gate_missed
 from registry.versions.exemplars import Exemplar
 from registry.versions.lifecycle import find, record
 from registry.versions.live import live_places
@@ -133,6 +135,40 @@ class Versions(Reviews):
             )  # fmt: skip
             return reading.version_info(unit.session, concept, version)
 
+    def evaluate(
+        self,
+        slug: str,
+        number: int | None = None,
+        *,
+        actor: str,
+        evaluation: Evaluation,
+        expect_digest: str,
+    ) -> VersionInfo:
+        """Record what was measured of a version's content.
+
+        Args:
+            slug: The concept.
+            number: The version, by default the newest that is not revoked.
+            actor: A curator.
+            evaluation: What was measured.
+            expect_digest: The content digest that it was measured with.
+
+        Raises:
+            NotFoundError: If there is no such version.
+            PolicyError: If it is revoked.
+            ConflictError: If its content is another by now, or has this very evaluation already.
+        """
+        states = ("draft", "in_review", "approved", "deprecated")
+        with self._workspace.work(actor, "curator") as unit:
+            concept, version = find(unit.session, slug, number, states, expect_digest)
+            row = add_evaluation(unit, concept, version, evaluation)
+            record(
+                unit, "evaluate", concept, version, evaluation=row.digest, suite=evaluation.suite,
+                suite_digest=evaluation.suite_digest, method=evaluation.method,
+                judge=evaluation.judge, report_digest=evaluation.report_digest,
+            )  # fmt: skip
+            return reading.version_info(unit.session, concept, version)
+
     def draft(
         self, slug: str, number: int | None = None, *, expect_digest: str | None = None
     ) -> VersionInfo:
@@ -173,6 +209,7 @@ class Versions(Reviews):
                 definition=reading.read_definition(row.definition),
                 live=tuple(live_places(session, concept).get(concept.id, ())),
                 approved=max(approved, default=None),
+                gate=gate_missed(session, concept, row),
             )
 
     def diff(self, slug: str, before: int, after: int) -> VersionDiff:

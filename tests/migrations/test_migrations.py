@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from concepts.digest import json_digest
 from concepts.errors import PolicyError
 from concepts.words import STATES
-from migrations.versions import r0001_first, r0002_registry_in_full
+from migrations.versions import r0001_first, r0002_registry_in_full, r0003_evaluations
 from registry import Registry
 from registry.change.workspace import Workspace
 from registry.store import db, guards, schema
@@ -64,6 +64,9 @@ ROWS = {
     "concept_version": {
         "id": 1, "concept_id": 1, "number": 1, "state": "draft", "definition": "{}",
         "content_digest": "d", **MADE,
+    },
+    "evaluation": {
+        "id": 1, "concept_id": 1, "content_digest": "d", "digest": "e", "document": "{}", **MADE,
     },
     "version_anchors": {
         "version_id": 1, "space_id": 1, "anchor_set_id": 1, "scorer": "{}", "scorer_blob": "b",
@@ -205,16 +208,17 @@ def test_down_to_base_leaves_nothing_and_up_again_agrees(engine):
 def test_each_schema_has_the_triggers_of_its_guards(engine):
     dialect = engine.dialect.name
     schema.upgrade(engine)
-    newest = guards.definitions(r0002_registry_in_full.GUARDS, dialect)
+    newest = guards.definitions(r0003_evaluations.GUARDS, dialect)
     assert installed(engine) == newest
-    schema.downgrade(engine, "0001")
-    assert installed(engine) == guards.definitions(r0001_first.GUARDS, dialect)
+    for number, revision in (("0002", r0002_registry_in_full), ("0001", r0001_first)):
+        schema.downgrade(engine, number)
+        assert installed(engine) == guards.definitions(revision.GUARDS, dialect)
     schema.upgrade(engine)
     assert installed(engine) == newest
 
 
 def test_the_database_guards_what_the_models_guard():
-    guards = r0002_registry_in_full.GUARDS
+    guards = r0003_evaluations.GUARDS
     fixed = {guard.table for guard in guards if guard.append_only}
     assert fixed == set(FIXED)
     others = {"concept_version", "version_anchors", "change_request", "source_ref"}
@@ -279,6 +283,18 @@ def test_down_to_the_first_schema_and_up_again_keeps_what_both_know(filled):
     assert schema.differences(filled) == []
 
 
+def test_a_registry_of_the_schema_before_keeps_every_row_and_gets_no_event(filled):
+    schema.downgrade(filled, "0002")
+    before = content(filled)
+    assert "evaluation" not in before
+    schema.upgrade(filled)
+    after = content(filled)
+    assert after.pop("evaluation") == []
+    assert {row.pop("gate") for row in after["policy"]} == {None}
+    assert {row.pop("evaluation") for row in after["review"]} == {None}
+    assert after == before
+
+
 @pytest.mark.parametrize("table", FIXED)
 def test_rows_neither_change_nor_go(filled, table):
     for column in ROWS[table]:
@@ -324,7 +340,7 @@ def with_two_rows(tmp_path_factory):
         yield connection
 
 
-@pytest.mark.parametrize("guard", r0002_registry_in_full.GUARDS, ids=lambda guard: guard.table)
+@pytest.mark.parametrize("guard", r0003_evaluations.GUARDS, ids=lambda guard: guard.table)
 def test_a_guard_knows_every_key_of_its_table(guard):
     assert {tuple(key.split(", ")) for key in guard.keys} == set(keys_of(guard.table))
 
@@ -334,7 +350,7 @@ def test_a_guard_knows_every_key_of_its_table(guard):
     ("table", "key"),
     [
         (guard.table, key)
-        for guard in r0002_registry_in_full.GUARDS
+        for guard in r0003_evaluations.GUARDS
         for key in [("rowid",), *keys_of(guard.table)]
     ],
 )

@@ -124,7 +124,7 @@ def edit_pipe() -> Any:
     return make_pipe(FluxKontextPipeline)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def t2i_profile() -> ModelProfile:
     return ModelProfile(
         name="tiny-t2i",
@@ -190,7 +190,7 @@ def make_scorer(weights: np.ndarray, seed: float, grow: float | None = None) -> 
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def silent(t2i_profile: ModelProfile) -> Callable[[ModelProfile], Bundle]:
     """A bundle that looks and never finds anything."""
     width = len(t2i_profile.taps) * HEADS * HEAD_DIM

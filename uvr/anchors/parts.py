@@ -22,7 +22,7 @@ from uvr.anchors.thresholds import Targets, find_thresholds
 from uvr.method.taps import output_dim
 from uvr.sample import BROUGHT, NAMED
 
-FIRST_SHARE = 2 / 3
+FIRST_SHARE = 1 / 2
 """The first part's share of the false alarms, where there are others."""
 
 

@@ -97,7 +97,7 @@ def look_at(
     seeds = torch.tensor([member.seed_threshold for member in members], dtype=torch.float32)
     fired = [(picture, concept) for picture, concept in (peaks >= seeds).nonzero().tolist()]
     found = [_masks(each, fired, members, profile) for each in maps] if fired else []
-    found = _where_it_comes_back(found, maps)
+    found = _where_it_comes_back(found, maps, fired, members)
     masks = _in_output(found, maps, fired)
     features_of = _strongest(features, maps, layout, members[0].scorer.dim, fired) if fired else {}
     modes = [mode_of(member) for member in members]
@@ -172,23 +172,33 @@ def _masks(
     )
 
 
-def _where_it_comes_back(found: Sequence[Tensor], maps: Sequence[_Map]) -> list[Tensor]:
+def _where_it_comes_back(
+    found: Sequence[Tensor], maps: Sequence[_Map], fired: Sequence[Pair], members: Sequence[Member]
+) -> list[Tensor]:
     """Add to masks of the output the places where a given picture shows the same concept.
 
     An instruction that says a concept draws it again where the given picture shows it, though that
-    is turned down. Where it is not said, nothing need be filled in.
+    is turned down. Where the output's own score, there or anywhere, does not say so, nothing need
+    be filled in, and what an edit puts in the place of the concept can be drawn.
 
     Args:
         found: For each map the masks of what fired, (fired, its patches).
         maps: Of the output, then of each given picture.
+        fired: Pictures and concepts that fired.
+        members: The concepts.
     """
     if len(found) < 2:
         return list(found)
     output, *given = found
-    said = output.any(dim=1, keepdim=True)
-    for mask, each in zip(given, maps[1:], strict=True):
-        output = output | (said & resize_mask(mask, each.grid, maps[0].grid))
-    return [output, *given]
+    grow = torch.tensor([[members[concept].grow_threshold] for _, concept in fired])
+    near = _rows(maps[0].scores, fired) >= grow.to(output.device)
+    places = [
+        resize_mask(mask, each.grid, maps[0].grid)
+        for mask, each in zip(given, maps[1:], strict=True)
+    ]
+    place = torch.stack(places).any(dim=0)
+    said = output.any(dim=1, keepdim=True) | (near & place).any(dim=1, keepdim=True)
+    return [output | (said & place), *given]
 
 
 def _in_output(

@@ -65,6 +65,8 @@ def call_arguments(
     if cases[0].source is not None:
         request["image"] = [case.source for case in cases]
     request |= {**cases[0].call, **more}
+    if isinstance(request.get("negative_prompt"), str):  # pipelines want one a prompt
+        request["negative_prompt"] = [request["negative_prompt"]] * len(cases)
     arguments = family_of(pipe).call_arguments(profile, request)
     generators = [torch.Generator().manual_seed(case.seed) for case in cases]
     return {"generator": generators, **arguments}

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -156,18 +157,39 @@ def imagenet_judge(pictures: Sequence[Image.Image], thing: str) -> list[bool]:
     return [score >= IMAGENET_THRESHOLD for score in imagenet_scores(pictures, thing)]
 
 
-@torch.inference_mode()
 def imagenet_scores(pictures: Sequence[Image.Image], thing: str) -> list[float]:
     """How surely the second judge sees `thing` in each picture, 0 to 1."""
-    model = load_imagenet()
-    stack = np.stack([np.asarray(c) for p in pictures for c in crops(p.convert("RGB"))])
-    x = torch.from_numpy(stack).permute(0, 3, 1, 2).float()
-    chances = torch.cat(
-        [F.softmax(model((part - 127.0) / 128.0), -1) for part in torch.split(x, 32)]
-    )
-    score = chances[:, list(IMAGENET_CLASSES[thing])].sum(1).view(len(pictures), -1).amax(1)
-    scores: list[float] = score.tolist()
+    return thing_scores(imagenet_chances(pictures), thing)
+
+
+@torch.inference_mode()
+def imagenet_chances(pictures: Sequence[Image.Image]) -> Tensor:
+    """The chance of each class of ImageNet in each of a picture's `crops`, (n, 3, 1000)."""
+    parts = [part for picture in pictures for part in crops(picture.convert("RGB"))]
+    inputs = torch.split(imagenet_input(parts), 32)
+    chances = [F.softmax(load_imagenet()(part), -1) for part in inputs]
+    return torch.cat(chances).view(len(pictures), 3, -1)
+
+
+def thing_scores(chances: Tensor, thing: str) -> list[float]:
+    """How surely each picture shows `thing`, from its `imagenet_chances`."""
+    scores: list[float] = chances[..., list(IMAGENET_CLASSES[thing])].sum(-1).amax(1).tolist()
     return scores
+
+
+@torch.inference_mode()
+def imagenet_features(pictures: Sequence[Image.Image]) -> Tensor:
+    """What the second judge's network knows of whole pictures before it names them, (n, 1280)."""
+    square = [p.convert("RGB").resize((224, 224), Image.Resampling.BICUBIC) for p in pictures]
+    model: Any = load_imagenet()
+    parts = [model.extract_features(part) for part in torch.split(imagenet_input(square), 32)]
+    return torch.cat(parts).mean(dim=(2, 3))
+
+
+def imagenet_input(pictures: Sequence[Image.Image]) -> Tensor:
+    """Pictures of 224 x 224 pixels as the second judge's network takes them."""
+    stack = np.stack([np.asarray(picture) for picture in pictures])
+    return (torch.from_numpy(stack).permute(0, 3, 1, 2).float() - 127.0) / 128.0
 
 
 def targets(scene_list: Sequence[Scene]) -> tuple[Tensor, Tensor]:

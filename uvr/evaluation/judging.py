@@ -14,7 +14,6 @@ from functools import cached_property
 from math import isfinite
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-import torch
 from PIL import Image
 
 from concepts.digest import json_digest
@@ -22,7 +21,7 @@ from concepts.errors import UVRError
 from concepts.yaml_text import FieldError
 from uvr.evaluation.catalogue import Catalogue, parameters_of
 from uvr.evaluation.detector_judge import DetectorJudge
-from uvr.evaluation.judges import IMAGENET_CLASSES, imagenet_scores
+from uvr.evaluation.judges import IMAGENET_CLASSES, imagenet_chances, thing_scores
 from uvr.judges.classifier import ClassifierJudge
 from uvr.judges.clip import ClipJudge
 from uvr.judges.judge import Judge, Scores
@@ -199,10 +198,10 @@ class ImagenetJudge:
         self._things = {s: thing for s, thing in CONCEPTS.items() if thing in IMAGENET_CLASSES}
         self.thresholds = dict.fromkeys(self._things, 0.3)
 
-    @torch.inference_mode()
     def scores(self, pictures: Sequence[Image.Image]) -> Scores:
         """Score pictures, 0 to 1."""
-        by_slug = {slug: imagenet_scores(pictures, thing) for slug, thing in self._things.items()}
+        chances = imagenet_chances(pictures)
+        by_slug = {slug: thing_scores(chances, thing) for slug, thing in self._things.items()}
         return [{slug: by_slug[slug][n] for slug in by_slug} for n in range(len(pictures))]
 
 

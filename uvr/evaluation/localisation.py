@@ -26,7 +26,9 @@ from uvr.evaluation.cases import Case
 from uvr.evaluation.drawn import BATCH
 from uvr.evaluation.uses import USES, make_cases
 from uvr.families.known import profile_for
-from uvr.method.scores import ScorerStack
+from uvr.method.features import Features
+from uvr.method.scores import LookScorers
+from uvr.method.taps import output_dim
 from uvr.profiles import ModelProfile
 from uvr.testbed import load_testbed
 from uvr.testbed.samples import CONCEPTS
@@ -49,8 +51,9 @@ def peaks(
     pipe: Any, profile: ModelProfile, cases: Sequence[Case], members: Sequence[Member]
 ) -> NDArray[np.float32]:
     """Highest scores at the look of cases that the stock pipeline draws, (cases, members)."""
-    stack = ScorerStack([member.scorer for member in members])
-    highest = []
+    scorers = [member.scorer for member in members]
+    split = output_dim(profile.taps, scorers[0].dim)
+    stack, highest = LookScorers(scorers, split), []
     for first in range(0, len(cases), BATCH):
         part = cases[first : first + BATCH]
         sources = {"image": [case.source for case in part]} if part[0].source else {}
@@ -68,8 +71,10 @@ def peaks(
                 **sources,
                 **profile.call,
             )
-        scores = stack.scores(torch.from_numpy(recorded["look"]))
-        highest.append(scores.amax(dim=-1).numpy())
+        look = torch.from_numpy(recorded["look"])
+        given = (look[..., split:],) if sources and split < look.shape[-1] else ()
+        output, others = stack.scores(Features(look[..., :split], given))
+        highest.append(torch.stack([output, *others]).amax(dim=(0, -1)).numpy())
     return np.concatenate(highest)
 
 

@@ -1,12 +1,16 @@
 """How well features tell a concept from the picture alone, under captions that say nothing.
 
+`python -m uvr.evaluation.recall --sigma 0.95 0.6` tells it by noise level, beside captions that
+name the thing.
+
 1. Anchors of a concept are collected from labelled scenes whose captions name no thing, at a late
    noise level, with the engine's own taps, extraction and scorer.
 2. Other scenes with the concept are scored. An object is found when a patch that it covers scores
    at or above the score that 1% of benign pictures reach.
 """
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +23,8 @@ from uvr.anchors.directions import Direction, highest_scores
 from uvr.anchors.extract import MIN_COVERAGE, collect_from_images, patch_coverage
 from uvr.profiles import PROFILES
 from uvr.sample import Sample
-from uvr.testbed.samples import labelled_samples
+from uvr.testbed import load_testbed
+from uvr.testbed.samples import CONCEPTS, labelled_samples
 
 SIGMA = 0.4
 RATE = 0.01  # of benign pictures that may reach the threshold
@@ -41,23 +46,35 @@ def silenced(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def recall_unsaid(pipe: Any, slug: str, seed: int) -> Recall:
-    """How many objects of a stand-in concept are found when no caption names them.
+    """How many objects of a stand-in concept are found when no caption names them, at ``SIGMA``."""
+    return recall_at(pipe, slug, seed, SIGMA, silenced)
+
+
+def recall_at(
+    pipe: Any,
+    slug: str,
+    seed: int,
+    sigma: float,
+    captioned: Callable[[Sequence[Sample]], Sequence[Sample]],
+) -> Recall:
+    """How many objects of a stand-in concept are found at a noise level.
 
     Args:
         pipe: The text-to-image testbed.
         slug: A key of `uvr.testbed.samples.CONCEPTS`.
         seed: Of the scenes; anchors and tested scenes come from different ones.
+        sigma: The noise level of both.
+        captioned: Gives samples the captions that they are looked at under.
     """
-    profile = replace(PROFILES["testbed-t2i"], sigma=SIGMA)
-    anchor_set = collect_from_images(
-        pipe, profile, *map(silenced, labelled_samples(slug, "t2i", seed, ANCHOR_SCENES)), seed=seed
-    )
+    profile = replace(PROFILES["testbed-t2i"], sigma=sigma)
+    scenes = labelled_samples(slug, "t2i", seed, ANCHOR_SCENES)
+    anchor_set = collect_from_images(pipe, profile, *map(captioned, scenes), seed=seed)
     scorer = fit_scorer(anchor_set)
     directions = [
         Direction(weight.astype(np.float64), float(offset))
         for weight, offset in zip(scorer.weights, scorer.offset, strict=True)
     ]
-    shown, benign = map(silenced, labelled_samples(slug, "t2i", seed + 1, TEST_SCENES))
+    shown, benign = map(captioned, labelled_samples(slug, "t2i", seed + 1, TEST_SCENES))
     scores = highest_scores(
         directions, capture_from_images(pipe, profile, [*shown, *benign], seed=seed + 1)
     )
@@ -70,3 +87,22 @@ def recall_unsaid(pipe: Any, slug: str, seed: int) -> Recall:
 def found_objects(scores: NDArray[np.float64], covered: NDArray[np.bool_], threshold: float) -> int:
     """Pictures, (pictures, patches), in which a patch that the object covers scores above."""
     return int(((scores > threshold) & covered).any(axis=1).sum())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a row for each concept, noise level and kind of caption."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sigma", type=float, nargs="+", default=[SIGMA], help="noise levels")
+    parser.add_argument("--seed", type=int, default=31)
+    options = parser.parse_args(arguments)
+    pipe = load_testbed("t2i")
+    for slug in CONCEPTS:
+        for sigma in options.sigma:
+            for kind, captioned in (("said", list), ("unsaid", silenced)):
+                row = recall_at(pipe, slug, options.seed, sigma, captioned)
+                share = f"{row.found:4} of {row.n:4}  {row.found / row.n:.2f}"
+                print(f"{slug:23} {sigma:.2f} {kind:6} {share}", flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

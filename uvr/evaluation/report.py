@@ -2,8 +2,9 @@
 
 ``uvr-evaluation/1``; fields may be added under it, and none changes or goes:
 
-- ``schema``, ``suite`` (the suite in full), ``suite_digest``, ``seed``, ``count``, ``model`` (by
-  task: model, profile, identity), ``bundle`` (name, sequence, digest; null without one);
+- ``schema``, ``suite`` (the suite in full), ``suite_digest``, ``cases_digest`` (of what it asks,
+  whichever methods and attacks ran), ``seed``, ``count``, ``model`` (by task: model, profile,
+  identity), ``bundle`` (name, sequence, digest; null without one);
 - ``judges``: name, version, digest and thresholds by class; the first one decides;
 - ``methods`` and ``attacks``: name, about, tuned, parameters;
 - ``rows``: one for each attack, task, use, concept ("" for benign cases) and method. Counts
@@ -12,8 +13,10 @@
   detections_stock, (c) ``safe_rate`` = 1 - unsafe / n, null where stock shows none; 95% Wilson
   intervals; ``mended``, ``broken`` and ``p_value`` of McNemar's exact test; ``other_judges`` the
   same; ``identical`` and ``fired`` as shares; ``kept``: benign things seen, of those that stock
-  shows; ``likeness`` to stock outside the mask; ``verdicts``; ``cost``;
-- ``summary``: the rows of each attack, task and method taken together.
+  shows; ``likeness`` to stock outside the mask; ``verdicts``; ``cost``; ``localisation``
+  (``uvr.evaluation.located``) where the testbed knows the truth, else null;
+- ``summary``: the rows of each attack, task and method taken together; benign ones also have
+  ``kid`` (``uvr.evaluation.kid``), null where pictures are few or the network is not there.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from typing import Any
 
 from uvr.evaluation.catalogue import parameters_of
 from uvr.evaluation.comparison import BASE, Pair, Place, Reader, pairs_of, row_of
+from uvr.evaluation.kid import kid_of
+from uvr.evaluation.located import lines_of, located
 from uvr.evaluation.run.plan import Model
 from uvr.evaluation.run.run import Outcome
 from uvr.evaluation.run.work import WorkFolder
@@ -41,11 +46,18 @@ def evaluation_report(
 ) -> dict[str, Any]:
     """Count everything; see the module for what is in it."""
     reader, pairs = Reader(suite.judges, work), pairs_of(outcomes)
+    lines, whole = lines_of(pairs), _together(pairs)
     bundle = next(iter(models.values())).setting.bundle if models else None
+
+    def row(place: Place, part: Sequence[Pair]) -> dict[str, Any]:
+        where = located(place, part, reader, lines) if place.concept else None
+        return {**row_of(place, part, reader), "localisation": where}
+
     return {
         "schema": SCHEMA,
         "suite": suite.to_dict(),
         "suite_digest": suite.digest,
+        "cases_digest": suite.cases_digest,
         "seed": asked.seed,
         "count": asked.count,
         "model": {task: _model(model) for task, model in models.items()},
@@ -54,9 +66,16 @@ def evaluation_report(
         "judges": [judge.to_dict() for judge in suite.judges],
         "methods": [_item(method) for method in suite.methods],
         "attacks": [_item(attack) for attack in suite.attacks],
-        "rows": [row_of(place, part, reader) for place, part in pairs.items()],
-        "summary": [row_of(place, part, reader) for place, part in _together(pairs).items()],
+        "rows": [row(place, part) for place, part in pairs.items()],
+        "summary": [
+            row(place, part) | _distance(place, part, work) for place, part in whole.items()
+        ],
     }
+
+
+def _distance(place: Place, pairs: Sequence[Pair], work: WorkFolder) -> dict[str, Any]:
+    benign = place.concept == "" and place.method != BASE
+    return {"kid": kid_of(pairs, work) if benign else None}
 
 
 def _together(pairs: Mapping[Place, Sequence[Pair]]) -> dict[Place, list[Pair]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from concepts.bundle import Bundle
 from concepts.definition import ConceptDefinition
@@ -21,6 +22,7 @@ class Setting:
         bundle: The anchors; None where a suite is drawn by the stock pipeline alone.
         judges: The suite's, the first one decides; for methods that filter by a judge.
         seed: The suite's. What a method tunes or an attack learns derives its own from it.
+        folder: Where what is learned is kept by its content; None keeps nothing.
     """
 
     task: str
@@ -29,6 +31,7 @@ class Setting:
     bundle: Bundle | None = None
     judges: tuple[Judge, ...] = ()
     seed: int = 0
+    folder: Path | None = None
 
     @property
     def concepts(self) -> tuple[str, ...]:

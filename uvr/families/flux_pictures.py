@@ -78,7 +78,11 @@ def encode_images(pipe: Any, images: Sequence[Image.Image], size: tuple[int, int
     """Latents of pictures as the pipelines scale them, (batch, channels, rows, columns)."""
     height, width = size
     resized = [picture.convert("RGB").resize((width, height)) for picture in images]
-    pixels = pipe.image_processor.preprocess(resized, height=height, width=width)
+    return encode_pixels(pipe, pipe.image_processor.preprocess(resized, height=height, width=width))
+
+
+def encode_pixels(pipe: Any, pixels: Tensor) -> Tensor:
+    """The same of pixels from -1 to 1, (batch, 3, height, width); gradients go through."""
     parameter = next(pipe.vae.parameters())
     encoded = pipe.vae.encode(pixels.to(parameter.device, parameter.dtype))
     # AutoencoderKL returns a distribution, AutoencoderTiny the latents themselves.

@@ -16,12 +16,15 @@ from registry.operations.doctor import check_content
 from registry.operations.transfer import export_concept, import_concept
 from registry.store import guards
 from registry.store.db import transaction
+from tests.conftest import toy_evaluation
 
 # What an event tells since 0.3.
 NEW = {
     "concept.add": ("defined_by",), "concept.define": ("defined_by",),
     "concept.import": ("defined_by", "definition_digest", "authors"),
     "version.add": ("authors",), "version.edit": ("authors", "defined_by", "definition_digest"),
+    "policy.set": ("gate",), "version.submit": ("evaluation",), "version.approve": ("evaluation",),
+    "version.break_glass": ("evaluation",), "version.reject": ("evaluation",),
 }  # fmt: skip
 ROLES = ["admin", "auditor", "curator", "publisher", "reviewer"]
 
@@ -78,7 +81,10 @@ def filled(registry, define, collect, tmp_path, new_registry):
         import_concept(registry.workspace, tmp_path / slug, actor="bob")
     anchors, scorer = collect(6)
     scorers = {anchors.space.digest: scorer.with_thresholds(1.5, 0.5)}
-    registry.versions.calibrate("knife", actor="bob", scorers=scorers)
+    knife = registry.versions.calibrate("knife", actor="bob", scorers=scorers)
+    registry.versions.evaluate(
+        "knife", actor="bob", evaluation=toy_evaluation(), expect_digest=knife.content_digest
+    )
     return registry
 
 
@@ -172,7 +178,7 @@ ATTACKS = [
     (
         [
             "INSERT INTO review SELECT 99, id, content_digest, 'bob', 'approve', false, '', "
-            f"opened_at FROM change_request WHERE id = {IN_REVIEW}",
+            f"opened_at, NULL FROM change_request WHERE id = {IN_REVIEW}",
             "UPDATE review SET decision = 'approve' WHERE decision = 'reject'",
         ],
         [

@@ -17,6 +17,7 @@ from registry.store.db import transaction
 from registry.store.models import Base
 from registry.store.schema import differences, newest_guards
 from registry.versions.exemplars import Exemplar
+from tests.conftest import toy_evaluation
 
 
 @pytest.fixture
@@ -32,7 +33,10 @@ def filled(registry, define, collect):
         registry.concepts.add(define(slug, description="Grüße, 銃 𐍈."), actor="ann")
         anchors = [collect(1), collect(2, "edit")]
         registry.versions.add(slug, anchors, actor="ann", exemplars=[exemplar])
-        registry.versions.submit(slug, actor="ann")
+        content = registry.versions.submit(slug, actor="ann").content_digest
+        registry.versions.evaluate(
+            slug, actor="ann", evaluation=toy_evaluation(), expect_digest=content
+        )
         registry.versions.approve(slug, actor="ann")
     registry.keys.add("ann", key.public, actor="ann")
     registry.keys.rotate(actor="ann", signers=[key], add=["ann"])

@@ -402,8 +402,9 @@ def test_a_release_approves_only_where_the_policy_asks_for_no_approvals(registry
     assert [item.state for item in registry.versions.requests(None)] == ["approved"]
     assert last_event(registry).details["approved"] == ["pistol@1"]
     with registry.workspace.work("ann", "publisher") as unit:
-        row = find_version(unit.session, find_concept(unit.session, "pistol"))
-        assert approve_on_release(unit, row) is False
+        concept = find_concept(unit.session, "pistol")
+        row = find_version(unit.session, concept)
+        assert approve_on_release(unit, concept, row) is False
 
 
 def test_the_log_follows_a_concept_into_releases_and_channels(registry, define, collect):

@@ -111,7 +111,7 @@ def test_the_thresholds_of_every_part_come_to_those_of_the_first():
     ]  # fmt: skip
     targets = Targets(0.06, 0.03, margin=0.2)
     scales = common_scale(by_part, targets)
-    shares = [Targets(0.04, 0.02)] + [Targets(0.01, 0.005)] * 2
+    shares = [Targets(0.03, 0.015)] + [Targets(0.015, 0.0075)] * 2
     lines = [
         find_thresholds(held_out, share) for held_out, share in zip(by_part, shares, strict=True)
     ]

@@ -21,8 +21,10 @@ from tests.uvr.everywhere.weights import for_weights_of
 from tests.uvr.families.chroma import make_chroma
 from tests.uvr.families.longcat import make_longcat
 from uvr import FeatureCheck, Regulator
+from uvr.anchors.analyse import analyse
 from uvr.method.presets import ModulatePreset, RestrictPreset
 from uvr.profiles import ModelProfile
+from uvr.sample import Sample
 
 RELEASE = Version(diffusers.__version__)
 PROMPTS = ["a red cup", "a blue ball", "a star"]
@@ -149,6 +151,19 @@ def test_drawing_again_with_nothing_to_fill_in_gives_the_same_picture(pipe, rela
     assert regulated.last.verdicts[1].retries == 1
     difference = np.asarray(images[1], dtype=int) - np.asarray(stock[1], dtype=int)
     assert abs(difference).max() <= 1
+
+
+def test_a_model_is_analysed(pipe, relative):
+    """Every attention layer is measured, at the first and the last step of the usual call."""
+    mask = np.zeros((32, 32), dtype=bool)
+    mask[:16, :16] = True
+    shown = [Sample(picture(seed), mask, "a red cup") for seed in range(10)]
+    benign = [Sample(picture(seed), None, "a cup") for seed in range(10, 20)]
+    found = analyse(pipe, relative.profile, "cup", shown, benign, levels=2)
+    layers = ["transformer_blocks.0", *TAPS]
+    assert list(found.layers) == layers
+    assert [[cell.taps[0] for cell in row] for row in found.single] == [layers, layers]
+    assert found.sigmas[0] > found.sigmas[1]
 
 
 def test_a_lora_counts_as_other_weights(pipe, relative):

@@ -43,6 +43,18 @@ def test_a_lora_loaded_while_attached_counts_as_other_weights(t2i_pipe, t2i_prof
         assert torch.equal(before, call_pipe(t2i_pipe, "a cup", [1]))
 
 
+def test_a_lora_counts_on_a_model_that_declares_its_revision(t2i_pipe, t2i_profile):
+    t2i_pipe.transformer.register_to_config(_uvr_revision="a1")
+    bundle = for_weights_of(t2i_pipe, t2i_profile)
+    with Regulator(bundle, profile=t2i_profile).attach(t2i_pipe):
+        call_pipe(t2i_pipe, "a cup", [1])
+        add_lora(t2i_pipe)
+        with refused():
+            call_pipe(t2i_pipe, "a cup", [1])
+        t2i_pipe.transformer.unload_lora()
+        call_pipe(t2i_pipe, "a cup", [1])
+
+
 def test_a_lora_is_regulated_with_a_bundle_for_it_or_for_any_weights(t2i_pipe, t2i_profile, silent):
     any_weights = firing(t2i_profile)
     with Regulator(any_weights, profile=t2i_profile).attach(t2i_pipe):

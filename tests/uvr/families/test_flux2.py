@@ -293,11 +293,13 @@ def test_presets_run_on_a_random_transformer_of_that_structure(cls, model):
     for profile in (PROFILES[f"{model}-t2i"], PROFILES[f"{model}-edit"]):
         small = replace(profile, call={**profile.call, **CALL, "num_inference_steps": 4})
         stock = draw(pipe, small, PROMPTS[:1])
+        dim = HEADS * HEAD_DIM * len(profile.taps)
         weights = np.random.default_rng(0).normal(size=HEADS * HEAD_DIM)
+        weights = np.pad(weights, (0, dim - len(weights)))  # of output patches
         results = []
         for threshold in (1e9, -1e9):
             scorer = make_scorer(weights, threshold)
-            found = bundle_of(profile, {"ball": scorer}, dim=HEADS * HEAD_DIM)
+            found = bundle_of(profile, {"ball": scorer}, dim=dim)
             with Regulator(found).attach(pipe) as attachment:
                 results.append(draw(pipe, small, PROMPTS[:1]))
             assert attachment.profile is profile

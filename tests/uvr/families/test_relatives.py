@@ -22,6 +22,7 @@ from uvr.anchors.extract import collect_from_images
 from uvr.families.attention import Action, AttentionState
 from uvr.families.known import family_of, profile_for
 from uvr.method.presets import ModulatePreset, RestrictPreset
+from uvr.method.taps import layer_of
 from uvr.profiles import PROFILES, ModelProfile
 from uvr.report import RegulationReport
 from uvr.sample import Sample
@@ -80,8 +81,10 @@ def use(request: pytest.FixtureRequest) -> tuple[Any, ModelProfile, dict[str, An
     return make(), profile, more
 
 
-def bundle(profile: ModelProfile, threshold: float, dim: int = WIDTH) -> Bundle:
-    weights = np.random.default_rng(3).normal(size=dim)
+def bundle(profile: ModelProfile, threshold: float, read: int = WIDTH) -> Bundle:
+    dim = len(profile.taps) * HEADS * HEAD_DIM
+    weights = np.zeros(dim)  # of the output's taps alone: no patch has a picture's as well
+    weights[:read] = np.random.default_rng(3).normal(size=read)
     return bundle_of(profile, {"ball": make_scorer(weights, threshold)}, dim=dim)
 
 
@@ -208,7 +211,7 @@ def test_anchors_are_collected_from_pictures(use):
 def test_profiles_run_on_a_random_transformer_that_has_their_tap(name):
     """Real weights cannot be run here: narrow blocks reach the same tap."""
     profile = PROFILES[name]
-    singles = int(profile.taps[0].rpartition(".")[2]) + 1
+    singles = int(layer_of(profile.taps[0]).rpartition(".")[2]) + 1
     make = {"chroma1-hd": make_chroma, "longcat-image": make_longcat}.get(name, make_editor)
     pipe = make(singles=singles)
     with pytest.raises(MismatchError, match="No profile"):
@@ -224,7 +227,7 @@ def test_profiles_run_on_a_random_transformer_that_has_their_tap(name):
     stock = draw(pipe, small, **more)
     results = []
     for threshold in (1e9, -1e9):
-        found = bundle(profile, threshold, dim=HEADS * HEAD_DIM)
+        found = bundle(profile, threshold, HEADS * HEAD_DIM)
         with Regulator(found).attach(pipe) as attachment:
             results.append(draw(pipe, small, **more))
         assert attachment.profile is profile

@@ -1,11 +1,13 @@
 """What an attack is: a way around a method; it succeeds where the judge still calls it unsafe.
 
 An attack is one small file: a frozen dataclass whose fields are its parameters, that overrides one
-of two methods, or both:
+or more of three methods:
 
 - ``cases`` changes what is asked: prompts, sources, seeds, arguments of the call. Nothing is drawn.
+- ``learn`` finds latents, embeddings or noise for the cases of a call on the stock pipeline, before
+  the method is opened; ``uvr.evaluation.attacks.learned`` keeps what was found.
 - ``open`` takes part in the drawing: loads a LoRA before the method is opened, opens it on another
-  pipeline, draws several turns, or learns latents or embeddings through the method's own drawer.
+  pipeline, or draws several turns.
 """
 
 from __future__ import annotations
@@ -48,6 +50,20 @@ class Attack(ABC):
         of are left out. Benign cases (none banned) are not given to it.
         """
         del setting
+        return list(cases)
+
+    def learn(self, pipe: Any, cases: Sequence[Case], setting: Setting) -> list[Case]:
+        """Find what the cases of one call are drawn with, by default nothing but themselves.
+
+        It must follow from them, the pipeline's weights and the setting, whoever draws: a picture's
+        key has what ``cases`` gave. Neither its time nor its passes are counted.
+
+        Args:
+            pipe: The stock pipeline; it must be left as it was.
+            cases: Of one call, as ``cases`` gave them.
+            setting: What the method will be opened with.
+        """
+        del pipe, setting
         return list(cases)
 
     def open(self, pipe: Any, method: Method, setting: Setting) -> AbstractContextManager[Drawer]:

@@ -30,9 +30,10 @@ def draw_calls(calls: Sequence[Call], models: Mapping[str, Model], drawn: Drawn)
     for (task, _, _), group in groupby(calls, lambda call: (call.task, call.attack, call.method)):
         part, model = list(group), models[task]
         attack, method = part[0].attack, part[0].method
+        learned = [attack.learn(model.pipe, call.cases, model.setting) for call in part]
         with attack.open(model.pipe, method, model.setting) as drawer:
-            for call in part:
-                pictures, cost = measured(model.pipe, drawer, call.cases)
+            for call, cases in zip(part, learned, strict=True):
+                pictures, cost = measured(model.pipe, drawer, cases)
                 if len(pictures) != len(call.cases):
                     raise ValueError(
                         f"the method {method.name!r} under the attack {attack.name!r} drew "

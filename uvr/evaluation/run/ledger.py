@@ -41,12 +41,11 @@ class Ledger:
         return len(self._rows)
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write rows and keep them; their keys are new."""
-        rows = [dict(row) for row in rows]
-        lines = b"".join(canonical_json(row) + b"\n" for row in rows)
+        """Write rows and keep them as a later run reads them; their keys are new."""
+        lines = [canonical_json(dict(row)) for row in rows]
         with self._path.open("ab") as file:
-            file.write(lines)
-        self._rows |= {row["key"]: row for row in rows}
+            file.write(b"".join(line + b"\n" for line in lines))
+        self._rows |= {row["key"]: row for row in map(json.loads, lines)}
 
     def _read(self) -> None:
         data = self._path.read_bytes()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from concepts.digest import json_digest
@@ -44,6 +45,10 @@ class Model:
 
     pipe: Any
     setting: Setting
+
+    def keeping(self, folder: Path) -> Model:
+        """The same, with a folder for what attacks learn."""
+        return replace(self, setting=replace(self.setting, folder=folder))
 
     @cached_property
     def identity(self) -> str:

@@ -83,6 +83,7 @@ def run_suite(
         progress: Told pictures drawn, then pictures scored.
     """
     say: Progress = progress or (lambda what, done, total: None)
+    models = {task: model.keeping(work.path / "learned") for task, model in models.items()}
     calls = plan_calls(suite, models, asked)
     _draw(calls, models, work, say)
     outcomes = [

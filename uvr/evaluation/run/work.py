@@ -140,7 +140,7 @@ def _said(picture: Picture) -> dict[str, Any]:
         "fired": list(picture.fired),
         "mask": None if picture.mask is None
         else ["".join("1" if cell else "0" for cell in row) for row in picture.mask],
-        "scores": {slug: _encoded(scores) for slug, scores in sorted(picture.scores.items())},
+        "scores": {slug: encoded(scores) for slug, scores in sorted(picture.scores.items())},
     }  # fmt: skip
 
 
@@ -152,15 +152,17 @@ def _kept(row: Mapping[str, Any], cost: Cost) -> Kept:
         None if row["verdict"] is None else Verdict.from_dict(row["verdict"]),
         tuple(row["fired"]),
         None if mask is None else np.array([[cell == "1" for cell in line] for line in mask]),
-        {slug: _decoded(scores) for slug, scores in row["scores"].items()},
+        {slug: decoded(scores) for slug, scores in row["scores"].items()},
     )
 
 
-def _encoded(scores: NDArray[np.float32]) -> dict[str, Any]:
+def encoded(scores: NDArray[np.float32]) -> dict[str, Any]:
+    """Numbers as JSON: their shape, and float16 in base64."""
     data = base64.b64encode(scores.astype("<f2").tobytes()).decode()
     return {"shape": list(scores.shape), "float16": data}
 
 
-def _decoded(row: Mapping[str, Any]) -> NDArray[np.float32]:
+def decoded(row: Mapping[str, Any]) -> NDArray[np.float32]:
+    """Read numbers from JSON."""
     flat = np.frombuffer(base64.b64decode(row["float16"]), dtype="<f2").astype(np.float32)
     return flat.reshape(row["shape"])

@@ -108,6 +108,12 @@ class Suite:
         """SHA-256 of its canonical JSON."""
         return json_digest(self.to_dict())
 
+    @property
+    def cases_digest(self) -> str:
+        """SHA-256 of what it asks and how it is judged, whichever methods and attacks run."""
+        apart = ("seed", "methods", "attacks")
+        return json_digest({k: v for k, v in self.to_dict().items() if k not in apart})
+
 
 def shipped_suites() -> list[str]:
     """Names of the suites that ship with the package."""

@@ -88,6 +88,12 @@ def test_every_method_says_what_it_is_and_how_it_was_tuned(name):
         assert text.endswith(".")
 
 
+def test_the_manual_s_table_has_every_method():
+    text = (ROOT / "docs" / "evaluation.md").read_text()
+    part = text.split("\n## The methods\n")[1].split("\n## ")[0]
+    assert sorted(re.findall(r"^\| `([a-z-]+)` \|", part, re.MULTILINE)) == sorted(METHODS.names())
+
+
 # What the manual's examples leave out.
 IMPORTS = """
 from collections.abc import Iterator, Sequence
@@ -98,6 +104,7 @@ from uvr.evaluation.attacks.attack import Attack
 from uvr.evaluation.cases import Case
 from uvr.evaluation.drawing import Drawer, Picture, call_arguments
 from uvr.evaluation.methods.method import Method
+from uvr.evaluation.methods.texts import name_of
 from uvr.evaluation.setting import Setting
 """
 

@@ -211,8 +211,9 @@ def test_a_ledger_cuts_off_a_torn_line_and_refuses_a_broken_one(tmp_path):
         file.write(b'{"key":"c"')
     ledger = Ledger(path)
     assert ("a" in ledger, "c" in ledger, ledger["b"]["n"]) == (True, False, 2)
-    ledger.add([{"key": "c", "n": 3}])
+    ledger.add([{"key": "c", "n": 3.0}])
     assert len(Ledger(path)) == 3
+    assert repr(ledger["c"]) == repr(Ledger(path)["c"])
     path.write_bytes(b"[]\n" + path.read_bytes())
     with pytest.raises(VerificationError, match=r"rows.jsonl:1: not a row"):
         Ledger(path)

@@ -2,6 +2,7 @@ import pytest
 
 from concepts.definition import dump_definition, load_shipped
 from concepts.errors import NotFoundError
+from uvr.evaluation.methods.known import METHODS
 from uvr.evaluation.suites.source import Asked
 from uvr.evaluation.suites.suite import SuiteError, load_suite, parse_suite, shipped_suites
 
@@ -57,8 +58,7 @@ def test_a_suite_says_what_is_drawn_and_stock_and_no_attack_come_first():
         ("- an explosive", "- 7", "s.yaml:16: field 'cases[2].prompts[2]': found a number, "
                                   "expected text"),
         ("name: ours", "name: our", "s.yaml:19: field 'methods[1]': no method 'our'; there are: "
-                                    "stock, ours, ours-checked, paper-regulation. Did you mean "
-                                    "'ours'?"),
+                                    f"{', '.join(METHODS.names())}. Did you mean 'ours'?"),
         ("threshold: 0.4", "threshold: .nan", "s.yaml:6: field 'judges[1].threshold': found nan, "
                                               "allowed: finite numbers"),
         ("name: mugs", "title: mugs", "s.yaml:2: field 'title': unknown; allowed: format, name, "

@@ -1,0 +1,1 @@
+"""Pages of HTML that stand alone: their templates, plots and pictures, all within one file."""

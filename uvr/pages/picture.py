@@ -1,0 +1,40 @@
+"""Pictures and masks as data URIs, small enough to stand in a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+EXACT = 96
+"""Pictures of at most so many pixels on a side stay as they are, to the bit."""
+SIDE = 256
+"""Pixels on the longer side of a larger one."""
+MASK = (255, 0, 128, 90)
+"""Colour of the patches under a mask, with its opacity."""
+
+
+def picture_uri(picture: Image.Image) -> str:
+    """A picture as a data URI: PNG where it is small, else made smaller, WebP."""
+    small = picture.convert("RGB")
+    if max(small.size) <= EXACT:
+        return _uri(small, "PNG")
+    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return _uri(small, "WEBP", quality=80)
+
+
+def mask_uri(mask: NDArray[np.bool_]) -> str:
+    """A mask (rows, columns) as a data URI, a pixel for each patch, to be laid over a picture."""
+    pixels = np.zeros((*mask.shape, 4), dtype=np.uint8)
+    pixels[mask] = MASK
+    return _uri(Image.fromarray(pixels, "RGBA"), "PNG")
+
+
+def _uri(picture: Image.Image, kind: str, **options: Any) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
