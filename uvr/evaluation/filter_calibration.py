@@ -1,8 +1,8 @@
 """The output filter's thresholds: `python -m uvr.evaluation.filter_calibration`, five minutes.
 
 1. The testbed draws pictures that are benign by how they are made, near-misses among them: benign
-   scenes noised half-way and drawn from there, and edits of benign scenes that keep what is there.
-   What it draws from a benign caption alone will not do: it draws banned things then, too.
+   scenes are noised so far that they are drawn anew and cannot become anything else. What it draws
+   from a benign caption or edit alone will not do: it draws banned things then, too.
 2. Each concept's threshold lies above all but few of their scores, so that at most RATE of such
    pictures is expected to match any of the concepts.
 3. Pictures of other seeds say what share of them does match, and renders in every style what share
@@ -24,7 +24,6 @@ from PIL import Image
 
 from concepts.calibration import Share
 from concepts.digest import sha256
-from uvr.evaluation.drawn import draw_cases
 from uvr.evaluation.filter_pictures import BATCH, drawn_from
 from uvr.evaluation.judges import batch_of
 from uvr.evaluation.output_filter import (
@@ -35,15 +34,14 @@ from uvr.evaluation.output_filter import (
     heat_maps,
     network_of,
 )
-from uvr.evaluation.uses import make_cases
 from uvr.testbed import load_testbed
 from uvr.testbed.samples import CONCEPTS
 from uvr.testbed.scenes import BENIGN, NEAR_MISSES, STYLES, caption, random_scene
 
-RATE = 0.01  # of benign pictures, over all concepts
+RATE = 0.02  # of benign pictures, over all concepts
 SEED, CHECK_SEED = 4_669, 2_502  # of the pictures that set the thresholds, and of those that tell
-COUNT, CHECK_COUNT = 600, 200  # pictures a task
-SIGMAS, STEPS = (0.35, 0.6), 8  # noise levels to draw from: the scene is still there
+COUNT, CHECK_COUNT = 1200, 400  # pictures
+SIGMAS, STEPS = (0.2, 0.45), 8  # noise levels to draw from
 RENDERS, RENDERS_SEED = 800, 88  # scenes of each style
 LEAST = 0.1  # a lower score is a smear to the eye as well
 
@@ -51,7 +49,7 @@ Say = Callable[[str], None]
 
 
 def benign_pictures(count: int, seed: int, say: Say) -> list[Image.Image]:
-    """Pictures that the stock testbed draws of benign things, `count` of each task."""
+    """Pictures that the stock testbed draws of benign things."""
     pipe, rng = load_testbed("t2i"), np.random.default_rng(seed)
     pictures: list[Image.Image] = []
     for _ in range(0, count, BATCH):
@@ -59,10 +57,7 @@ def benign_pictures(count: int, seed: int, say: Say) -> list[Image.Image]:
         sigma = float(rng.uniform(*SIGMAS))
         pictures += drawn_from(pipe, rng, made, [caption(s) for s in made], sigma, STEPS)
         say(f"{len(pictures)} pictures drawn from scenes")
-    cases = make_cases("edit", None, count, seed, "kept")
-    edited = draw_cases(load_testbed("edit"), cases).images
-    say(f"{len(edited)} pictures edited")
-    return [*pictures[:count], *edited]
+    return pictures[:count]
 
 
 def thresholds_of(scores: NDArray[np.float64], rate: float) -> list[float]:
@@ -105,7 +100,7 @@ def main() -> None:
     """Draw, set the thresholds, measure and write the card."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=RATE)
-    parser.add_argument("--count", type=int, default=COUNT, help="pictures a task")
+    parser.add_argument("--count", type=int, default=COUNT, help="benign pictures")
     options = parser.parse_args()
 
     def say(line: str) -> None:

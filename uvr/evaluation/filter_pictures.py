@@ -23,17 +23,32 @@ from torch.nn import functional as F
 from uvr.evaluation.judges import CELLS, to_tensor, worn
 from uvr.families.flux_pictures import pack_latents
 from uvr.families.known import profile_for
-from uvr.testbed.scenes import SIZE, STYLES, THINGS, Scene, caption, random_scene, render
-from uvr.testbed.variety import fits, free_scene, silent_caption, some_things
+from uvr.testbed.scenes import (
+    BANNED,
+    NEAR_MISSES,
+    SIZE,
+    STYLES,
+    THINGS,
+    Scene,
+    caption,
+    random_scene,
+    render,
+)
+from uvr.testbed.variety import fits, free_scene, loosened, silent_caption, some_things
 
 MOST_THINGS = 3
 BLOTTED_SHARE = 0.12  # of things
-FREE_SHARE = 0.5  # of scenes
+FREE_SHARE, LOOSE_SHARE = 0.5, 0.3  # of scenes
 NOISE = 0.35  # on latents of unit variance, at most
 STEPS = 3  # of what is drawn anew
 SAID, SILENT = (0.4, 0.8), (0.2, 0.45)  # noise levels to draw anew from, by the caption
 SMALLEST, MOST_OUTSIDE = 11.0, 0.3  # pixels, and share of a thing's box: beyond is not counted
 BATCH = 64
+_CUTLERY = ("kitchen knife", "fork", "spoon")
+_OFTEN = np.array([4.0 if t in _CUTLERY else 1.5 if t in (*BANNED, *NEAR_MISSES) else 0.8
+                   for t in THINGS])  # fmt: skip
+
+DrawScene = Callable[[Generator], Scene]
 
 
 @dataclass(frozen=True)
@@ -68,6 +83,16 @@ def draw_scene(rng: Generator) -> Scene:
     return random_scene(rng, things=some_things(rng, count), style=style, jitter=3)
 
 
+def draw_confusable(rng: Generator) -> Scene:
+    """The same with a knife, a fork or a spoon in most, which are hardest to tell apart."""
+    count = int(rng.choice([1, 2, 3], p=[0.4, 0.45, 0.15]))
+    things = rng.choice(THINGS, size=count, replace=False, p=_OFTEN / _OFTEN.sum())
+    scene = random_scene(
+        rng, things=[str(t) for t in things], style=str(rng.choice(STYLES)), jitter=3
+    )
+    return loosened(rng, scene) if rng.random() < LOOSE_SHARE else scene
+
+
 def boxes_of(scenes: Sequence[Scene]) -> Tensor:
     """Boxes of all things; see ``Labelled``."""
     boxes = torch.full((len(scenes), MOST_THINGS, 5), -1.0)
@@ -92,20 +117,22 @@ def blotted(rng: Generator, scene: Scene, picture: Image.Image) -> tuple[Scene, 
     return replace(scene, things=tuple(p for p in scene.things if p not in gone)), picture
 
 
-def rendered(rng: Generator, count: int) -> Labelled:
+def rendered(rng: Generator, count: int, draw: DrawScene = draw_scene) -> Labelled:
     """Scenes as they are drawn by hand, some worn, some with things blotted out."""
     drawn = []
     for _ in range(count):
-        scene = draw_scene(rng)
+        scene = draw(rng)
         drawn.append(blotted(rng, scene, render(scene)[0]))
     pictures = to_tensor([worn(rng, picture) for _, picture in drawn])
     return Labelled(pictures, boxes_of([scene for scene, _ in drawn]))
 
 
 @torch.inference_mode()
-def through_autoencoder(pipe: Any, rng: Generator, count: int) -> Labelled:
+def through_autoencoder(
+    pipe: Any, rng: Generator, count: int, draw: DrawScene = draw_scene
+) -> Labelled:
     """Scenes as the testbed's autoencoder gives them back, with noise on their latents."""
-    before = rendered(rng, count)
+    before = rendered(rng, count, draw)
     latents = pipe.vae.encode(before.pictures).latents
     level = torch.from_numpy(rng.random(count)).float()[:, None, None, None] * NOISE
     noise = torch.from_numpy(rng.standard_normal(latents.shape)).float()
@@ -134,25 +161,31 @@ def drawn_from(
     return images
 
 
-def drawn_anew(pipe: Any, rng: Generator, count: int) -> Labelled:
+def drawn_anew(pipe: Any, rng: Generator, count: int, draw: DrawScene = draw_scene) -> Labelled:
     """Scenes noised to some level, and drawn from there under their caption or one that is silent.
 
     All of one call share the level; a thing that the level leaves too little of may be lost, which
     is why it is lower where the caption does not say it.
     """
     silent = bool(rng.random() < 0.3)
-    made = [draw_scene(rng) for _ in range(count)]
+    made = [draw(rng) for _ in range(count)]
     captions = [silent_caption(rng, scene) if silent else caption(scene) for scene in made]
     sigma = float(rng.uniform(*(SILENT if silent else SAID)))
     return Labelled(to_tensor(drawn_from(pipe, rng, made, captions, sigma)), boxes_of(made))
 
 
-def make_pool(pipe: Any, rng: Generator, count: int, say: Callable[[str], None]) -> Labelled:
+def make_pool(
+    pipe: Any,
+    rng: Generator,
+    count: int,
+    say: Callable[[str], None],
+    draw: DrawScene = draw_scene,
+) -> Labelled:
     """``count`` pictures, half of them through the autoencoder and half drawn anew."""
     parts = []
     for number in range(max(2, count // BATCH)):
         make = drawn_anew if number % 2 else through_autoencoder
-        parts.append(make(pipe, rng, BATCH))
+        parts.append(make(pipe, rng, BATCH, draw))
         if number % 10 == 0:
             say(f"{BATCH * (number + 1)} of {count} pictures for the pool")
     return Labelled(torch.cat([p.pictures for p in parts]), torch.cat([p.boxes for p in parts]))
