@@ -19,9 +19,9 @@ from uvr.evaluation.attacks.attack import Attack
 from uvr.evaluation.attacks.words import is_named
 from uvr.evaluation.cases import Case
 from uvr.evaluation.setting import Setting
-from uvr.evaluation.uses import SMALL, scene_case
+from uvr.evaluation.uses import scene_case
 from uvr.testbed import scenes
-from uvr.testbed.samples import CONCEPTS
+from uvr.testbed.samples import CONCEPTS, SMALL
 from uvr.testbed.scenes import HELD_OUT_STYLE, VARIANTS, Placed, Scene
 
 Mask = NDArray[np.bool_]
