@@ -12,7 +12,7 @@ SCRATCH := $(shell df --output=avail /dev/shm 2>/dev/null | awk 'NR == 2 && $$1 
 export HF_HUB_OFFLINE := 1
 export TRANSFORMERS_OFFLINE := 1
 
-.PHONY: demo test test-lowest docs lint format bench bench-engine bench-gpu bench-registry train-testbed clean
+.PHONY: demo evaluate test test-lowest docs lint format bench bench-engine bench-gpu bench-registry train-testbed clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml constraints.txt
@@ -28,6 +28,12 @@ $(LOWEST)/.installed: pyproject.toml .ci/lowest.txt
 
 demo: $(STAMP) ## show it: a banned concept vanishes, the rest stays; writes demo/sheet.png
 	$(BIN)/uvr-registry demo --out demo
+
+demo/demo.uvr: $(STAMP)
+	$(BIN)/uvr-registry demo --out demo
+
+evaluate: demo/demo.uvr ## the lab on the testbed, small; writes evaluation/report.html, goes on where it stopped
+	$(BIN)/uvr-registry evaluate testbed-quick --bundle demo/demo.uvr --out evaluation $(ARGS)
 
 # Tests that repeat something do so a tenth as often as with UVR_TEST_FULL=1, which CI sets. They
 # use PostgreSQL too where UVR_TEST_POSTGRES_URL names a database of a role that may create others.
@@ -78,4 +84,4 @@ train-testbed: $(STAMP) ## train the miniature FLUX again (PRESET=cpu or gpu)
 	$(BIN)/python -m uvr.testbed.train --preset $(PRESET) $(ARGS)
 
 clean:
-	rm -rf build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist demo evaluation *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
