@@ -79,11 +79,11 @@ def test_it_judges_pictures_of_any_size_and_says_where():
 
 
 def test_thresholds_lie_above_all_but_the_share_that_was_promised():
-    scores = np.tile(np.linspace(0.2, 0.8, 1999)[:, None], (1, 2))
+    scores = np.tile(np.linspace(0.5, 0.9, 1999)[:, None], (1, 2))
     first, second = thresholds_of(scores, rate=0.01)  # 0.005 each: 9 of 1999 and the next one
     assert first == second
     assert (scores[:, 0] >= first).sum() == 9
-    assert thresholds_of(scores / 100, rate=0.01) == [0.1, 0.1]
+    assert thresholds_of(scores / 100, rate=0.01) == [0.45, 0.45]
     with pytest.raises(ValueError, match="50 pictures cannot promise"):
         thresholds_of(scores[:50], rate=0.01)
 
