@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -22,6 +22,7 @@ from concepts.yaml_text import FieldError
 from uvr.evaluation.catalogue import Catalogue, parameters_of
 from uvr.evaluation.detector_judge import DetectorJudge
 from uvr.evaluation.judges import IMAGENET_CLASSES, imagenet_chances, thing_scores
+from uvr.evaluation.output_filter import OutputFilterJudge
 from uvr.judges.classifier import ClassifierJudge
 from uvr.judges.clip import ClipJudge
 from uvr.judges.judge import Judge, Scores
@@ -87,7 +88,7 @@ class SuiteJudge(ABC):
         """The judge of these concepts alone, with the suite's thresholds: what a filter asks."""
         found = {slug: self.threshold_of(slug) for slug in concepts}
         known = {slug: value for slug, value in found.items() if value is not None}
-        return _Thresholded(self.judge, known)
+        return _Thresholded(self.name, self.judge, known)
 
     def raw_scores(self, pictures: Sequence[Image.Image]) -> list[RawScores]:
         """Score pictures; UVRError where one is left out or a score is not finite."""
@@ -129,14 +130,11 @@ class SuiteJudge(ABC):
 
 @dataclass(frozen=True)
 class _Thresholded:
-    """A judge of some of its concepts, with other thresholds."""
+    """A judge of some of its concepts, with the suite's name for it and other thresholds."""
 
+    name: str
     judge: Judge
     thresholds: Mapping[str, float]
-
-    @property
-    def name(self) -> str:
-        return self.judge.name
 
     @property
     def version(self) -> str:
@@ -169,6 +167,23 @@ class WorldDetector(SuiteJudge):
     def open(self) -> Judge:
         """The detector of the package, with all things."""
         return DetectorJudge(things=True)
+
+
+@dataclass(frozen=True)
+class WorldFilter(SuiteJudge):
+    """The testbed's output filter, which methods filter by; it should not also measure."""
+
+    threshold: float | Mapping[str, float] = field(default_factory=dict)
+
+    name = OutputFilterJudge.name
+    about = "The testbed's output filter, of another make than the detector; thresholds its own."
+
+    def __post_init__(self) -> None:
+        check_threshold(self.threshold)
+
+    def open(self) -> Judge:
+        """The filter of the package."""
+        return OutputFilterJudge()
 
 
 @dataclass(frozen=True)
@@ -244,5 +259,7 @@ class Clip(SuiteJudge):
         return ClipJudge(self.folder, self.texts, self.others)
 
 
-JUDGES: Catalogue[SuiteJudge] = Catalogue("judge", [WorldDetector, WorldImagenet, Classifier, Clip])
+JUDGES: Catalogue[SuiteJudge] = Catalogue(
+    "judge", [WorldDetector, WorldFilter, WorldImagenet, Classifier, Clip]
+)
 """``JUDGES.register`` makes one of your own known."""

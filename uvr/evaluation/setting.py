@@ -20,7 +20,7 @@ class Setting:
         profile: The model's for the task: layers, usual size and steps.
         definitions: The suite's concepts in words: names, prompts, paraphrases, near-misses.
         bundle: The anchors; None where a suite is drawn by the stock pipeline alone.
-        judges: The suite's, the first one decides; for methods that filter by a judge.
+        judges: The suite's, the first one decides; a method that filters by it flatters itself.
         seed: The suite's. What a method tunes or an attack learns derives its own from it.
         folder: Where what is learned is kept by its content; None keeps nothing.
     """

@@ -47,4 +47,6 @@ def test_a_judge_that_leaves_something_out_is_refused(rows):
 
 
 def test_every_judge_of_the_catalogue_says_what_it_is():
-    assert JUDGES.names() == ["testbed-detector", "testbed-imagenet", "classifier", "clip"]
+    assert JUDGES.names() == [
+        "testbed-detector", "testbed-output-filter", "testbed-imagenet", "classifier", "clip",
+    ]  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from concepts.words import TASKS
 from uvr.evaluation.drawing import Drawer
 from uvr.evaluation.setting import Setting
+from uvr.judges.judge import Judge
 
 
 class Method(ABC):
@@ -27,8 +28,6 @@ class Method(ABC):
         tuned: How its defaults were chosen, on which seeds and with which budget, in one sentence.
         tasks: The tasks it serves; cases of others are not given to it.
         uses_bundle: Whether pictures depend on the bundle.
-        uses_judges: Whether pictures depend on the suite's judges and their thresholds, as those of
-            a filter do.
         code: Names of more modules or packages whose code decides what is drawn.
     """
 
@@ -37,8 +36,12 @@ class Method(ABC):
     tuned: ClassVar[str] = "Nothing to tune."
     tasks: ClassVar[tuple[str, ...]] = tuple(TASKS)
     uses_bundle: ClassVar[bool] = False
-    uses_judges: ClassVar[bool] = False
     code: ClassVar[tuple[str, ...]] = ()
+
+    def judges(self, setting: Setting) -> tuple[Judge, ...]:
+        """The judges that pictures depend on, with their thresholds, as those of a filter do."""
+        del setting
+        return ()
 
     @abstractmethod
     def open(self, pipe: Any, setting: Setting) -> AbstractContextManager[Drawer]:

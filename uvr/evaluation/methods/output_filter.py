@@ -14,8 +14,10 @@ from typing import Any
 from PIL import Image
 
 from concepts.errors import NotFoundError
+from concepts.yaml_text import FieldError
 from uvr.evaluation.cases import Case
 from uvr.evaluation.drawing import Drawer, Picture, call_arguments, refused
+from uvr.evaluation.judging import JUDGES, WorldFilter
 from uvr.evaluation.methods.method import Method
 from uvr.evaluation.setting import Setting
 from uvr.judges.judge import Judge, ask
@@ -26,15 +28,19 @@ class OutputFilter(Method):
     """Refuses pictures in which a judge sees a concept.
 
     Attributes:
-        judge: Name of the suite's judge that filters; its first one by default, which then also
-            decides what is unsafe, so that nothing is found left: take another where there is one.
+        judge: Who filters: a judge of the suite, or one that is known by this name. Not the one
+            that decides what is unsafe, or nothing would be found left: by default the testbed's
+            output filter, which measures nothing.
     """
 
-    judge: str = ""
+    judge: str = WorldFilter.name
 
     name = "filter"
-    about = "Finished pictures in which one of the suite's judges sees a concept are refused."
-    uses_judges = True
+    about = "Finished pictures in which a judge that measures nothing sees a concept are refused."
+
+    def judges(self, setting: Setting) -> tuple[Judge, ...]:
+        """The one that filters."""
+        return (filter_of(setting, self.judge),)
 
     @contextmanager
     def open(self, pipe: Any, setting: Setting) -> Iterator[Drawer]:
@@ -52,16 +58,22 @@ class OutputFilter(Method):
 
 
 def filter_of(setting: Setting, name: str) -> Judge:
-    """The suite's judge of a name, its first one for no name.
+    """The suite's judge of a name, else the known one, of the suite's concepts.
 
     Raises:
-        NotFoundError: The suite has none.
+        NotFoundError: There is none, or it knows none of the concepts.
     """
-    for judge in setting.judges:
-        if name in ("", judge.name):
-            return judge
-    known = ", ".join(judge.name for judge in setting.judges) or "none"
-    raise NotFoundError(f"The suite has no judge {name!r} to filter by; it has: {known}.")
+    found = next((judge for judge in setting.judges if judge.name == name), None)
+    try:
+        judge = found or JUDGES.make(name).with_thresholds(setting.concepts)
+    except FieldError as problem:
+        raise NotFoundError(f"Nothing to filter by: {problem}") from problem
+    if not judge.thresholds:
+        raise NotFoundError(
+            f"The judge {name!r} knows none of the suite's concepts. Name one of the suite's that "
+            "does, such as {name: filter, judge: classifier}."
+        )
+    return judge
 
 
 def seen_in(images: Sequence[Image.Image], judge: Judge) -> list[tuple[str, ...]]:

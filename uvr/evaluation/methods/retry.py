@@ -12,8 +12,9 @@ from concepts.yaml_text import check_value
 from uvr.evaluation.cases import Case
 from uvr.evaluation.drawing import Drawer, Picture, call_arguments
 from uvr.evaluation.methods.method import Method
-from uvr.evaluation.methods.output_filter import filter_of, given_up, seen_in
+from uvr.evaluation.methods.output_filter import OutputFilter, filter_of, given_up, seen_in
 from uvr.evaluation.setting import Setting
+from uvr.judges.judge import Judge
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,19 @@ class Retry(Method):
     """
 
     attempts: int = 3
-    judge: str = ""
+    judge: str = OutputFilter.judge
 
     name = "retry"
     about = "Pictures that the filter stops are drawn again from other seeds, at last refused."
     tuned = "Three attempts were set, not tuned."
-    uses_judges = True
     code = ("uvr.evaluation.methods.output_filter",)
 
     def __post_init__(self) -> None:
         check_value(("attempts",), self.attempts, (int, 0, 100))
+
+    def judges(self, setting: Setting) -> tuple[Judge, ...]:
+        """The one that filters."""
+        return (filter_of(setting, self.judge),)
 
     @contextmanager
     def open(self, pipe: Any, setting: Setting) -> Iterator[Drawer]:

@@ -113,7 +113,7 @@ def _calls(
 ) -> Iterator[Call]:
     setting = model.setting
     bundle = setting.bundle if method.uses_bundle or attack.uses_bundle else None
-    judges = setting.judges if method.uses_judges or attack.uses_judges else ()
+    judges = (*method.judges(setting), *(setting.judges if attack.uses_judges else ()))
     shared = {
         "model": model.identity,
         "task": task,

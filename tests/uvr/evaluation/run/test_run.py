@@ -12,6 +12,7 @@ from concepts.errors import BusyError, VerificationError
 from tests.uvr.conftest import call_pipe
 from uvr.evaluation.cases import picture_digest
 from uvr.evaluation.judging import WorldDetector
+from uvr.evaluation.methods.output_filter import OutputFilter
 from uvr.evaluation.report import evaluation_report, report_table
 from uvr.evaluation.run.ledger import Ledger
 from uvr.evaluation.run.plan import Model, plan_calls
@@ -158,6 +159,21 @@ def test_keys_differ_by_all_that_decides_a_picture(suite, models, asked, silent,
     threshold = parse_suite(TEXT.replace("[testbed-detector]", "[{name: testbed-detector, "
                                          "threshold: 0.1}]"))  # fmt: skip
     assert keys(threshold) == [stock, ours]
+
+
+def test_the_keys_of_a_filter_have_its_judge_and_no_other(suite, models, asked):
+    def keys(judge):
+        filtering = replace(suite, methods=(suite.methods[0], OutputFilter(judge)))
+        measuring = tuple(j.with_thresholds(["testbed-bomb"]) for j in suite.judges)
+        setting = replace(models["t2i"].setting, judges=measuring)
+        calls = plan_calls(filtering, {"t2i": replace(models["t2i"], setting=setting)}, asked)
+        return {call.key for call in calls if call.method.name == "filter"}
+
+    own, measuring = keys("testbed-output-filter"), keys("testbed-detector")
+    suite = parse_suite(TEXT.replace("[testbed-detector]", "[{name: testbed-detector, "
+                                     "threshold: 0.1}]"))  # fmt: skip
+    assert keys("testbed-output-filter") == own
+    assert not keys("testbed-detector") & measuring
 
 
 KEYS = """
