@@ -1,12 +1,17 @@
-"""Draw the calls of a plan that are not kept yet, and measure what each costs."""
+"""Draw the calls of a plan that are not kept yet, and measure what each costs.
+
+An *engine* draws calls and yields what it drew. ``draw_calls`` is the one of this process; what is
+kept, counted and drawn again after a stop is the business of ``uvr.evaluation.run.run`` alone.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -15,18 +20,33 @@ from uvr.evaluation.drawing import Drawer, Picture
 from uvr.evaluation.run.plan import Call, Model
 from uvr.evaluation.run.work import Cost
 
-Drawn = Callable[[Call, list[Picture], Cost], object]
-"""Told each call that was drawn."""
+
+@dataclass(frozen=True)
+class Done:
+    """A call that was drawn: its key, a picture for each case, and what they cost."""
+
+    key: str
+    pictures: list[Picture]
+    cost: Cost
 
 
-def draw_calls(calls: Sequence[Call], models: Mapping[str, Model], drawn: Drawn) -> None:
-    """Draw calls one after the other, each method opened once for all that follow each other.
+class Engine(Protocol):
+    """Draws calls, wherever and in whatever order; pictures must not depend on either."""
 
-    Args:
-        calls: What to draw.
-        models: By task.
-        drawn: Told each call as soon as it was drawn.
-    """
+    def __call__(
+        self, calls: Sequence[Call], models: Mapping[str, Model]
+    ) -> Generator[Done, None, None]:
+        """Yield each call as soon as it was drawn.
+
+        Args:
+            calls: What to draw, each key once.
+            models: By task, as the calls were planned for.
+        """
+        ...
+
+
+def draw_calls(calls: Sequence[Call], models: Mapping[str, Model]) -> Generator[Done, None, None]:
+    """Draw calls one after the other, each method opened once for all that follow each other."""
     for (task, _, _), group in groupby(calls, lambda call: (call.task, call.attack, call.method)):
         part, model = list(group), models[task]
         attack, method = part[0].attack, part[0].method
@@ -39,7 +59,7 @@ def draw_calls(calls: Sequence[Call], models: Mapping[str, Model], drawn: Drawn)
                         f"the method {method.name!r} under the attack {attack.name!r} drew "
                         f"{len(pictures)} pictures of {len(call.cases)} cases"
                     )
-                drawn(call, pictures, cost)
+                yield Done(call.key, pictures, cost)
 
 
 def measured(pipe: Any, draw: Drawer, cases: Sequence[Case]) -> tuple[list[Picture], Cost]:

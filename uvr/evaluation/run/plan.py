@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -41,10 +41,17 @@ class Call:
 
 @dataclass(frozen=True)
 class Model:
-    """A pipeline of one task and what it is, for keys."""
+    """A pipeline of one task and what it is, for keys.
+
+    Attributes:
+        pipe: The stock pipeline.
+        setting: Of the task.
+        name: What ``load_pipeline`` loads it by, elsewhere too; empty where it was made here.
+    """
 
     pipe: Any
     setting: Setting
+    name: str = ""
 
     def keeping(self, folder: Path) -> Model:
         """The same, with a folder for what attacks learn."""
@@ -91,7 +98,11 @@ def plan_calls(suite: Suite, models: dict[str, Model], asked: Asked) -> list[Cal
             batches = batches_of(attacked, suite.batch)
             for method in suite.methods:
                 if task in method.tasks:
-                    calls += _calls(task, attack, method, batches, model)
+                    shared = shared_key(task, attack, method, model)
+                    calls += [
+                        Call(task, attack, method, tuple(batch), call_key(shared, batch))
+                        for batch in batches
+                    ]
     return calls
 
 
@@ -108,13 +119,19 @@ def attacked_cases(attack: Attack, cases: Sequence[Case], setting: Setting) -> l
     return attack.cases([case for case in cases if case.banned], setting)
 
 
-def _calls(
-    task: str, attack: Attack, method: Method, batches: Sequence[Sequence[Case]], model: Model
-) -> Iterator[Call]:
+def shared_key(task: str, attack: Attack, method: Method, model: Model) -> dict[str, Any]:
+    """What decides pictures besides their cases, for keys; code and libraries are of this process.
+
+    Args:
+        task: "t2i" or "edit".
+        attack: What the cases go through.
+        method: Who draws.
+        model: The task's.
+    """
     setting = model.setting
     bundle = setting.bundle if method.uses_bundle or attack.uses_bundle else None
     judges = (*method.judges(setting), *(setting.judges if attack.uses_judges else ()))
-    shared = {
+    shared: dict[str, Any] = {
         "model": model.identity,
         "task": task,
         "attack": identity_of(attack),
@@ -126,6 +143,9 @@ def _calls(
     }
     if method.name == "stock" and attack.name == "none":  # which knows neither
         shared |= {"seed": 0, "concepts": []}
-    for batch in batches:
-        key = json_digest({**shared, "cases": [case.digest for case in batch]})
-        yield Call(task, attack, method, tuple(batch), key)
+    return shared
+
+
+def call_key(shared: Mapping[str, Any], cases: Sequence[Case]) -> str:
+    """The key of a call that draws some cases."""
+    return json_digest({**shared, "cases": [case.digest for case in cases]})

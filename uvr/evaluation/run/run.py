@@ -7,15 +7,15 @@ again, and a picture that a judge has scored is not scored again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from concepts.bundle import Bundle
 from uvr.evaluation.cases import Case
-from uvr.evaluation.drawing import Picture
 from uvr.evaluation.judging import AT_ONCE
-from uvr.evaluation.run.draw import draw_calls
+from uvr.evaluation.run.draw import Engine, draw_calls
 from uvr.evaluation.run.plan import Call, Model, cases_of, plan_calls
-from uvr.evaluation.run.work import Cost, Kept, WorkFolder
+from uvr.evaluation.run.work import Kept, WorkFolder
 from uvr.evaluation.setting import Setting
 from uvr.evaluation.suites.source import Asked
 from uvr.evaluation.suites.suite import Suite
@@ -60,9 +60,10 @@ def load_models(
     judges = tuple(judge.with_thresholds(asked.concepts) for judge in suite.judges)
     models = {}
     for task in dict.fromkeys(case.task for case in cases_of(suite, asked)):
-        pipe, profile = load_pipeline(model or suite.model, task, given.get(task))
+        name = model or suite.model
+        pipe, profile = load_pipeline(name, task, given.get(task))
         setting = Setting(task, profile, suite.definitions, bundle, judges, asked.seed)
-        models[task] = Model(pipe, setting)
+        models[task] = Model(pipe, setting, name)
     return models
 
 
@@ -72,6 +73,7 @@ def run_suite(
     asked: Asked,
     work: WorkFolder,
     progress: Progress | None = None,
+    engine: Engine = draw_calls,
 ) -> list[Outcome]:
     """Draw and judge what is missing; return everything, in the plan's order.
 
@@ -81,11 +83,12 @@ def run_suite(
         asked: What its sources of cases are asked for.
         work: Where pictures and scores are kept.
         progress: Told pictures drawn, then pictures scored.
+        engine: What draws: this process by default.
     """
     say: Progress = progress or (lambda what, done, total: None)
     models = {task: model.keeping(work.path / "learned") for task, model in models.items()}
     calls = plan_calls(suite, models, asked)
-    _draw(calls, models, work, say)
+    _draw(calls, models, work, say, engine)
     outcomes = [
         Outcome(call.attack.name, call.method.name, case, kept)
         for call in calls
@@ -95,18 +98,18 @@ def run_suite(
     return outcomes
 
 
-def _draw(calls: Sequence[Call], models: dict[str, Model], work: WorkFolder, say: Progress) -> None:
+def _draw(
+    calls: Sequence[Call], models: dict[str, Model], work: WorkFolder, say: Progress, engine: Engine
+) -> None:
     unique = {call.key: call for call in calls}
     missing = [call for key, call in unique.items() if key not in work.drawn]
-    total, done = sum(len(call.cases) for call in missing), 0
-
-    def drawn(call: Call, pictures: list[Picture], cost: Cost) -> None:
-        nonlocal done
-        work.keep(call.key, pictures, cost)
-        done += len(pictures)
-        say("drawn", done, total)
-
-    draw_calls(missing, models, drawn)
+    total, count = sum(len(call.cases) for call in missing), 0
+    # Closed at once where keeping fails, so that no method stays open on a pipeline.
+    with closing(engine(missing, models)) as drawn:
+        for done in drawn:
+            work.keep(done.key, done.pictures, done.cost)
+            count += len(done.pictures)
+            say("drawn", count, total)
 
 
 def _judge(suite: Suite, digests: Sequence[str], work: WorkFolder, say: Progress) -> None:

@@ -2,14 +2,18 @@
 
 import multiprocessing
 import os
+import random
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
 
 from concepts.errors import BusyError, VerificationError
+from tests.conftest import often
 from tests.uvr.conftest import call_pipe
+from tests.uvr.evaluation.run.reports import without_times
 from uvr.evaluation.cases import picture_digest
 from uvr.evaluation.judging import WorldDetector
 from uvr.evaluation.methods.output_filter import OutputFilter
@@ -34,6 +38,10 @@ cases:
   - {name: prompts, banned: [testbed-bomb], prompts: [a red cup, a ball, the star], seeds: 2}
   - {name: prompts, use: benign, prompts: [a blue star on the left, keep it]}
 """
+
+
+SEED = int(os.environ["UVR_KILL_SEED"])  # as in tests/registry/test_kill.py
+KILLS = often(40)
 
 
 class StopError(Exception):
@@ -88,6 +96,41 @@ def test_a_run_that_was_stopped_goes_on_and_draws_nothing_twice(
     assert [o.kept.digest for o in resumed] == [o.kept.digest for o in whole]
     run_suite(suite, models, asked, WorkFolder(tmp_path / "part"))
     assert len(called) == 8
+
+
+def run_counted(suite, models, asked, path, drawn):
+    run_suite(suite, models, asked, WorkFolder(path), lambda *_: drawn.release())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [pytest.param(SEED, id=f"seed-{SEED}")])
+def test_a_run_that_is_killed_goes_on_and_draws_nothing_that_was_finished(
+    suite, models, asked, tmp_path, monkeypatch, seed
+):
+    def report_in(work):
+        outcomes = run_suite(suite, models, asked, work)
+        return without_times(evaluation_report(suite, models, asked, work, outcomes))
+
+    whole = WorkFolder(tmp_path / "whole")
+    report = report_in(whole)
+    called = calls_of(models["t2i"].pipe, monkeypatch)
+    context, chance, left = multiprocessing.get_context("fork"), random.Random(seed), []
+    for kill in range(KILLS):
+        path, drawn = tmp_path / str(kill), context.Semaphore(0)
+        process = context.Process(target=run_counted, args=(suite, models, asked, path, drawn))
+        process.start()
+        for _ in range(chance.randrange(len(whole.drawn))):
+            assert drawn.acquire(timeout=60)
+        time.sleep(chance.uniform(0, 0.1))  # about as long as a call
+        process.kill()
+        process.join()
+        work = WorkFolder(path)
+        left.append(len(whole.drawn) - len(work.drawn))
+        called.clear()
+        assert report_in(work) == report
+        assert len(called) == left[-1]
+    # The test is worth nothing if every kill comes after the last call.
+    assert any(left)
 
 
 def test_another_threshold_draws_and_scores_nothing_and_counts_anew(
