@@ -57,6 +57,8 @@ TOGETHER = {
     "test_processes.py": "processes",
     "test_first_light.py": "first light",
     "test_train.py": "training",
+    "test_cluster.py": "clusters",
+    "test_workers.py": "clusters",
 }
 
 
