@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.app import App, pass_app
-from commands.options import as_json, dry_run, keys_option, seed_option
+from commands.options import as_json, dry_run, engine_option, keys_option, seed_option
 from commands.output import progress_bar, progress_steps, silenced
 from commands.parameters import FILE, OUT_FOLDER, PATH, VERSION
-from commands.reading import check_model, read_bundle_file, read_key_list
+from commands.reading import check_model, read_bundle_file, read_key_list, require_ray
 from commands.recording import Recording, check_method, gated, read_gate_of, refuse_missed
 from commands.table import Table
 from concepts.files import check_writable, write_file
@@ -71,6 +71,7 @@ def demo(out: Path, seed: int) -> None:
     type=FILE,
     help="Bars to reach, else exit code 9.  [default with --record: the policy's gate]",
 )
+@engine_option
 @dry_run
 @as_json
 @pass_app
@@ -89,12 +90,17 @@ def evaluate(
     model: str | None,
     record: tuple[str, int | None] | None,
     gate_file: Path | None,
+    engine: tuple[str, str | None],
 ) -> None:
     """Measure methods on a suite: what they erase, what they leave alone, who gets around them.
 
     SUITE is the name of a shipped one or a YAML file. Pictures and raw scores stay in OUT, and a
     run that was stopped goes on there; OUT/report.json has every count, and OUT/report.html shows
     them with pictures.
+
+    With --engine ray a cluster draws the pictures, the same to the bit where it has the same
+    devices and versions; one is started on this machine where no address is given. This process
+    loads the model too, and judges.
 
     With --record a version, a draft too, is measured alone, and its counts are kept with its
     content's digest: `show`, `diff` and `approve` tell them, and an edit loses them. With --dry-run
@@ -103,11 +109,15 @@ def evaluate(
     \b
     Examples:
       uvr-registry evaluate testbed-quick --bundle demo/demo.uvr --out evaluation
+      uvr-registry evaluate testbed-attacks --bundle policy.uvr --engine ray=10.0.0.7:6379
       uvr-registry evaluate testbed-quick --record testbed-pistol@2 --method ours --gate gate.yaml
     """
     check_writable(out / "report.json")
     if model is not None:
         check_model(model)
+    kind, address = engine
+    if kind == "ray":
+        require_ray()
     if record is not None and bundle_file is not None:
         raise click.UsageError("--record measures a version alone: leave --bundle out.")
     gate = read_gate_of(gate_file)
@@ -125,6 +135,8 @@ def evaluate(
     from concepts.digest import sha256
     from uvr.evaluation.page import evaluation_page
     from uvr.evaluation.report import COLUMNS, evaluation_report, report_table
+    from uvr.evaluation.run.cluster import RayEngine
+    from uvr.evaluation.run.draw import draw_calls
     from uvr.evaluation.run.run import load_models, run_suite
     from uvr.evaluation.run.work import work_folder
     from uvr.evaluation.suites.source import Asked
@@ -134,7 +146,8 @@ def evaluate(
     models = load_models(asked_suite, asked, released, model)
     with work_folder(out) as work:
         with silenced("uvr.regulator"), progress_steps() as progress:
-            outcomes = run_suite(asked_suite, models, asked, work, progress)
+            draws = RayEngine(address) if kind == "ray" else draw_calls
+            outcomes = run_suite(asked_suite, models, asked, work, progress, draws)
         report = evaluation_report(asked_suite, models, asked, work, outcomes)
         written = (json.dumps(report, indent=1) + "\n").encode()
         write_file(out / "report.json", written)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from commands.parameters import FILE, NUMBER, VERSION, Instant
+from commands.parameters import FILE, NUMBER, VERSION, EngineName, Instant
 from concepts.words import TASKS
 
 
@@ -68,6 +68,14 @@ profile_option = click.option(
 )
 seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True
+)
+engine_option = click.option(
+    "--engine",
+    type=EngineName(),
+    metavar="local|ray[=ADDRESS]",
+    default="local",
+    show_default=True,
+    help="What draws: this process, or the workers of a Ray cluster, one a GPU.",
 )
 steps_option = click.option("--steps", type=click.IntRange(1, 1000), help="Inference steps.")
 task_choice = click.Choice(TASKS)

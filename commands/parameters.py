@@ -91,6 +91,23 @@ class Pair(ParamType):
         return name, self._value.convert(text, param, ctx)
 
 
+class EngineName(ParamType):
+    """``local``, ``ray`` or ``ray=ADDRESS``; gives both words, None for no address."""
+
+    name = "engine"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str | None]:
+        """Split the engine from its address."""
+        if isinstance(value, tuple):  # the default, once converted
+            return value
+        name, equals, address = str(value).partition("=")
+        if name not in ("local", "ray") or (equals and not (name == "ray" and address)):
+            self.fail(f"'{value}' is none of local, ray and ray=ADDRESS.", param, ctx)
+        return name, address or None
+
+
 class Threshold(ParamType):
     """A number, or "none" for the scorer's own."""
 

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,12 @@ def read_bundle_file(file: Path, keys: KeyList | None, at: str | None = None) ->
         return read_bundle(file, keys, at=at)
     except VerificationError as error:
         raise type(error)(f"'{file}': {error}") from error
+
+
+def require_ray() -> None:
+    """Refuse `--engine ray` where Ray is not installed, before the slow imports."""
+    if find_spec("ray") is None:
+        raise NotFoundError("Ray is not installed: pip install 'uvr-registry[ray]'.")
 
 
 def check_model(model: str) -> None:

@@ -13,6 +13,7 @@ from tests.conftest import Run
         (["testbed-quick", "--method", "our"], 2, "no method 'our'; there are: stock, ours"),
         (["testbed-quick", "--method", "stock", "--attack", "synonym"], 2,
          "no attack 'synonym'; there are: none, synonyms,"),
+        (["testbed-quick", "--engine", "rays"], 2, "'rays' is none of local, ray and ray=ADDRESS."),
         (["testbed-quick", "--model", "testbd"], 3, "Did you mean 'testbed'?"),
     ],
 )  # fmt: skip
