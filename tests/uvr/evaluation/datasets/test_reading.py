@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from concepts.errors import InputError, NotFoundError
@@ -175,3 +177,10 @@ def test_a_picture_that_is_missing_none_or_too_large_is_told(published):
         file.truncate((64 << 20) + 1)
     with pytest.raises(InputError, match="has more than 64 MiB"):
         open_picture(folder, "images/0001.png")
+
+
+def test_every_data_set_is_told_in_the_manual():
+    text = (Path(__file__).parents[4] / "docs" / "evaluation.md").read_text()
+    for name, data_set in DATA_SETS.items():
+        assert f"| `{name}` |" in text
+        assert data_set.home in text
