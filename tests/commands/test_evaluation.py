@@ -18,6 +18,7 @@ from tests.conftest import Run
         (["testbed-quick", "--model", "testbd"], 3, "Did you mean 'testbed'?"),
         (["i2p", "--method", "stock"], 3, "The data set 'i2p' is read from a path: give --data"),
         (["i2p", "--method", "stock", "--data", "none"], 3, "No file or folder at 'none'."),
+        (["prompt-grid", "--method", "stock"], 3, "No judge at 'judges/clip'"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_run_is_refused_before_anything_is_drawn(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from uvr.evaluation.catalogue import Catalogue
 from uvr.evaluation.suites.dataset import DataSetCases
+from uvr.evaluation.suites.grid import PromptGrid
 from uvr.evaluation.suites.prompts import Prompts
 from uvr.evaluation.suites.source import CaseSource
 from uvr.evaluation.suites.testbed import SceneNearMisses, SceneSeveral, SceneUses
 
 SOURCES: Catalogue[CaseSource] = Catalogue(
     "source of cases",
-    [Prompts, DataSetCases, SceneUses, SceneNearMisses, SceneSeveral],
+    [Prompts, PromptGrid, DataSetCases, SceneUses, SceneNearMisses, SceneSeveral],
 )
 """``SOURCES.register`` makes one of your own known."""
