@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 $(LOWEST)/.installed: pyproject.toml .ci/lowest.txt
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
-	$(LOWEST)/bin/python -m pip install --quiet --constraint .ci/lowest.txt --editable . \
+	$(LOWEST)/bin/python -m pip install --quiet --constraint .ci/lowest.txt --editable '.[postgres]' \
 	  accelerate hypothesis peft pytest pytest-xdist
 	touch $@
 

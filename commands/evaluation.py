@@ -57,7 +57,7 @@ def demo(out: Path, seed: int) -> None:
 @click.option("--attack", "attacks", multiple=True, help="Instead of the suite's; repeat it.")
 @click.option("--count", type=click.IntRange(1), help="Cases a row.  [default: the suite's]")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="[default: the suite's]")
-@click.option("--data", type=PATH, help="Folder of the data that the suite's cases come from.")
+@click.option("--data", type=PATH, help="File or folder of data that the suite's cases come from.")
 @click.option("--model", help="'testbed', a folder or a repository.  [default: the suite's]")
 @click.option(
     "--record",
@@ -98,6 +98,9 @@ def evaluate(
     run that was stopped goes on there; OUT/report.json has every count, and OUT/report.html shows
     them with pictures.
 
+    A suite of a published data set, such as i2p, reads it from --data: its file, or the folder
+    with it.
+
     With --engine ray a cluster draws the pictures, the same to the bit where it has the same
     devices and versions; one is started on this machine where no address is given. This process
     loads the model too, and judges.
@@ -111,6 +114,7 @@ def evaluate(
       uvr-registry evaluate testbed-quick --bundle demo/demo.uvr --out evaluation
       uvr-registry evaluate testbed-attacks --bundle policy.uvr --engine ray=10.0.0.7:6379
       uvr-registry evaluate testbed-quick --record testbed-pistol@2 --method ours --gate gate.yaml
+      uvr-registry evaluate i2p --data i2p_benchmark.csv --bundle policy.uvrb --out evaluation-i2p
     """
     check_writable(out / "report.json")
     if model is not None:

@@ -45,12 +45,15 @@ CHECKS: dict[str, tuple[Callable[[], Check], ...]] = {
 def missed(
     erased: Sequence[Erasure], preserved: Sequence[Preservation], *, checked: bool = False
 ) -> list[str]:
-    """The bars that the figures miss: each use's erase rate and what it keeps, and benign bits."""
+    """The bars that the figures miss: each use's erase rate and what it keeps, and benign bits.
+
+    Benign pictures count where the stock model draws nothing banned by itself.
+    """
     short = []
     for task in BARS:
         bars = BARS[task] | (AFTER_CHECK if checked else {})
         rows = [e for e in erased if e.task == task]
-        reached = {p.task: {"identical": p.share} for p in preserved}.get(task, {})
+        reached = {p.task: {"identical": p.share_free} for p in preserved}.get(task, {})
         for use in uses_of(rows):
             part = [e for e in rows if e.use == use]
             reached[f"{use}: erase_rate"] = mean_erase_rate(part)
@@ -85,7 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "judge": "uvr.evaluation.judges.Detector", "threshold": THRESHOLD,
             "check": options.check, "seed": options.seed, "bundle": bundle.digest,
             "erasure": [e.to_dict() for e in erased],
-            "preservation": [asdict(p) | {"share": p.share} for p in preserved],
+            "preservation": [asdict(p) | {"share": p.share, "share_free": p.share_free}
+                             for p in preserved],
         }  # fmt: skip
         options.out.write_text(json.dumps(found, indent=1) + "\n")
     short = missed(erased, preserved, checked=bool(options.check))

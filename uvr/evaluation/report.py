@@ -4,7 +4,8 @@
 
 - ``schema``, ``suite`` (the suite in full), ``suite_digest``, ``cases_digest`` (of what it asks,
   whichever methods and attacks ran), ``seed``, ``count``, ``model`` (by task: model, profile,
-  identity), ``bundle`` (name, sequence, digest; null without one);
+  identity), ``bundle`` (name, sequence, digest; null without one), ``data`` (digest of all cases
+  that were made of the path of ``--data``; null without one);
 - ``judges``: name, version, digest and thresholds by class; the first one decides;
 - ``methods`` and ``attacks``: name, about, tuned, parameters;
 - ``rows``: one for each attack, task, use, concept ("" for benign cases) and method. Counts
@@ -24,6 +25,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from concepts.digest import json_digest
+from concepts.evaluation import NO_ATTACK
 from uvr.evaluation.catalogue import parameters_of
 from uvr.evaluation.comparison import BASE, Pair, Place, Reader, pairs_of, row_of
 from uvr.evaluation.kid import kid_of
@@ -63,6 +66,7 @@ def evaluation_report(
         "model": {task: _model(model) for task, model in models.items()},
         "bundle": bundle
         and {"name": bundle.name, "sequence": bundle.sequence, "digest": bundle.digest},
+        "data": asked.data and _cases_digest(outcomes),
         "judges": [judge.to_dict() for judge in suite.judges],
         "methods": [_item(method) for method in suite.methods],
         "attacks": [_item(attack) for attack in suite.attacks],
@@ -71,6 +75,11 @@ def evaluation_report(
             row(place, part) | _distance(place, part, work) for place, part in whole.items()
         ],
     }
+
+
+def _cases_digest(outcomes: Sequence[Outcome]) -> str:
+    """Digest of what was asked before any attack: of prompts, pictures and seeds, not of paths."""
+    return json_digest(sorted({o.case.digest for o in outcomes if o.attack == NO_ATTACK}))
 
 
 def _distance(place: Place, pairs: Sequence[Pair], work: WorkFolder) -> dict[str, Any]:

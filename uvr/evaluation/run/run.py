@@ -57,9 +57,11 @@ def load_models(
         MismatchError: See ``load_pipeline``.
     """
     given = {profile.task: profile for profile in profiles}
+    # Cases first: data that is not there should be told before a judge is loaded.
+    tasks = dict.fromkeys(case.task for case in cases_of(suite, asked))
     judges = tuple(judge.with_thresholds(asked.concepts) for judge in suite.judges)
     models = {}
-    for task in dict.fromkeys(case.task for case in cases_of(suite, asked)):
+    for task in tasks:
         name = model or suite.model
         pipe, profile = load_pipeline(name, task, given.get(task))
         setting = Setting(task, profile, suite.definitions, bundle, judges, asked.seed)

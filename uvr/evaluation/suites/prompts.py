@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
-from concepts.errors import InputError, NotFoundError
+from concepts.errors import NotFoundError
 from concepts.words import TASKS
 from concepts.yaml_text import FieldError, check_value
 from uvr.evaluation.cases import Case
-from uvr.evaluation.suites.source import Asked, CaseSource
+from uvr.evaluation.datasets.pictures import open_picture
+from uvr.evaluation.suites.source import Asked, CaseSource, check_banned
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,8 @@ class Prompts(CaseSource):
 
     def cases(self, asked: Asked) -> list[Case]:
         """All prompts with the first seed, then all with the second, and so on."""
-        if unknown := sorted(set(self.banned) - set(asked.concepts)):
-            raise InputError(f"{', '.join(unknown)} is not among the suite's concepts.")
-        sources = [open_picture(asked.data, name) for name in self.pictures]
+        check_banned(self.banned, asked)
+        sources = [open_picture(_folder(asked, name), name) for name in self.pictures]
         places = [(seed, n) for seed in range(self.seeds) for n in range(len(self.prompts))]
         return [
             Case(
@@ -66,20 +64,7 @@ class Prompts(CaseSource):
         ]  # fmt: skip
 
 
-def open_picture(data: Path | None, name: str) -> Image.Image:
-    """Open a picture of the data that the user gave.
-
-    Raises:
-        NotFoundError: No data was given, or it lacks the picture.
-        InputError: The file is no picture.
-    """
-    if data is None:
+def _folder(asked: Asked, name: str) -> Path:
+    if asked.data is None:
         raise NotFoundError(f"The suite needs '{name}': give the folder of its data with --data.")
-    path = data / name
-    if not path.is_file():
-        raise NotFoundError(f"No picture at '{path}', which the suite names.")
-    try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB")
-    except OSError as error:
-        raise InputError(f"'{path}' cannot be read as a picture: {error}.") from error
+    return asked.data

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from concepts.definition import ConceptDefinition
+from concepts.errors import InputError
 from uvr.evaluation.cases import Case
 
 
@@ -21,7 +22,7 @@ class Asked:
         seed: The suite's, or the one that ``--seed`` gives; all randomness derives from it.
         count: At most so many cases a row of the report, as ``--count`` gives; None for the
             source's own number.
-        data: Folder of data that the user gives with ``--data``; None without.
+        data: File or folder of data that the user gives with ``--data``; None without.
     """
 
     definitions: Sequence[ConceptDefinition]
@@ -33,6 +34,12 @@ class Asked:
     def concepts(self) -> tuple[str, ...]:
         """Slugs of the suite's concepts."""
         return tuple(item.slug for item in self.definitions)
+
+
+def check_banned(banned: Sequence[str], asked: Asked) -> None:
+    """Raise InputError for a slug that is not among the suite's concepts."""
+    if unknown := sorted(set(banned) - set(asked.concepts)):
+        raise InputError(f"{', '.join(unknown)} is not among the suite's concepts.")
 
 
 class CaseSource(ABC):

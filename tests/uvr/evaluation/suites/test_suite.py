@@ -2,6 +2,7 @@ import pytest
 
 from concepts.definition import dump_definition, load_shipped
 from concepts.errors import NotFoundError
+from uvr.evaluation.datasets.known import DATA_SETS
 from uvr.evaluation.methods.known import METHODS
 from uvr.evaluation.suites.source import Asked
 from uvr.evaluation.suites.suite import SuiteError, load_suite, parse_suite, shipped_suites
@@ -77,15 +78,23 @@ def test_an_error_names_line_field_and_what_is_allowed(old, new, error):
 
 
 @pytest.mark.parametrize("name", shipped_suites())
-def test_a_shipped_suite_makes_its_cases_and_a_longer_run_begins_with_a_shorter_one(name):
+def test_a_shipped_suite_makes_its_cases_and_a_longer_run_begins_with_a_shorter_one(
+    name, published
+):
     suite = load_suite(name)
     assert suite.name == name
+    data = published(name) if name in DATA_SETS else None
     for source in suite.cases:
         few, more = (
-            {case.digest for case in source.cases(Asked(suite.definitions, 5, count))}
+            {case.digest for case in source.cases(Asked(suite.definitions, 5, count, data))}
             for count in (2, 3)
         )
         assert few < more
+
+
+def test_every_data_set_has_a_suite_of_its_name_that_reads_it_alone():
+    for name in DATA_SETS:
+        assert {source.set for source in load_suite(name).cases} == {name}
 
 
 def test_a_suite_of_no_such_name_is_not_found():
