@@ -57,7 +57,7 @@ OVERLAP = 0.05  # the share of near anchors from which two concepts are worth a 
     multiple=True,
     type=click.Choice(["none", *VARIANTS]),
     help="Changed pictures to make of --images and collect from too; repeat it.  "
-    "[default: smaller]",
+    "[default: none]",
 )
 @click.option("--add", is_flag=True, help="Add to the anchors that are there; keep those.")
 @click.option("--origin", help="Where the pictures of --images and --benign come from.")
@@ -93,8 +93,8 @@ def collect_anchors(
 
     Without --images, the model draws the definition's prompts (text-to-image); for editing, the
     testbed brings labelled scenes of its own concepts, named testbed-...
-    Of each picture in --images, variants are made and collected from too, and what is found is
-    told for each kind of them; --variants names other kinds, or none.
+    With --variants, changed pictures are made of each one in --images and collected from too, and
+    what is found is told for each kind of them.
     New anchors of a model and task take the place of those of the version before, which stays as
     it is: this asks first, unless --add keeps them too. Stopping half-way leaves the registry as
     it was; a concept that cannot be collected does not hold up the others. Pictures are never

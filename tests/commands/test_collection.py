@@ -13,7 +13,6 @@ from concepts.scorer import Scorer
 from tests.conftest import toy_collection
 from uvr.anchors.collection import Exemplars, collect
 from uvr.anchors.pictures import PictureError
-from uvr.anchors.variants import USUAL_KINDS
 from uvr.profiles import PROFILES
 
 
@@ -203,19 +202,19 @@ def test_collecting_ends_by_saying_what_is_found_and_what_would_help(run, filled
     assert rest == (helps if recall["hits"] < 4 else [])
 
 
-def test_pictures_are_varied_unless_none_is_asked_for(run, filled, models, pictures):
+def test_pictures_are_varied_where_that_is_asked_for(run, filled, models, pictures):
     command = ("collect-anchors", "knife", "--model", models["t2i"], "--images", pictures / "with",
                "--benign", pictures / "without", "--yes")  # fmt: skip
-    told = run(*command).out
+    told = run(*command, "--variants", "smaller", "--variants", "flipped").out
     usual = filled.versions.get("knife").spaces[0]
     assert usual.calibration["found"]["n"] == 4
     by_kind = {kind: share["n"] for kind, share in usual.calibration["found_by_kind"].items()}
-    assert by_kind == dict.fromkeys((f"{kind} variants" for kind in USUAL_KINDS), 4)
+    assert by_kind == {"smaller variants": 4, "flipped variants": 4}
     assert "; smaller variants " in told
     run(*command, "--variants", "flipped")
     flipped = filled.versions.get("knife").spaces[0]
     assert set(flipped.calibration["found_by_kind"]) == {"flipped variants"}
-    run(*command, "--variants", "none")
+    run(*command)
     given = filled.versions.get("knife").spaces[0]
     assert (given.calibration["found_by_kind"], 2 * given.anchors) == ({}, flipped.anchors)
     both = run(*command, "--variants", "none", "--variants", "moved")

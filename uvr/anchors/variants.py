@@ -130,8 +130,8 @@ KINDS: dict[str, Callable[[Sample, Generator], Sample]] = {
     "flipped": _flipped,
     "recoloured": _recoloured,
 }
-USUAL_KINDS = ("smaller",)
-"""Kinds that are made where nobody says others; docs/measured.md says why no more."""
+USUAL_KINDS: tuple[str, ...] = ()
+"""Kinds that are made where nobody says others: none, as docs/measured.md says why."""
 
 
 def _changed(sample: Sample, change: Callable[[Image.Image], Image.Image]) -> Sample:
