@@ -56,8 +56,7 @@ OVERLAP = 0.05  # the share of near anchors from which two concepts are worth a 
     "--variants",
     multiple=True,
     type=click.Choice(["none", *VARIANTS]),
-    help="Changed pictures to make of --images and collect from too; repeat it.  "
-    "[default: none]",
+    help="Changed pictures to make of --images and collect from too; repeat it.  [default: none]",
 )
 @click.option("--add", is_flag=True, help="Add to the anchors that are there; keep those.")
 @click.option("--origin", help="Where the pictures of --images and --benign come from.")
