@@ -67,6 +67,7 @@ bench-engine: $(STAMP) demo ## measure erase rate, preservation and cost on the 
 	$(BIN)/python -m uvr.evaluation.quick $(ARGS)
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/variants.py
 	$(BIN)/python benchmarks/scale.py --json benchmarks/results/scale.json
 
 bench-gpu: $(STAMP) ## time full-size models with random weights, on one GPU of 80 GB

@@ -27,6 +27,7 @@ from commands.parameters import PATH, SLUG, Instant
 from commands.reading import check_model, read_profile
 from commands.text import version_name
 from concepts.errors import NotFoundError, UVRError
+from concepts.words import VARIANTS
 
 if TYPE_CHECKING:
     from concepts.anchors import AnchorSet
@@ -51,6 +52,12 @@ OVERLAP = 0.05  # the share of near anchors from which two concepts are worth a 
 )
 @click.option("--images", type=PATH, help="Folder of NAME.png with NAME.mask.png.")
 @click.option("--benign", type=PATH, help="Folder of pictures without the concept.")
+@click.option(
+    "--variants",
+    multiple=True,
+    type=click.Choice(["none", *VARIANTS]),
+    help="Changed pictures to make of --images and collect from too; repeat it.  [default: none]",
+)
 @click.option("--add", is_flag=True, help="Add to the anchors that are there; keep those.")
 @click.option("--origin", help="Where the pictures of --images and --benign come from.")
 @click.option("--legal-basis", help="Why they may be used, such as a licence.")
@@ -78,12 +85,15 @@ def collect_anchors(
     legal_basis: str | None,
     retain_until: str | None,
     prototypes: int | None,
+    variants: tuple[str, ...],
     **pictures: Any,
 ) -> None:
     """Collect a concept's anchors and make a version of it, a draft.
 
     Without --images, the model draws the definition's prompts (text-to-image); for editing, the
     testbed brings labelled scenes of its own concepts, named testbed-...
+    With --variants, changed pictures are made of each one in --images and collected from too, and
+    what is found is told for each kind of them.
     New anchors of a model and task take the place of those of the version before, which stays as
     it is: this asks first, unless --add keeps them too. Stopping half-way leaves the registry as
     it was; a concept that cannot be collected does not hold up the others. Pictures are never
@@ -96,6 +106,12 @@ def collect_anchors(
         --images art/ --benign other-art/ --origin "art archive 12" --legal-basis "licence 7"
       uvr-registry collect-anchors red-kite --images more/ --benign other-art/ --add
     """
+    if variants:
+        if pictures["images"] is None:
+            raise click.UsageError("--variants goes with --images.")
+        if "none" in variants and set(variants) != {"none"}:
+            raise click.UsageError("--variants none goes with no other kind.")
+        pictures["variants"] = tuple(kind for kind in VARIANTS if kind in variants)
     references = references_to(pictures, origin, legal_basis, retain_until)
     check_model(model)
     profile = read_profile(profile_file)

@@ -12,6 +12,9 @@ CATEGORIES = ("nudity", "ip-character", "object")
 RULES = ("mean", "whitened", "logistic")
 """How a scorer is fitted; "mean" is the reference's."""
 
+VARIANTS = ("smaller", "cropped", "moved", "flipped", "recoloured")
+"""What is made of a reference picture, to collect anchors from as well."""
+
 MODES = ("enforce", "log", "shadow")
 """What happens where a concept is found: it is regulated, only reported, or only measured."""
 

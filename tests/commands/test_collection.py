@@ -192,7 +192,7 @@ def test_pictures_that_do_not_show_what_their_folder_says_are_told(run, filled, 
 def test_collecting_ends_by_saying_what_is_found_and_what_would_help(run, filled, models, pictures):
     command = ("collect-anchors", "knife", "--model", models["t2i"])
     folders = ("--images", pictures / "with", "--benign", pictures / "without")
-    name, found, *rest = run(*command, *folders).out.splitlines()
+    name, found, *rest = run(*command, *folders, "--variants", "none").out.splitlines()
     assert name.startswith("knife version 1: ")
     recall = filled.versions.get("knife").spaces[0].calibration["found"]
     assert recall["n"] == 4
@@ -200,6 +200,27 @@ def test_collecting_ends_by_saying_what_is_found_and_what_would_help(run, filled
     assert "at most 20% of others match (measured " in found
     helps = ["  t2i: what would help: more pictures of it (4 so far)"]
     assert rest == (helps if recall["hits"] < 4 else [])
+
+
+def test_pictures_are_varied_where_that_is_asked_for(run, filled, models, pictures):
+    command = ("collect-anchors", "knife", "--model", models["t2i"], "--images", pictures / "with",
+               "--benign", pictures / "without", "--yes")  # fmt: skip
+    told = run(*command, "--variants", "smaller", "--variants", "flipped").out
+    usual = filled.versions.get("knife").spaces[0]
+    assert usual.calibration["found"]["n"] == 4
+    by_kind = {kind: share["n"] for kind, share in usual.calibration["found_by_kind"].items()}
+    assert by_kind == {"smaller variants": 4, "flipped variants": 4}
+    assert "; smaller variants " in told
+    run(*command, "--variants", "flipped")
+    flipped = filled.versions.get("knife").spaces[0]
+    assert set(flipped.calibration["found_by_kind"]) == {"flipped variants"}
+    run(*command)
+    given = filled.versions.get("knife").spaces[0]
+    assert (given.calibration["found_by_kind"], 2 * given.anchors) == ({}, flipped.anchors)
+    both = run(*command, "--variants", "none", "--variants", "moved")
+    assert (both.code, "goes with no other" in both.err) == (2, True)
+    alone = run("collect-anchors", "knife", "--variants", "moved")
+    assert (alone.code, "goes with --images" in alone.err) == (2, True)
 
 
 def test_anchors_for_the_check_do_not_follow_from_captions(run, models, pictures):

@@ -19,7 +19,7 @@ from concepts.prototypes import WITHIN_SHARE, balanced_weights
 from concepts.scorer import Scorer
 from uvr.anchors.directions import fit_directions
 from uvr.anchors.held_out import held_out_scores
-from uvr.anchors.kinds import pictures_by_kind
+from uvr.anchors.kinds import pictures_by_kind, variants_by_kind
 from uvr.anchors.parts import common_scale, parts_of, together
 from uvr.anchors.thresholds import (
     USUAL_RATE,
@@ -85,6 +85,10 @@ def fit_scorer(
     held_out = together(by_part, scales)
     thresholds = find_thresholds(held_out, targets)
     kinds = pictures_by_kind(anchor_set.provenance)
+    variants = {
+        kind: [number for number, _ in pairs]
+        for kind, pairs in variants_by_kind(anchor_set.provenance).items()
+    }
     weights = balanced_weights(~held_out.benign, within_share)
     fitted = fit_directions(
         anchor_set.anchors, anchor_set.counter_anchors, parts=parts, weights=weights, **fit
@@ -96,7 +100,7 @@ def fit_scorer(
         RATE: image_false_positive_rate,
         "patch_false_positive_rate": patch_false_positive_rate,
         "margin": margin,
-        KEY: measure(held_out, thresholds, targets, kinds).to_dict(),
+        KEY: measure(held_out, thresholds, targets, kinds, variants).to_dict(),
     }
     if len(directions) > 1:
         metadata["prototypes"] = len(directions)

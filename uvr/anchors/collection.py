@@ -30,6 +30,7 @@ from uvr.anchors.extract import (
 )
 from uvr.anchors.pictures import PictureError, read_samples
 from uvr.anchors.thresholds import require_promise
+from uvr.anchors.variants import USUAL_KINDS
 from uvr.pipelines import TESTBED, load_pipeline
 from uvr.profiles import CHECK, UNSAID, ModelProfile
 from uvr.sample import Sample
@@ -51,12 +52,14 @@ class Exemplars:
         benign: Folder of pictures without the concept; required with ``images``.
         seed: Of the pictures or of their noise.
         steps: Inference steps of generated pictures; the profile's by default.
+        variants: Kinds of variants that are made of the pictures in ``images``.
     """
 
     images: Path | None = None
     benign: Path | None = None
     seed: int = 0
     steps: int | None = None
+    variants: tuple[str, ...] = USUAL_KINDS
 
 
 @dataclass
@@ -135,6 +138,7 @@ def collect(
             *samples,
             seed=exemplars.seed,
             noise_draws=int(parameters.get("noise_draws", 1)),
+            variants=exemplars.variants if exemplars.images is not None else (),
             progress=progress,
         )
     first = 0

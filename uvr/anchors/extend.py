@@ -8,7 +8,7 @@ import numpy as np
 
 from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.errors import ConflictError, MismatchError
-from uvr.anchors.kinds import joined_kinds
+from uvr.anchors.kinds import joined_kinds, joined_variants
 
 
 def next_picture(anchor_set: AnchorSet) -> int:
@@ -44,6 +44,7 @@ def extended(held: AnchorSet, more: AnchorSet) -> AnchorSet:
             "method": "added",
             "parts": [*_parts(held), *_parts(more)],
             **joined_kinds(held.provenance, more.provenance, first),
+            **joined_variants(held.provenance, more.provenance, first),
         },
     )
 

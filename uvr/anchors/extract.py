@@ -28,7 +28,8 @@ from uvr.anchors.capture import (
     capture_from_prompts,
 )
 from uvr.anchors.directions import fit_direction
-from uvr.anchors.kinds import NEAR_MISS, kinds_of
+from uvr.anchors.kinds import NEAR_MISS, kinds_of, variants_of
+from uvr.anchors.variants import make_variants
 from uvr.families.family import tap_width
 from uvr.families.known import family_of
 from uvr.profiles import ModelProfile
@@ -49,6 +50,7 @@ def collect_from_images(
     *,
     seed: int = 0,
     noise_draws: int = 1,
+    variants: Sequence[str] = (),
     batch_size: int = 8,
     progress: Progress | None = None,
 ) -> AnchorSet:
@@ -57,12 +59,32 @@ def collect_from_images(
     Patches covered by at least ``MIN_COVERAGE`` of the concept become anchors; patches that it does
     not touch become counter-anchors, as do all patches of ``benign``.
 
+    Args:
+        pipe: The pipeline.
+        profile: Its profile.
+        positives: Pictures with masks, numbered from 0.
+        benign: Pictures without the concept, numbered after them.
+        seed: Of noise and of variants.
+        noise_draws: How often each picture is noised.
+        variants: Kinds of variants that are made of ``positives`` and collected from as well,
+            numbered last (``uvr.anchors.variants``).
+        batch_size: Pictures in a pass.
+        progress: Told how far it is.
+
     Raises:
         UVRError: A positive picture has no mask, or no patch is covered enough.
     """
     if any(sample.mask is None for sample in positives):
         raise UVRError("Every picture of the concept needs a mask of the pixels that show it.")
-    samples = [*positives, *benign]
+    grid = picture_grid(pipe, profile)
+    shown = [_anchors_of(sample, grid).any() for sample in positives]
+    # One that gives no anchors would have a number that no anchor has.
+    made = [
+        variant
+        for variant in make_variants(positives, variants, seed)
+        if shown[variant.of] and _anchors_of(variant.sample, grid).any()
+    ]
+    samples = [*positives, *benign, *(variant.sample for variant in made)]
     features = capture_from_images(
         pipe,
         profile,
@@ -72,7 +94,6 @@ def collect_from_images(
         batch_size=batch_size,
         progress=progress,
     )
-    grid = picture_grid(pipe, profile)
     covered = np.stack([patch_coverage(sample.mask, grid) for sample in samples])
     shows, clear = covered >= MIN_COVERAGE, covered == 0
     # A picture of the concept without anchors must not pass for one that lacks the concept.
@@ -88,6 +109,7 @@ def collect_from_images(
         "noise_draws": noise_draws,
         "seed": seed,
         **kinds_of([sample.kind for sample in samples]),
+        **variants_of([(v.kind, v.of) for v in made], first=len(positives) + len(benign)),
         **_conditions(profile, profile.steps),
     }
     return _anchor_set(pipe, profile, features, anchors, counters, numbers, provenance, seed)
@@ -192,6 +214,11 @@ def label_patches(
         clear_line = _line(scores, outside, clear_rate)
     shows = scores > line
     return shows, ~shows & (scores < clear_line)
+
+
+def _anchors_of(sample: Sample, grid: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which patches of a picture become anchors, (patches,)."""
+    return patch_coverage(sample.mask, grid) >= MIN_COVERAGE
 
 
 def patch_coverage(

@@ -2,12 +2,13 @@
 
 Pictures are dealt to five folds, and those of each fold are scored by the directions of the other
 four. With two folds directions know half of the pictures only, and thresholds come out too high.
+Variants of a picture are in its fold, and none of them counts for one picture more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from concepts.anchors import AnchorSet, Ints
 from concepts.prototypes import WITHIN_SHARE, balanced_weights
 from uvr.anchors.directions import Part, fit_directions, highest_scores
+from uvr.anchors.kinds import variants_by_kind
 
 Scores = NDArray[np.float64]
 
@@ -32,12 +34,14 @@ class HeldOut:
         anchor_images: Their pictures' numbers, (n,).
         counters: Of the other patches, (m,), those of the concept's own pictures included.
         counter_images: Their pictures' numbers, (m,).
+        variants: Numbers of pictures that were made from others.
     """
 
     anchors: Scores
     anchor_images: Ints
     counters: Scores
     counter_images: Ints
+    variants: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
 
     @property
     def benign(self) -> NDArray[np.bool_]:
@@ -46,6 +50,12 @@ class HeldOut:
 
     def shown_peaks(self) -> tuple[Ints, Scores]:
         """Numbers of the concept's pictures, rising, and the highest score of their anchors."""
+        numbers, peaks = self.varied_peaks()
+        given = ~np.isin(numbers, self.variants)
+        return numbers[given], peaks[given]
+
+    def varied_peaks(self) -> tuple[Ints, Scores]:
+        """The same of the concept's pictures and of their variants."""
         return np.unique(self.anchor_images), highest_of_each(self.anchors, self.anchor_images)
 
     def benign_peaks(self) -> tuple[Ints, Scores]:
@@ -73,9 +83,12 @@ def held_out_scores(
     Returns:
         For each part the scores of all patches by its directions.
     """
-    anchor_fold = folds_of(anchor_set.anchor_images)
+    variants = variants_by_kind(anchor_set.provenance)
+    made_from = {one: of for pairs in variants.values() for one, of in pairs}
+    shown = _given(anchor_set.anchor_images, made_from)
+    anchor_fold = folds_of(shown)
     # A picture that holds the concept keeps its counter-anchors in its anchors' fold.
-    counter_fold = folds_of(anchor_set.counter_images, anchor_set.anchor_images)
+    counter_fold = folds_of(_given(anchor_set.counter_images, made_from), shown)
     within = np.isin(anchor_set.counter_images, anchor_set.anchor_images)
     parts = parts or [Part(np.ones(len(anchor_fold), dtype=bool))]
     anchor_scores = np.zeros((len(parts), len(anchor_fold)))
@@ -95,10 +108,16 @@ def held_out_scores(
             counter_scores[part, own_counters] = highest_scores(
                 of_part, anchor_set.counter_anchors[own_counters]
             )
+    numbers = np.array(sorted(made_from), dtype=np.int32)
     return [
-        HeldOut(shown, anchor_set.anchor_images, other, anchor_set.counter_images)
-        for shown, other in zip(anchor_scores, counter_scores, strict=True)
+        HeldOut(own, anchor_set.anchor_images, other, anchor_set.counter_images, numbers)
+        for own, other in zip(anchor_scores, counter_scores, strict=True)
     ]
+
+
+def _given(images: Ints, made_from: Mapping[int, int]) -> Ints:
+    """Numbers of pictures, and for variants those of the pictures that they were made from."""
+    return np.array([made_from.get(int(image), int(image)) for image in images], dtype=np.int32)
 
 
 def _without(part: Part, fold: NDArray[np.bool_]) -> Part:

@@ -86,6 +86,7 @@ def measure(
     thresholds: Thresholds,
     targets: Targets,
     kinds: Mapping[str, Sequence[int]] = NO_KINDS,
+    variants: Mapping[str, Sequence[int]] = NO_KINDS,
 ) -> Calibration:
     """Count what matches: the concept's pictures, and others by thresholds that they did not set.
 
@@ -94,8 +95,9 @@ def measure(
         thresholds: What ``find_thresholds`` set by all of them.
         targets: What it was given.
         kinds: Numbers of the pictures of each kind.
+        variants: Numbers of the variants of each kind, which are told apart from all others.
     """
-    pictures, shown = held_out.shown_peaks()
+    pictures, shown = held_out.varied_peaks()
     numbers, peaks = held_out.benign_peaks()
     fold = folds_of(numbers)
     matched = 0
@@ -104,13 +106,15 @@ def measure(
         line = _thresholds(held_out, targets, numbers[~own]).seed
         matched += int((peaks[own] >= line).sum())
     found = shown >= thresholds.seed
-    of_kind = {name: found[np.isin(pictures, chosen)] for name, chosen in kinds.items()}
+    given = ~np.isin(pictures, held_out.variants)
+    of_kind = {name: found[given & np.isin(pictures, chosen)] for name, chosen in kinds.items()}
+    of_kind |= {f"{n} variants": found[np.isin(pictures, one)] for n, one in variants.items()}
     highest = numbers[np.argsort(peaks)[-max(3, len(peaks) // 20) :]]
     near_misses = kinds.get(NEAR_MISS)
     return Calibration(
         target=targets.image_rate,
         matched=Share(matched, len(peaks)),
-        found=_share(found),
+        found=_share(found[given]),
         found_by_kind={name: _share(some) for name, some in of_kind.items() if len(some)},
         near_misses=None if near_misses is None else _share(np.isin(highest, near_misses)),
     )

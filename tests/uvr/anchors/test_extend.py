@@ -11,7 +11,7 @@ from concepts.anchors import AnchorSet
 from concepts.errors import ConflictError, MismatchError
 from tests.conftest import toy_collection
 from uvr.anchors.extend import extended
-from uvr.anchors.kinds import pictures_by_kind
+from uvr.anchors.kinds import pictures_by_kind, variants_by_kind
 
 
 def test_the_pictures_of_both_keep_apart():
@@ -36,6 +36,13 @@ def test_kinds_go_by_the_numbers_that_pictures_get():
     sets = [replace(toy_collection(seed)[0], provenance=about) for seed, about in enumerate(told)]
     found = extended(extended(sets[0], sets[1]), sets[2]).provenance
     assert pictures_by_kind(found) == {"small": [0, 33], "near-miss": [42]}
+
+
+def test_variants_stay_with_the_pictures_that_they_were_made_from():
+    told = {"variants": {"smaller": [[4, 1]]}}
+    sets = [replace(toy_collection(seed)[0], provenance=told) for seed in (1, 2)]
+    found = extended(*sets).provenance
+    assert variants_by_kind(found) == {"smaller": [[4, 1], [20, 17]]}
 
 
 def test_the_same_anchors_are_not_added_twice():

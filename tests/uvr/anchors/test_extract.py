@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from uvr.anchors.extract import (
     label_patches,
     patch_coverage,
 )
-from uvr.anchors.kinds import pictures_by_kind
+from uvr.anchors.kinds import pictures_by_kind, variants_by_kind
 from uvr.conditions import conditions_of
 from uvr.revision import weights_revision
 from uvr.sample import Sample
@@ -77,6 +78,37 @@ def test_a_picture_of_the_concept_without_anchors_does_not_pass_for_a_benign_one
     chosen = collect_from_images(t2i_pipe, t2i_profile, shown, samples(2, masked=False))
     assert set(chosen.anchor_images.tolist()) == {0}
     assert set(chosen.counter_images.tolist()) == {0, 2, 3}
+
+
+def test_variants_of_pictures_are_collected_from_and_told(t2i_pipe, t2i_profile):
+    shown, benign = samples(3, masked=True), samples(2, masked=False)
+    shown[1] = replace(shown[1], mask=np.zeros((32, 32), dtype=bool))
+    collect = partial(collect_from_images, t2i_pipe, t2i_profile, shown, benign, seed=5)
+    chosen = collect(variants=("flipped", "recoloured"))
+    pairs = {"flipped": [[5, 0], [6, 2]], "recoloured": [[7, 0], [8, 2]]}
+    assert variants_by_kind(chosen.provenance) == pairs
+    assert set(chosen.anchor_images.tolist()) == {0, 2, 5, 6, 7, 8}
+    assert {5, 6, 7, 8} <= set(chosen.counter_images.tolist())
+    assert collect(variants=("flipped", "recoloured")).digest == chosen.digest
+    assert "variants" not in collect().provenance
+    measured = fit_scorer(chosen).metadata["calibration"]
+    assert (measured["found"]["n"], measured["matched"]["n"]) == (2, 2)
+    by_kind = {kind: share["n"] for kind, share in measured["found_by_kind"].items()}
+    assert by_kind == {"flipped variants": 2, "recoloured variants": 2}
+
+
+def test_a_variant_that_gives_no_anchors_is_left_out(t2i_pipe, t2i_profile):
+    thin = np.zeros((32, 32), dtype=bool)
+    patch = t2i_pipe.vae_scale_factor * 2
+    thin[:patch, :patch] = True  # made smaller it covers half a patch, or less of several
+    shown = [replace(one, mask=thin) for one in samples(6, masked=True)]
+    chosen = collect_from_images(
+        t2i_pipe, t2i_profile, shown, samples(2, masked=False), variants=("smaller",)
+    )
+    pairs = variants_by_kind(chosen.provenance).get("smaller", [])
+    assert len(pairs) < 6
+    assert [number for number, _ in pairs] == list(range(8, 8 + len(pairs)))
+    assert set(chosen.anchor_images.tolist()) == {*range(6), *(number for number, _ in pairs)}
 
 
 def test_collection_leaves_the_pipeline_as_found(t2i_pipe, t2i_profile):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,24 @@ def test_thresholds_need_scores_alone():
     assert found == Thresholds(pytest.approx(17), pytest.approx(15))
     moved = find_thresholds(held_out([30, 40, 50], range(19)), Targets(0.1, 0.2, margin=0.5))
     assert moved == Thresholds(pytest.approx(28.5), pytest.approx(27.5))
+
+
+def test_variants_count_for_no_picture_more_and_are_told_by_their_kind():
+    targets = Targets(image_rate=0.05, patch_rate=0.5, margin=0.5)
+    given = held_out([3, 40], range(19))
+    varied = replace(
+        given, anchors=np.array([3.0, 40, 2, 30, 4]),
+        anchor_images=np.array([0, 1, 21, 22, 23]), variants=np.array([21, 22, 23]),
+    )  # fmt: skip
+    thresholds = find_thresholds(varied, targets)
+    assert thresholds == find_thresholds(given, targets)  # the margin goes by what was given
+    kinds, variants = {"small": [0, 21]}, {"smaller": [21, 22], "cropped": [23]}
+    found = measure(varied, thresholds, targets, kinds, variants)
+    assert found.found == Share(1, 2)
+    assert found.found_by_kind == {
+        "small": Share(0, 1), "smaller variants": Share(1, 2), "cropped variants": Share(0, 1),
+    }  # fmt: skip
+    assert "; smaller variants 50% of 2" in found.summary()
 
 
 def test_grow_is_never_above_seed():
