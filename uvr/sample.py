@@ -10,6 +10,8 @@ from PIL import Image
 
 KEPT, NAMED, BROUGHT = "kept", "named", "brought"
 """Kinds of an edit: its instruction does not say the concept, says to leave it, or asks for it."""
+DRAWN = "drawn"
+"""Kind of what an editing model draws from a text alone, without a picture to edit."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Sample:
             one.
         source: For editing, the picture that the instruction edits into ``image``; by default
             ``image`` itself, which the instruction then leaves as it is where the concept shows.
+            None of ``DRAWN``.
     """
 
     image: Image.Image
@@ -33,3 +36,8 @@ class Sample:
     name: str = ""
     kind: str = ""
     source: Image.Image | None = None
+
+    @property
+    def given(self) -> Image.Image | None:
+        """The picture that an editing model is given; None of ``DRAWN``."""
+        return None if self.kind == DRAWN else self.source or self.image

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -62,17 +63,28 @@ def noised_features(
     seed: int = 0,
     batch_size: int = 8,
 ) -> Iterator[FeatureArray]:
-    """Yield features of pictures noised to a level, (batch, patches, dim) of each batch."""
+    """Yield features of pictures noised to a level, (batch, patches, dim) of each batch.
+
+    A batch is of neighbours; where an editing model is given a picture for one and none for the
+    next, another batch begins.
+    """
     family = family_of(pipe)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad(), _capturing(family, pipe.transformer, profile) as state:
-        for start in range(0, len(samples), batch_size):
-            batch = samples[start : start + batch_size]
+        for batch in _batches(samples, batch_size):
             call = family.noised_call(pipe, profile, batch, sigma, generator)
             state.layout = family.layout(call)
             state.capture = True
             pipe.transformer(**call)
             yield _joined(family, pipe, profile, state.take_features(profile.taps), state.layout)
+
+
+def _batches(samples: Sequence[Sample], size: int) -> Iterator[list[Sample]]:
+    """Samples in their order, up to ``size`` at a time, all with a given picture or none."""
+    for _, run in groupby(samples, lambda sample: sample.given is None):
+        neighbours = list(run)
+        for start in range(0, len(neighbours), size):
+            yield neighbours[start : start + size]
 
 
 def capture_from_prompts(

@@ -188,7 +188,7 @@ class Family(Protocol):
     ) -> dict[str, Any]:
         """Build a call over noised pictures as the pipelines do, one conditional pass.
 
-        For editing, a sample's source is the reference; without one the picture is its own.
+        For editing, what a sample is given is the reference; all have one, or none.
         """
         ...
 

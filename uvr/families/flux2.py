@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from concepts.errors import MismatchError
@@ -91,13 +92,17 @@ class Flux2Family(FluxFamily):
             device=device,
             max_sequence_length=profile.call.get("max_sequence_length", 512),
         )
-        latents = _encode_images(pipe, samples, profile.size)
+        latents = _encode_images(pipe, [sample.image for sample in samples], profile.size)
         img_ids, clean = pipe._prepare_latent_ids(latents), pipe._pack_latents(latents)
         noise = torch.randn(clean.shape, generator=generator).to(clean)
         hidden_states = (1 - sigma) * clean + sigma * noise
-        if profile.task == "edit":
+        given = [sample.given for sample in samples if sample.given is not None]
+        if profile.task == "edit" and given:
+            references = clean
+            if any(sample.source is not None for sample in samples):
+                references = pipe._pack_latents(_encode_images(pipe, given, profile.size))
             ids = pipe._prepare_image_ids([latents[:1]]).expand(len(samples), -1, -1)
-            hidden_states = torch.cat([hidden_states, clean], dim=1)
+            hidden_states = torch.cat([hidden_states, references], dim=1)
             img_ids = torch.cat([img_ids, ids], dim=1)
         guidance = None
         if pipe.transformer.config.get("guidance_embeds", True):
@@ -118,10 +123,10 @@ class Flux2Family(FluxFamily):
         return {**profile.call, **request}
 
 
-def _encode_images(pipe: Any, samples: Sequence[Sample], size: tuple[int, int]) -> Tensor:
+def _encode_images(pipe: Any, images: Sequence[Image.Image], size: tuple[int, int]) -> Tensor:
     """Normalised latents of pictures, (batch, channels, rows, columns) with a pixel a token."""
     height, width = size
-    resized = [sample.image.convert("RGB").resize((width, height)) for sample in samples]
+    resized = [image.convert("RGB").resize((width, height)) for image in images]
     pixels = pipe.image_processor.preprocess(resized, height=height, width=width)
     parameter = next(pipe.vae.parameters())
     latents: Tensor = pipe._encode_vae_image(

@@ -54,7 +54,14 @@ def noised_tokens(
     sigma: float,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Tokens of noised pictures, followed by those of their references where the task is to edit.
+    """Tokens of noised pictures, followed by those of the given ones where the task is to edit.
+
+    Args:
+        pipe: The pipeline.
+        profile: Its profile.
+        samples: All with a given picture, or none.
+        sigma: The noise level.
+        generator: Of the noise.
 
     Returns:
         Tokens, (samples, tokens, channels), and the position of each, (tokens, 3), float32.
@@ -64,12 +71,12 @@ def noised_tokens(
     packed = pack_latents(clean)
     noise = torch.randn(packed.shape, generator=generator).to(packed)
     noised = (1 - sigma) * packed + sigma * noise
-    if profile.task != "edit":
+    given = [sample.given for sample in samples if sample.given is not None]
+    if profile.task != "edit" or not given:
         return noised, image_ids(rows, columns)
     references = packed
     if any(sample.source is not None for sample in samples):
-        sources = [sample.source or sample.image for sample in samples]
-        references = pack_latents(encode_images(pipe, sources, profile.size))
+        references = pack_latents(encode_images(pipe, given, profile.size))
     ids = [image_ids(rows, columns, picture) for picture in (0, 1)]
     return torch.cat([noised, references], dim=1), torch.cat(ids)
 

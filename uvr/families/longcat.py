@@ -22,6 +22,7 @@ from diffusers.models.transformers.transformer_longcat_image import (
 from diffusers.utils.torch_utils import unwrap_module
 from torch import Tensor
 
+from concepts.errors import InputError
 from uvr.families.attention import AttentionState
 from uvr.families.flux import FluxFamily, named_profile, read_layout, said_name
 from uvr.families.flux_pictures import noised_tokens
@@ -119,8 +120,10 @@ def _encode(pipe: Any, profile: ModelProfile, sample: Sample) -> tuple[Tensor, T
     if profile.task != "edit":
         embeds, ids = pipe.encode_prompt(prompt=[sample.prompt])
         return embeds, ids
+    if sample.given is None:
+        raise InputError("LongCat-Image-Edit draws nothing without a picture to edit.")
     height, width = profile.size
-    picture = (sample.source or sample.image).convert("RGB").resize((width, height))
+    picture = sample.given.convert("RGB").resize((width, height))
     half = pipe.image_processor.resize(picture, height // 2, width // 2)
     embeds, ids = pipe.encode_prompt(prompt=[sample.prompt], image=half)
     return embeds, ids

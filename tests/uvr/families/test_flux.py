@@ -14,7 +14,7 @@ from tests.uvr.conftest import make_pipe
 from uvr.families.flux import FluxFamily
 from uvr.families.flux_pictures import image_ids, noised_call, pack_latents
 from uvr.profiles import PROFILES
-from uvr.sample import Sample
+from uvr.sample import DRAWN, Sample
 
 SOURCE = Image.new("RGB", (40, 24), "red")
 
@@ -62,6 +62,14 @@ def test_the_source_of_a_sample_is_its_reference_by_default_the_picture(edit_pip
     assert torch.equal(edited[outputs:], own[outputs:])
     for alone in (own, other):
         assert torch.equal(alone[:outputs], alone[outputs:])
+
+
+def test_what_is_drawn_without_a_picture_has_no_reference(edit_pipe, edit_profile):
+    sample = Sample(Image.new("RGB", (32, 32)), prompt="a cup", kind=DRAWN)
+    call = noised_call(edit_pipe, edit_profile, [sample], 0.5, torch.Generator().manual_seed(0))
+    outputs = call["hidden_states"].shape[1]
+    assert FluxFamily().layout(call).references == ()
+    assert FluxFamily().layout(call).num_output == outputs == len(call["img_ids"])
 
 
 def test_packing_is_that_of_the_pipelines():

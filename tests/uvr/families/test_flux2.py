@@ -28,7 +28,7 @@ from uvr.method.tokens import TokenLayout
 from uvr.pipelines import load_pipeline
 from uvr.profiles import PROFILES, ModelProfile
 from uvr.report import RegulationReport
-from uvr.sample import Sample
+from uvr.sample import DRAWN, Sample
 
 T2I = ModelProfile(
     name="tiny-t2i",
@@ -337,6 +337,22 @@ def test_noised_call_passes_what_the_pipeline_passes(cls, profile):
     torch.testing.assert_close(mine["hidden_states"][:, 64:], theirs["hidden_states"][:, 64:])
     for name in ("guidance", "encoder_hidden_states", "txt_ids", "img_ids"):
         torch.testing.assert_close(mine[name], theirs[name])
+
+
+def test_the_reference_is_what_a_sample_is_given():
+    pipe = make_flux2()
+    edited, own, bare = (
+        Sample(picture(0, (64, 64)), source=picture(1, (64, 64))),
+        Sample(picture(1, (64, 64))),
+        Sample(picture(0, (64, 64)), kind=DRAWN),
+    )
+    states = []
+    for sample in (edited, own, bare):
+        noise = torch.Generator().manual_seed(0)
+        call = Flux2Family().noised_call(pipe, EDIT, [sample], 0.5, noise)
+        states.append(call["hidden_states"])
+    assert torch.equal(states[0][:, 64:], states[1][:, 64:])
+    assert torch.equal(states[0][:, :64], states[2])
 
 
 @pytest.mark.parametrize("profile", [T2I, EDIT])
