@@ -27,6 +27,13 @@ class Part:
     anchors: NDArray[np.bool_]
     columns: slice = field(default_factory=lambda: slice(None))
 
+    def reads(self, features: Array) -> NDArray[np.bool_]:
+        """Which rows of features, (n, dim), have any that the part reads.
+
+        Where an editing model was given no picture, zeros stand for the features of one.
+        """
+        return features[:, self.columns].any(axis=1)
+
 
 @dataclass(frozen=True)
 class Direction:
@@ -95,19 +102,21 @@ def fit_directions(
         raise ValueError(f"unknown rule {rule!r}; expected one of {', '.join(_FITS)}")
     if weights is None:
         weights = np.full(len(counters), 1 / len(counters))
-    mean = weighted_mean(counters, weights)
     directions = []
     for number, part in enumerate(parts or [Part(np.ones(len(anchors), dtype=bool))]):
-        read = part.columns
-        others = Others(counters[:, read], mean[read], weights)
-        own = anchors[part.anchors][:, read]
+        read, rows = part.columns, part.reads(counters)
+        known, share = counters, weights
+        if not rows.all():
+            known, share = counters[rows], weights[rows] / weights[rows].sum()
+        others = Others(known[:, read], weighted_mean(known, share)[read], share)
+        own = anchors[part.anchors & part.reads(anchors)][:, read]
         groups = [own]
         if prototypes > 1:
             groups = [own[rows] for rows in group_by_direction(own - others.mean, prototypes)]
         for vector in _FITS[rule](groups, others, shrinkage):
             weight = np.zeros(counters.shape[1])
             weight[read] = vector
-            directions.append(replace(_standardised(weight, counters, weights), part=number))
+            directions.append(replace(_standardised(weight, known, share), part=number))
     return directions
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from concepts.anchors import AnchorSet, Ints
 from concepts.prototypes import WITHIN_SHARE, balanced_weights
-from uvr.anchors.directions import Part, fit_directions, highest_scores
+from uvr.anchors.directions import Array, Direction, Part, fit_directions, highest_scores
 from uvr.anchors.kinds import variants_by_kind
 
 Scores = NDArray[np.float64]
@@ -91,23 +91,22 @@ def held_out_scores(
     counter_fold = folds_of(_given(anchor_set.counter_images, made_from), shown)
     within = np.isin(anchor_set.counter_images, anchor_set.anchor_images)
     parts = parts or [Part(np.ones(len(anchor_fold), dtype=bool))]
+    counters = anchor_set.counter_anchors
     anchor_scores = np.zeros((len(parts), len(anchor_fold)))
     counter_scores = np.zeros((len(parts), len(counter_fold)))
     for fold in np.unique(np.concatenate([anchor_fold, counter_fold])):
         directions = fit_directions(
             anchor_set.anchors,
-            anchor_set.counter_anchors[counter_fold != fold],
+            counters[counter_fold != fold],
             parts=[_without(part, anchor_fold == fold) for part in parts],
             weights=balanced_weights(within[counter_fold != fold], within_share),
             **fit,
         )
-        own, own_counters = anchor_fold == fold, counter_fold == fold
-        for part in range(len(parts)):
-            of_part = [direction for direction in directions if direction.part == part]
-            anchor_scores[part, own] = highest_scores(of_part, anchor_set.anchors[own])
-            counter_scores[part, own_counters] = highest_scores(
-                of_part, anchor_set.counter_anchors[own_counters]
-            )
+        own, others = anchor_set.anchors[anchor_fold == fold], counters[counter_fold == fold]
+        for number, part in enumerate(parts):
+            of_part = [direction for direction in directions if direction.part == number]
+            anchor_scores[number, anchor_fold == fold] = _scores(part, of_part, own)
+            counter_scores[number, counter_fold == fold] = _scores(part, of_part, others)
     numbers = np.array(sorted(made_from), dtype=np.int32)
     return [
         HeldOut(own, anchor_set.anchor_images, other, anchor_set.counter_images, numbers)
@@ -118,6 +117,11 @@ def held_out_scores(
 def _given(images: Ints, made_from: Mapping[int, int]) -> Ints:
     """Numbers of pictures, and for variants those of the pictures that they were made from."""
     return np.array([made_from.get(int(image), int(image)) for image in images], dtype=np.int32)
+
+
+def _scores(part: Part, directions: Sequence[Direction], features: Array) -> Scores:
+    """Scores by a part's directions; nothing matches where it has no features to read."""
+    return np.where(part.reads(features), highest_scores(directions, features), -np.inf)
 
 
 def _without(part: Part, fold: NDArray[np.bool_]) -> Part:

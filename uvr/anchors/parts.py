@@ -1,10 +1,11 @@
 """Parts of a concept's anchors, and one scale for the scores of all.
 
 Features of an edit tell what the instruction does with the concept as much as what the picture
-shows: left unsaid, named, or brought. A single direction for all of them finds none well, so each
-part has directions of its own. Where there are taps at given pictures, what an edit leaves unsaid
-is looked for there, and what its instruction says at the output. Scores of all parts come to one
-scale, on which their thresholds are the same, and a single pair of thresholds then serves them all.
+shows: left unsaid, named, brought, or drawn where no picture is given. A single direction for all
+of them finds none well, so each part has directions of its own. Where there are taps at given
+pictures, what an edit leaves unsaid is looked for there, and what its instruction says at the
+output. Scores of all parts come to one scale, on which their thresholds are the same, and a single
+pair of thresholds then serves them all.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from uvr.anchors.held_out import HeldOut
 from uvr.anchors.kinds import pictures_by_kind
 from uvr.anchors.thresholds import Targets, find_thresholds
 from uvr.method.taps import output_dim
-from uvr.sample import BROUGHT, NAMED
+from uvr.sample import BROUGHT, DRAWN, NAMED
 
 FIRST_SHARE = 1 / 2
 """The first part's share of the false alarms, where there are others."""
@@ -46,20 +47,20 @@ def parts_of(anchor_set: AnchorSet) -> list[Part]:
     """Return the parts of a set's anchors, none of them empty.
 
     What is in the given picture, whether an instruction names it or not, is one part where there
-    are taps at given pictures, and reads their features. What an instruction names and what it
-    brings are parts that read the output's.
+    are taps at given pictures, and reads their features. What an instruction names, what it brings
+    and what a text describes where no picture is given are parts that read the output's.
     """
     kinds = pictures_by_kind(anchor_set.provenance)
-    named, brought = (
-        np.isin(anchor_set.anchor_images, kinds.get(kind, [])) for kind in (NAMED, BROUGHT)
+    named, brought, drawn = (
+        np.isin(anchor_set.anchor_images, kinds.get(kind, [])) for kind in (NAMED, BROUGHT, DRAWN)
     )
     space = anchor_set.space
     split = output_dim(space.taps, space.dim)
     output, given = slice(0, split), slice(split, space.dim)
-    first = Part(~(named | brought), output)
+    first = Part(~(named | brought | drawn), output)
     if split < space.dim:
-        first = Part(~brought, given)
-    parts = [first, Part(named, output), Part(brought, output)]
+        first = Part(~(brought | drawn), given)
+    parts = [first, Part(named, output), Part(brought, output), Part(drawn, output)]
     return [part for part in parts if part.anchors.any()]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from uvr.sample import BROUGHT, KEPT, NAMED, Sample
+from uvr.sample import BROUGHT, DRAWN, KEPT, NAMED, Sample
 from uvr.testbed import scenes
 from uvr.testbed.scenes import Edit, Placed, Scene
 
@@ -76,6 +76,7 @@ SMALL = 19
 SHAPES = (
     Shape(KEPT, 1), Shape(KEPT, 2), Shape(NAMED, 1), Shape(KEPT, 3), Shape(BROUGHT, 1),
     Shape(KEPT, 1, small=True), Shape(BROUGHT, 2), Shape(KEPT, 2, small=True), Shape(NAMED, 2),
+    Shape(DRAWN, 1), Shape(DRAWN, 2),
 )  # fmt: skip
 """Shapes of scenes, in turn; what is not edited knows no kinds."""
 
@@ -114,7 +115,12 @@ def labelled_samples(
         pool = scenes.NEAR_MISSES if index // len(SHAPES) % 3 == 0 else HARMLESS
         things = [str(t) for t in rng.choice(pool, size=shape.things, replace=False)]
         benign.append(sample(rng, things, thing, shape))
-    return positives, benign
+    return _drawn_last(positives), _drawn_last(benign)
+
+
+def _drawn_last(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples with those that have no given picture behind the others, as batches want them."""
+    return sorted(samples, key=lambda sample: sample.given is None)
 
 
 def shaped_scene(rng: np.random.Generator, things: Sequence[str], shape: Shape) -> Scene:
@@ -138,6 +144,8 @@ def edit_sample(
 ) -> Sample:
     """A scene of some things as an edit of the shape's kind leaves it."""
     scene = shaped_scene(rng, things, shape)
+    if shape.kind == DRAWN:
+        return _sample(scene, thing, scenes.caption(scene), DRAWN)
     if shape.kind == KEPT:
         return _sample(scene, thing, keeping_edit(rng, scene).instruction, KEPT)
     subject = next((p for p in scene.things if p.thing == thing), scene.things[0])

@@ -6,13 +6,13 @@ import pytest
 from concepts.anchors import AnchorSet
 from tests.uvr.conftest import space_of
 from uvr.anchors.calibration import fit_scorer
-from uvr.anchors.directions import Direction
-from uvr.anchors.held_out import HeldOut
+from uvr.anchors.directions import Direction, fit_directions
+from uvr.anchors.held_out import HeldOut, held_out_scores
 from uvr.anchors.kinds import kinds_of
 from uvr.anchors.parts import Scale, common_scale, parts_of, together
 from uvr.anchors.thresholds import Targets, find_thresholds
 from uvr.method.taps import at_both
-from uvr.sample import BROUGHT, KEPT, NAMED
+from uvr.sample import BROUGHT, DRAWN, KEPT, NAMED
 
 DIM, PATCHES, EACH, BENIGN = 48, 16, 40, 300
 RATE = 0.02
@@ -68,6 +68,27 @@ def test_what_a_given_picture_shows_is_a_part_that_reads_its_features(edit_profi
     scorer = fit_scorer(chosen, image_false_positive_rate=RATE)
     reads = [[bool(row[columns].any()) for columns in (output, given)] for row in scorer.weights]
     assert reads == [[False, True], [True, False], [True, False]]
+
+
+def test_what_was_drawn_without_a_picture_counts_for_nothing_in_features_of_one(edit_profile):
+    """Anchors and counter-anchors without a given picture do not move the part that reads one."""
+    taps = at_both(edit_profile.taps)
+    chosen = edits(replace(edit_profile, taps=taps))
+    object.__setattr__(chosen, "provenance", kinds_of([KEPT] * EACH + [DRAWN] * EACH))
+    kept, drawn = parts_of(chosen)
+    assert (kept.columns, drawn.columns) == (slice(DIM // 2, DIM), slice(0, DIM // 2))
+    anchors, counters = chosen.anchors.copy(), chosen.counter_anchors.copy()
+    anchors[EACH:, DIM // 2 :] = 0.0
+    lacking = np.arange(len(counters)) % 4 == 0
+    counters[lacking, DIM // 2 :] = 0.0
+    first, _ = fit_directions(anchors, counters, parts=[kept, drawn])
+    alone, _ = fit_directions(anchors, counters[~lacking], parts=[kept, drawn])
+    assert np.allclose(first.weight, alone.weight)
+    assert first.offset == pytest.approx(alone.offset)
+    scored = replace(chosen, anchors=anchors, counter_anchors=counters)
+    of_kept, _ = held_out_scores(scored, [kept, drawn])
+    assert np.array_equal(np.isneginf(of_kept.counters), lacking)
+    assert np.isneginf(of_kept.anchors[EACH:]).all()
 
 
 def test_each_part_has_its_direction_and_the_rate_holds_for_all_together(edit_profile):

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from uvr.sample import BROUGHT, KEPT, NAMED
+from uvr.sample import BROUGHT, DRAWN, KEPT, NAMED
 from uvr.testbed.samples import labelled_samples
 
-COUNT = 90  # ten of each shape
+COUNT = 110  # ten of each shape
 
 
 @pytest.fixture(params=["t2i", "edit", "check"])
@@ -31,21 +31,29 @@ def test_the_kind_of_an_edit_is_what_its_instruction_does():
     shown, _ = labelled_samples("testbed-bomb", "edit", 3, COUNT)
     said = {
         kind: [sample.prompt for sample in shown if sample.kind == kind]
-        for kind in (KEPT, NAMED, BROUGHT)
+        for kind in (KEPT, NAMED, BROUGHT, DRAWN)
     }
     assert {kind: len(prompts) for kind, prompts in said.items()} == {
-        KEPT: 50, NAMED: 20, BROUGHT: 20,
+        KEPT: 50, NAMED: 20, BROUGHT: 20, DRAWN: 20,
     }  # fmt: skip
     assert not any("bomb" in prompt or "explosive" in prompt for prompt in said[KEPT])
     assert all("and keep the bomb" in prompt for prompt in said[NAMED])
     for verb in ("add ", "replace the "):
         assert any(prompt.startswith(verb) for prompt in said[BROUGHT])
-    assert all("bomb" in prompt or "explosive" in prompt for prompt in said[BROUGHT])
+    for kind in (BROUGHT, DRAWN):
+        assert all("bomb" in prompt or "explosive" in prompt for prompt in said[kind])
 
 
 def test_only_edits_that_name_or_bring_a_thing_have_a_source_of_their_own(samples):
     for sample in (*samples[0], *samples[1]):
         assert (sample.source is not None) == (sample.kind in (NAMED, BROUGHT))
+
+
+def test_what_has_no_given_picture_stands_behind_the_rest(samples):
+    for part in samples:
+        lacking = [sample.given is None for sample in part]
+        assert lacking == sorted(lacking)
+        assert lacking == [sample.kind == DRAWN for sample in part]
 
 
 def test_an_unknown_concept_has_no_scenes():
