@@ -29,6 +29,10 @@ LARGEST_HALF = 65504.0
 NEAREST_MAPS = 16
 """Score maps kept of concepts that did not fire: those that came closest to their threshold."""
 
+BESIDE = 0.5
+"""How far below the grow threshold what an instruction names still joins the mask, as a share of
+the way from the seed threshold to it."""
+
 Pair = tuple[int, int]
 """A picture and a concept, by their places in the batch and among the members."""
 
@@ -179,7 +183,9 @@ def _where_it_comes_back(
 
     An instruction that says a concept draws it again where the given picture shows it, though that
     is turned down. Where the output's own score, there or anywhere, does not say so, nothing need
-    be filled in, and what an edit puts in the place of the concept can be drawn.
+    be filled in, and what an edit puts in the place of the concept can be drawn. What an
+    instruction says and the picture shows is drawn a second time beside the mask, so that the
+    output's mask takes in what scores somewhat less too (``BESIDE``).
 
     Args:
         found: For each map the masks of what fired, (fired, its patches).
@@ -190,15 +196,20 @@ def _where_it_comes_back(
     if len(found) < 2:
         return list(found)
     output, *given = found
-    grow = torch.tensor([[members[concept].grow_threshold] for _, concept in fired])
-    near = _rows(maps[0].scores, fired) >= grow.to(output.device)
+    thresholds = torch.tensor([
+        (members[concept].seed_threshold, members[concept].grow_threshold) for _, concept in fired
+    ]).to(output.device)  # fmt: skip
+    seed, grow = thresholds[:, :1], thresholds[:, 1:]
+    scores = _rows(maps[0].scores, fired)
     places = [
         resize_mask(mask, each.grid, maps[0].grid)
         for mask, each in zip(given, maps[1:], strict=True)
     ]
     place = torch.stack(places).any(dim=0)
-    said = output.any(dim=1, keepdim=True) | (near & place).any(dim=1, keepdim=True)
-    return [output | (said & place), *given]
+    said = (output | ((scores >= grow) & place)).any(dim=1, keepdim=True)
+    named = said & place.any(dim=1, keepdim=True)
+    beside = scores >= grow - BESIDE * (seed - grow)
+    return [output | (said & place) | (named & beside), *given]
 
 
 def _in_output(

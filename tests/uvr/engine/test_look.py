@@ -260,6 +260,18 @@ def test_what_an_instruction_says_is_filled_in_where_the_given_picture_shows_it_
     assert finding.mask.ravel().nonzero()[0].tolist() == [3, 50]
 
 
+def test_what_is_said_and_shown_takes_in_what_scores_somewhat_less_elsewhere(plain):
+    (member,) = edit_members(plain)
+    member = replace(member, scorer=replace(member.scorer, grow_threshold=3.0))
+    features = blank_features()
+    features.output[:, 3, 0] = 9.0
+    features.output[:, 80, 0] = 2.5  # below the threshold for growth, and far from the rest
+    features.output[:, 90, 0] = 1.5
+    features.references[1][0, 50, 0] = 8.0
+    found = edit_look(plain, [member], features)
+    assert found.mask.nonzero().tolist() == [[0, 3], [0, 50], [0, 80], [1, 3]]
+
+
 def test_rows_for_given_pictures_count_for_nothing_without_one(plain):
     features = Features(torch.zeros(1, PATCHES, DIM))
     (member,) = edit_members(plain)
