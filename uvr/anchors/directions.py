@@ -32,7 +32,7 @@ class Part:
 
         Where an editing model was given no picture, zeros stand for the features of one.
         """
-        return features[:, self.columns].any(axis=1)
+        return np.asarray(features[:, self.columns].any(axis=1))
 
 
 @dataclass(frozen=True)

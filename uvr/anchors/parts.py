@@ -1,11 +1,10 @@
 """Parts of a concept's anchors, and one scale for the scores of all.
 
 Features of an edit tell what the instruction does with the concept as much as what the picture
-shows: left unsaid, named, brought, or drawn where no picture is given. A single direction for all
-of them finds none well, so each part has directions of its own. Where there are taps at given
-pictures, what an edit leaves unsaid is looked for there, and what its instruction says at the
-output. Scores of all parts come to one scale, on which their thresholds are the same, and a single
-pair of thresholds then serves them all.
+shows: left unsaid, named, or brought. A single direction for all of them finds none well, so each
+part has directions of its own. Where there are taps at given pictures, what an edit leaves unsaid
+is looked for there, and what its instruction says at the output. Scores of all parts come to one
+scale, on which their thresholds are the same, and a single pair of thresholds then serves them all.
 """
 
 from __future__ import annotations
@@ -47,20 +46,21 @@ def parts_of(anchor_set: AnchorSet) -> list[Part]:
     """Return the parts of a set's anchors, none of them empty.
 
     What is in the given picture, whether an instruction names it or not, is one part where there
-    are taps at given pictures, and reads their features. What an instruction names, what it brings
-    and what a text describes where no picture is given are parts that read the output's.
+    are taps at given pictures, and reads their features. What an instruction names, and what a text
+    brings, with a given picture or without one, are parts that read the output's.
     """
     kinds = pictures_by_kind(anchor_set.provenance)
-    named, brought, drawn = (
+    named, *asked = (
         np.isin(anchor_set.anchor_images, kinds.get(kind, [])) for kind in (NAMED, BROUGHT, DRAWN)
     )
+    brought = np.logical_or(*asked)
     space = anchor_set.space
     split = output_dim(space.taps, space.dim)
     output, given = slice(0, split), slice(split, space.dim)
-    first = Part(~(named | brought | drawn), output)
+    first = Part(~(named | brought), output)
     if split < space.dim:
-        first = Part(~(brought | drawn), given)
-    parts = [first, Part(named, output), Part(brought, output), Part(drawn, output)]
+        first = Part(~brought, given)
+    parts = [first, Part(named, output), Part(brought, output)]
     return [part for part in parts if part.anchors.any()]
 
 
