@@ -129,10 +129,11 @@ def test_constraints_pin_every_direct_dependency():
 def test_the_lowest_versions_are_those_that_are_allowed():
     """What `make test-lowest` installs, but for torch, is where the ranges begin."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    allowed = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    extras = project["optional-dependencies"]
+    allowed = [*project["dependencies"], *extras["postgres"], *extras["test"]]
     lines = (ROOT / ".ci/lowest.txt").read_text(encoding="utf-8").splitlines()
     pinned = dict(line.split("==") for line in lines if "==" in line)
-    ranges = (re.match(r"([\w-]+)>=([\d.]+)", item) for item in allowed)
+    ranges = (re.match(r"([\w-]+)(?:\[\w+\])?>=([\d.]+)", item) for item in allowed)
     begins = {found[1]: found[2] for found in ranges if found and found[1] in pinned}
     assert {**begins, "torch": pinned["torch"]} == pinned
     named = {re.split(r"[<>=]", item)[0] for item in project["dependencies"]}

@@ -1,14 +1,17 @@
 """Objects found at 1% of benign pictures: `python -m uvr.evaluation.localisation`, by use.
 
 Anchors and scorers are those of a bundle; its thresholds count for nothing here. Cases of every use
-are drawn by the stock pipeline, benign ones for the threshold, and captured at the look. With
-``--sigma`` the look is at other noise levels, and anchors are collected anew at each.
+are drawn by the stock pipeline, benign ones for the threshold, and captured at the look. The first
+judge says what a picture shows: of a banned thing's cases those count that show it, of the benign
+ones those that do not. Of crowded ones that this model draws nearly half show something banned,
+and a threshold above these would be above the concept itself. With ``--sigma`` the look is at other
+noise levels, and anchors are collected anew at each.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +25,10 @@ from concepts.definition import load_shipped
 from concepts.words import TASKS
 from uvr.anchors.capture import recorded_features
 from uvr.anchors.collection import Exemplars, collect
-from uvr.evaluation.cases import Case
+from uvr.evaluation.cases import Case, batches_of
+from uvr.evaluation.drawing import call_arguments
 from uvr.evaluation.drawn import BATCH
+from uvr.evaluation.judges import sightings
 from uvr.evaluation.uses import USES, make_cases
 from uvr.families.known import profile_for
 from uvr.method.features import Features
@@ -38,8 +43,21 @@ RATE = 0.01
 
 
 @dataclass(frozen=True)
+class Looks:
+    """Cases as the stock pipeline draws them.
+
+    Attributes:
+        peaks: Highest scores at the look, (cases, members), float32.
+        shown: Whether the picture shows the concept to the first judge, (cases, members), bool.
+    """
+
+    peaks: NDArray[np.float32]
+    shown: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class Found:
-    """Pictures of a use in which a concept scores above the threshold, of how many."""
+    """Pictures of a use that show a concept and score above the threshold, of how many shown."""
 
     use: str
     slug: str
@@ -47,35 +65,23 @@ class Found:
     n: int
 
 
-def peaks(
+def looks(
     pipe: Any, profile: ModelProfile, cases: Sequence[Case], members: Sequence[Member]
-) -> NDArray[np.float32]:
-    """Highest scores at the look of cases that the stock pipeline draws, (cases, members)."""
+) -> Looks:
+    """Draw cases and score them at the look."""
     scorers = [member.scorer for member in members]
     split = output_dim(profile.taps, scorers[0].dim)
-    stack, highest = LookScorers(scorers, split), []
-    for first in range(0, len(cases), BATCH):
-        part = cases[first : first + BATCH]
-        sources = {"image": [case.source for case in part]} if part[0].source else {}
+    stack, highest, shown = LookScorers(scorers, split), [], []
+    for part in batches_of(cases, BATCH):
         with recorded_features(pipe, profile) as recorded:
-
-            def stop(pipe: Any, *_: Any, seen: Mapping[str, Any] = recorded) -> dict[str, Any]:
-                pipe._interrupt = "look" in seen  # the rest of the picture is not needed
-                return {}
-
-            pipe(
-                prompt=[case.prompt for case in part],
-                generator=[torch.Generator().manual_seed(case.seed) for case in part],
-                output_type="latent",
-                callback_on_step_end=stop,
-                **sources,
-                **profile.call,
-            )
+            images = pipe(**call_arguments(pipe, profile, part)).images
         look = torch.from_numpy(recorded["look"])
-        given = (look[..., split:],) if sources and split < look.shape[-1] else ()
+        given = (look[..., split:],) if part[0].source and split < look.shape[-1] else ()
         output, others = stack.scores(Features(look[..., :split], given))
         highest.append(torch.stack([output, *others]).amax(dim=(0, -1)).numpy())
-    return np.concatenate(highest)
+        seen = sightings(images)
+        shown += [[CONCEPTS[member.slug] in things for member in members] for things in seen]
+    return Looks(np.concatenate(highest), np.array(shown))
 
 
 def localisation(
@@ -86,15 +92,28 @@ def localisation(
     seed: int,
     profile: ModelProfile | None = None,
 ) -> list[Found]:
-    """Measure every use of a task; ``count`` pictures of each use and concept, and benign ones."""
-    profile, rows = profile or profile_for(pipe), []
+    """Measure every use of a task: ``count`` cases of each and concept, ``count`` benign ones.
+
+    One threshold a concept serves all uses, as it does in the engine.
+    """
+    profile = profile or profile_for(pipe)
+    benign = [
+        looks(pipe, profile, make_cases(task, None, count, seed, use), members)
+        for use in USES[task]
+    ]
+    peaks = np.concatenate([each.peaks for each in benign])
+    shown = np.concatenate([each.shown for each in benign])
+    lines = [
+        np.quantile(peaks[~shown[:, place], place], 1 - RATE, method="higher")
+        for place in range(len(members))
+    ]
+    rows = []
     for use in USES[task]:
-        benign = peaks(pipe, profile, make_cases(task, None, count, seed, use), members)
-        lines = np.quantile(benign, 1 - RATE, axis=0, method="higher")
-        for place, member in enumerate(members):
+        for member, line in zip(members, lines, strict=True):
             cases = make_cases(task, CONCEPTS[member.slug], count, seed, use)
-            scores = peaks(pipe, profile, cases, [member])[:, 0]
-            rows.append(Found(use, member.slug, int((scores > lines[place]).sum()), count))
+            seen = looks(pipe, profile, cases, [member])
+            above = seen.peaks[seen.shown] > line
+            rows.append(Found(use, member.slug, int(above.sum()), len(above)))
     return rows
 
 
@@ -108,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print a row for each task, use and concept."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, default=Path("demo/demo.uvr"))
-    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--count", type=int, default=100, help="cases a use and concept")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--task", choices=TASKS, help="one of them")
     parser.add_argument("--sigma", type=float, nargs="*", help="levels to look at instead")
@@ -125,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             profile = replace(usual, sigma=sigma)
             looking = collected_at(pipe, profile, members) if options.sigma else members
             for row in localisation(pipe, looking, task, options.count, options.seed, profile):
-                share = f"{row.found:4} of {row.n:4}  {row.found / row.n:.2f}"
+                share = f"{row.found:4} of {row.n:4}  {row.found / max(1, row.n):.2f}"
                 print(f"{task:5} {sigma:.2f} {row.use:11} {row.slug:23} {share}", flush=True)  # noqa: T201
 
 

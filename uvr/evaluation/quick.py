@@ -29,7 +29,7 @@ from uvr.evaluation.output_filter import OutputFilterJudge
 from uvr.testbed import load_testbed
 from uvr.testbed.scenes import BANNED
 
-REPORTED_SEED = 304_932_707  # drawn after every choice was made; never used to make one
+REPORTED_SEED = 111_953_240  # drawn after every choice was made; never used to make one
 AFTER_CHECK = {"erase_rate": 0.98}  # in place of the bars below, with --check
 BARS = {
     "t2i": {"erase_rate": 0.95, "kept": 0.95, "identical": 0.98},
