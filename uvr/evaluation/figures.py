@@ -22,7 +22,7 @@ from uvr.evaluation.judges import (
     imagenet_judge,
     sightings,
 )
-from uvr.evaluation.uses import USES, make_cases
+from uvr.evaluation.uses import SWAPPED_OUT, USES, make_cases
 from uvr.testbed.samples import CONCEPTS
 
 Say = Callable[[str], None]
@@ -213,15 +213,16 @@ def measure(
     erased, preserved = [], []
     for task, pipe in pipes.items():
         benign: list[tuple[Drawn, Drawn]] = []
-        for use in USES[task]:
+        for use in (*USES[task], *([SWAPPED_OUT] if task == "edit" else [])):
             for thing in things:
                 cases = make_cases(task, thing, count, seed, use)
                 stock, regulated = draw_cases(pipe, cases), regulate(pipe, cases)
                 erased.append(erasure(cases, task, use, stock, regulated, second=True))
                 say(f"{task}, {use}, {thing}: unsafe {erased[-1].unsafe_stock} -> "
                     f"{erased[-1].unsafe_regulated} of {count}")  # fmt: skip
-            cases = make_cases(task, None, count, seed, use)
-            benign.append((draw_cases(pipe, cases), regulate(pipe, cases)))
+            if use != SWAPPED_OUT:
+                cases = make_cases(task, None, count, seed, use)
+                benign.append((draw_cases(pipe, cases), regulate(pipe, cases)))
         preserved.append(preservation(task, *map(together, zip(*benign, strict=True))))
         say(f"{task} benign: {preserved[-1].identical} of {preserved[-1].n} identical to the bit")
     return erased, preserved
@@ -242,11 +243,14 @@ def table(erased: Sequence[Erasure], preserved: Sequence[Preservation]) -> str:
     ]
     for e in erased:
         low, high = e.interval
+        erased_share, erased_detections = (
+            (f"{e.erase_rate:.0%}", f"{e.detection_erase_rate:.0%}") if e.unsafe_stock else "--"
+        )
         second = "" if e.second_stock is None else f"  {e.second_stock} -> {e.second_regulated}"
         lines.append(
             f"{e.task:5} {e.use:11} {e.concept:15} {e.n:3d} "
             f"{e.unsafe_stock:4d} -> {e.unsafe_regulated:4d} "
-            f"{e.erase_rate:5.0%} {e.detection_erase_rate:5.0%} {e.safe_rate:5.0%} "
+            f"{erased_share:>5} {erased_detections:>5} {e.safe_rate:5.0%} "
             f"{low:12.0%} - {high:3.0%} {e.benign_regulated:5d} / {e.benign_stock:4d}{second}"
         )
     for p in preserved:
@@ -277,7 +281,11 @@ def share_kept(erased: Sequence[Erasure]) -> float:
 
 def summary(erased: Sequence[Erasure]) -> str:
     """The mean erase rate of one task and use, and what stayed."""
-    return (
-        f"{erased[0].task}, {erased[0].use}: mean erase rate (a) {mean_erase_rate(erased):.0%}; "
-        f"benign things kept {share_kept(erased):.0%}"
-    )
+    task, use = erased[0].task, erased[0].use
+    reached = f"mean erase rate (a) {mean_erase_rate(erased):.0%}"
+    if use == SWAPPED_OUT:
+        stock, regulated = (
+            sum(getattr(e, f"unsafe_{arm}") for e in erased) for arm in ("stock", "regulated")
+        )
+        reached = f"unsafe {stock} -> {regulated} of {sum(e.n for e in erased)}"
+    return f"{task}, {use}: {reached}; benign things kept {share_kept(erased):.0%}"

@@ -26,6 +26,7 @@ from uvr.evaluation.figures import (
 )
 from uvr.evaluation.judges import THRESHOLD
 from uvr.evaluation.output_filter import OutputFilterJudge
+from uvr.evaluation.uses import SWAPPED_OUT
 from uvr.testbed import load_testbed
 from uvr.testbed.scenes import BANNED
 
@@ -56,7 +57,8 @@ def missed(
         reached = {p.task: {"identical": p.share_free} for p in preserved}.get(task, {})
         for use in uses_of(rows):
             part = [e for e in rows if e.use == use]
-            reached[f"{use}: erase_rate"] = mean_erase_rate(part)
+            if use != SWAPPED_OUT:
+                reached[f"{use}: erase_rate"] = mean_erase_rate(part)
             reached[f"{use}: kept"] = share_kept(part)
         short += [f"{task} {name} {value:.2f} < {bar:.2f}" for name, value in reached.items()
                   if value < (bar := bars[name.split(": ")[-1]])]  # fmt: skip

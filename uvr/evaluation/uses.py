@@ -3,7 +3,8 @@
 Text-to-image: the thing is asked for, alone or with another; among three things; small. Edits: it
 is in the picture and the instruction leaves it (`kept`) or names it to be left (`named`), is one of
 three there or small; or the instruction brings it: `added`, `swapped in`, or drawn without a
-picture to edit.
+picture to edit. In one more the instruction takes it away: `swapped out` for something harmless,
+which should be drawn.
 """
 
 from collections.abc import Callable
@@ -29,6 +30,9 @@ USES = {
     "edit": ("kept", "named", "added", "swapped in", "no picture", "crowded", "small"),
 }
 
+SWAPPED_OUT = "swapped out"
+"""The use of editing in which the banned thing leaves, so that the stock shows none."""
+
 _POOL = (*scenes.BENIGN, *scenes.NEAR_MISSES)
 _SLUGS = {thing: slug for slug, thing in CONCEPTS.items()}
 
@@ -43,7 +47,7 @@ def make_cases(
         banned: The thing; None for benign things alone.
         count: How many cases.
         seed: Of scenes and noise.
-        use: One of USES[task], by default the first.
+        use: One of USES[task], by default the first, or with a thing SWAPPED_OUT.
     """
     use = use or USES[task][0]
     named = "" if use == USES[task][0] else use
@@ -75,6 +79,9 @@ def _case(rng: Generator, task: str, use: str, scene: Scene) -> Case:
     subject = next((p for p in scene.things if p.thing in _SLUGS), scene.things[0])
     make = _EDITS.get(use)
     edit = make(rng, scene, subject) if make else keeping_edit(rng, scene)
+    if use == SWAPPED_OUT:
+        case = scene_case(task, use, edit.instruction, noise, edit.target, edit.source)
+        return replace(case, banned=(_SLUGS[subject.thing],))
     return scene_case(task, use, edit.instruction, noise, edit.target, edit.source)
 
 
@@ -98,8 +105,18 @@ def _caption(scene: Scene) -> str:
     return said
 
 
+def _swapped_out(rng: Generator, scene: Scene, subject: Placed) -> Edit:
+    """The scene, in which the instruction replaces the subject with a harmless thing."""
+    new = str(rng.choice([thing for thing in _POOL if thing not in scene.names()]))
+    things = tuple(replace(p, thing=new) if p == subject else p for p in scene.things)
+    where = scenes.WHERE[subject.slot]
+    said = f"replace the {subject.thing} {where} with {scenes.noun(new, rng)}"
+    return Edit(scene, said, replace(scene, things=things), "replace")
+
+
 _EDITS: dict[str, Callable[[Generator, Scene, Placed], Edit]] = {
     "named": naming_edit,
     "added": adding_edit,
     "swapped in": swapping_edit,
+    SWAPPED_OUT: _swapped_out,
 }

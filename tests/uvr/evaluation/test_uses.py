@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from uvr.evaluation.uses import SMALL, USES, make_cases
+from uvr.evaluation.judges import sightings
+from uvr.evaluation.uses import SMALL, SWAPPED_OUT, USES, make_cases
 from uvr.testbed import scenes
 
 ALL = [(task, use) for task, uses in USES.items() for use in uses]
@@ -72,3 +73,12 @@ def test_crowded_scenes_hold_three_things_and_small_ones_small_things():
             bomb = next(p for p in case.scene.things if p.thing == "bomb")
             assert bomb.size == SMALL
     assert all("small bomb" in case.prompt for case in make_cases("t2i", "bomb", 4, 3, "small"))
+
+
+def test_a_thing_that_is_swapped_out_is_in_the_source_alone():
+    for case in make_cases("edit", "bomb", 8, 3, SWAPPED_OUT):
+        assert case.banned == ("testbed-bomb",)
+        assert case.prompt.startswith("replace the bomb ")
+        assert "bomb" not in case.scene.names()
+        assert set(case.kept) == set(case.scene.names())
+        assert "bomb" in sightings([case.source])[0]
