@@ -14,6 +14,10 @@ from concepts.files import open_file
 from uvr.sample import Sample
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+"""What is decoded, whatever a file is called: of others, some start other programs."""
+MAX_PIXELS = 50_000_000
+"""Of one picture; it takes three bytes a pixel, and a file of a few kB can hold more."""
 MASK, SOURCE = ".mask", ".source"
 
 
@@ -28,10 +32,15 @@ def read_picture(path: Path | str, mode: str = "RGB") -> Image.Image:
 
     Raises:
         NotFoundError: There is no such file.
-        PictureError: It is not a picture, or cut off.
+        PictureError: It is not a picture, or cut off, or has more than ``MAX_PIXELS``.
     """
     try:
-        with open_file(Path(path)) as file, Image.open(file) as image:
+        with open_file(Path(path)) as file, Image.open(file, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise PictureError(
+                    f"'{path}' has {_pixels(image)}: at most {MAX_PIXELS:,} are read. Make it "
+                    "smaller; models draw and look at far fewer."
+                )
             return image.convert(mode)
     except FileNotFoundError as error:
         raise NotFoundError(f"No picture at '{path}'.") from error

@@ -81,6 +81,21 @@ def test_a_damaged_picture_is_refused_by_name(folder, cut):
         read_picture(folder / "a.png")
 
 
+def test_what_is_called_a_picture_and_is_postscript_is_not_run(folder):
+    Image.new("RGB", (4, 4)).save(folder / "b.eps")
+    (folder / "b.eps").rename(folder / "a.png")
+    with pytest.raises(PictureError, match=r"a\.png' cannot be read as a picture"):
+        read_picture(folder / "a.png")
+
+
+def test_a_small_file_with_very_many_pixels_is_refused_before_it_is_decoded(folder, monkeypatch):
+    monkeypatch.setattr("uvr.anchors.pictures.MAX_PIXELS", 99)
+    Image.new("1", (10, 10)).save(folder / "a.png")
+    monkeypatch.setattr(Image.Image, "convert", lambda *_: pytest.fail("it was decoded"))
+    with pytest.raises(PictureError, match="has 10 x 10 pixels: at most 99 are read"):
+        read_picture(folder / "a.png")
+
+
 def test_missing_places_are_named(tmp_path):
     with pytest.raises(NotFoundError, match="nowhere"):
         read_samples(tmp_path / "nowhere", [])
