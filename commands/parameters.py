@@ -105,6 +105,8 @@ class EngineName(ParamType):
         name, equals, address = str(value).partition("=")
         if name not in ("local", "ray") or (equals and not (name == "ray" and address)):
             self.fail(f"'{value}' is none of local, ray and ray=ADDRESS.", param, ctx)
+        if "://" in address:
+            self.fail(f"'{address}' is a client's address; give the head's, HOST:PORT.", param, ctx)
         return name, address or None
 
 

@@ -38,7 +38,7 @@ def read_bundle_file(file: Path, keys: KeyList | None, at: str | None = None) ->
 def require_ray() -> None:
     """Refuse `--engine ray` where Ray is not installed, before the slow imports."""
     if find_spec("ray") is None:
-        raise NotFoundError("Ray is not installed: pip install 'uvr-registry[ray]'.")
+        raise NotFoundError("Ray is not installed: pip install '.[ray]' in its source folder.")
 
 
 def check_model(model: str) -> None:

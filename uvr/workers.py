@@ -24,7 +24,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 DEATHS = 3
-"""Workers that may die of the same item before that is an error."""
+"""Workers that may die of the same item, or one after another before any works, before that is an
+error."""
+NO_ITEM = 0
+PATIENCE_S = 600
+"""How long the first worker may take to begin; where others hold the cluster, for ever."""
 
 
 class Worker(Generic[Item, Result]):
@@ -68,13 +72,14 @@ class Pool:
 
         self._ray: Any = ray
         self._threads = torch.get_num_threads()
-        found = ray.cluster_resources()
         kind, each = ("GPU", 1) if gpu else ("CPU", self._threads)
-        there = int(found.get(kind, 0))
+        nodes = [node["Resources"].get(kind, 0) for node in ray.nodes() if node["Alive"]]
+        there = [int(count) for count in nodes if count >= 1]
         if not there:
             raise NotFoundError(f"The Ray cluster has no {kind}, and the model is on one here.")
-        self.size = max(1, there // each)
-        self._needs = {f"num_{kind.lower()}s": min(each, there)}
+        each = min(each, max(there))  # no worker is spread over nodes
+        self.size = sum(count // each for count in there)
+        self._needs = {f"num_{kind.lower()}s": each}
 
     def run(
         self,
@@ -88,18 +93,21 @@ class Pool:
             parts: Lists of items; each is done by one worker, unless that dies.
 
         Raises:
-            UVRError: Workers die again and again of the same item.
+            NotFoundError: No worker begins in ``PATIENCE_S``.
+            UVRError: Workers die again and again of the same item, or before any work.
         """
         ray = self._ray
+        made = ray.put(make)  # once, however many workers take it
         remote = ray.remote(Worker).options(**self._needs)
         waiting = deque(list(part) for part in parts if part)
         alive: set[Any] = set()
         idle: list[Any] = []
         busy: dict[Any, tuple[Any, list[Item]]] = {}  # what is awaited, of whom, for which items
         deaths: Counter[int] = Counter()
+        begun = False
 
         def hire() -> None:
-            worker = remote.remote(make, self._threads)
+            worker = remote.remote(made, self._threads)
             alive.add(worker)
             busy[worker.begin.options(num_returns="streaming").remote()] = (worker, [])
 
@@ -110,12 +118,21 @@ class Pool:
                 while waiting and idle:
                     worker, part = idle.pop(), waiting.popleft()
                     busy[worker.run.options(num_returns="streaming").remote(part)] = (worker, part)
-                (ready,), _ = ray.wait(list(busy), num_returns=1)
+                found, _ = ray.wait(
+                    list(busy), num_returns=1, timeout=None if begun else PATIENCE_S
+                )
+                if not found:
+                    raise NotFoundError(
+                        f"No Ray worker began within {PATIENCE_S} s: others may hold the cluster. "
+                        "`ray status` tells what is free."
+                    )
+                (ready,) = found
                 worker, left = busy[ready]
                 try:
                     result = ray.get(next(ready))
                 except StopIteration:
-                    del busy[ready]
+                    begun = True
+                    del busy[ready], deaths[NO_ITEM]
                     idle.append(worker)
                 except ray.exceptions.RayTaskError as error:
                     raise error.cause from error
@@ -136,11 +153,12 @@ class Pool:
 
 
 def _count_death(deaths: Counter[int], left: Sequence[Any], error: Exception) -> None:
-    item = id(left[0]) if left else 0  # 0: before it had any
+    item = id(left[0]) if left else NO_ITEM
     deaths[item] += 1
     if deaths[item] >= DEATHS:
         reason = str(error).strip().splitlines()[0]
-        raise UVRError(f"{DEATHS} Ray workers died of the same work: {reason}") from error
+        when = "of the same work" if left else "one after another without any work"
+        raise UVRError(f"{DEATHS} Ray workers died {when}: {reason}") from error
 
 
 @contextmanager
@@ -148,7 +166,8 @@ def workers(address: str | None = None, *, gpu: bool = False) -> Iterator[Pool]:
     """Connect to a Ray cluster, or start one on this machine; leave it afterwards.
 
     Args:
-        address: As ``ray.init`` takes it; None for this machine. A connection that is there stays.
+        address: Of its head, HOST:PORT; None starts one on this machine, whatever cluster the
+            environment names. A connection that is there stays.
         gpu: Whether the work needs a GPU.
 
     Raises:
@@ -160,7 +179,7 @@ def workers(address: str | None = None, *, gpu: bool = False) -> Iterator[Pool]:
     mine = not ray.is_initialized()
     if mine:
         try:
-            ray.init(address, log_to_driver=False, logging_level="ERROR",
+            ray.init(address or "local", log_to_driver=False, logging_level="ERROR",
                      include_dashboard=None if address else False)  # fmt: skip
         except (ConnectionError, ValueError) as error:
             raise NotFoundError(

@@ -16,6 +16,7 @@ from tests.conftest import Run
         (["testbed-quick", "--method", "stock", "--attack", "synonym"], 2,
          "no attack 'synonym'; there are: none, synonyms,"),
         (["testbed-quick", "--engine", "rays"], 2, "'rays' is none of local, ray and ray=ADDRESS."),
+        (["testbed-quick", "--engine", "ray=ray://a:1"], 2, "'ray://a:1' is a client's address"),
         (["testbed-quick", "--model", "testbd"], 3, "Did you mean 'testbed'?"),
         (["i2p", "--method", "stock"], 3, "The data set 'i2p' is read from a path: give --data"),
         (["i2p", "--method", "stock", "--data", "none"], 3, "No file or folder at 'none'."),

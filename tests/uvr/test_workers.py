@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
 
 import pytest
 
-from concepts.errors import InputError, UVRError
+from concepts.errors import InputError, NotFoundError, UVRError
 from uvr.workers import Pool, workers
 
 
@@ -23,6 +25,17 @@ def doubled(items: Sequence[int]) -> Iterator[int]:
         if item == 7:
             raise InputError("seven is refused")
         yield 2 * item
+
+
+def once_deadly(mark: Path):
+    def work(items: Sequence[int]) -> Iterator[int]:
+        for item in items:
+            if item == 2 and not mark.exists():
+                mark.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield 2 * item
+
+    return work
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +62,27 @@ def test_an_item_that_kills_every_worker_is_given_up(pool, monkeypatch):
     found = []
     with pytest.raises(UVRError, match="2 Ray workers died of the same work"):
         found.extend(pool.run(make, [[1, 13, 2]]))
+    assert found == [2]
+
+
+def test_what_a_dead_worker_left_is_done_by_another(pool, tmp_path):
+    results = pool.run(partial(once_deadly, tmp_path / "died"), [[1, 2, 3], [4]])
+    assert sorted(results) == [2, 4, 6, 8]
+    assert (tmp_path / "died").exists()
+
+
+def test_a_worker_that_does_not_begin_in_time_is_told(pool, monkeypatch):
+    monkeypatch.setattr("uvr.workers.PATIENCE_S", 0.001)
+    with pytest.raises(NotFoundError, match=r"No Ray worker began within 0\.001 s"):
+        list(pool.run(make, [[1]]))
+
+
+def test_no_cluster_that_the_environment_names_is_joined(monkeypatch):
+    ray = pytest.importorskip("ray")
+    asked = []
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda address, **_: asked.append(address) or 1 / 0)
+    monkeypatch.setenv("RAY_ADDRESS", "10.9.9.9:6379")
+    with pytest.raises(ZeroDivisionError), workers():
+        pass
+    assert asked == ["local"]

@@ -55,7 +55,7 @@ def evaluation(tmp_path):
                 # A busy machine takes long to start a cluster. A worker has as many processors as
                 # there are threads here, so one thread makes two workers of two processors.
                 env={**os.environ, "OMP_NUM_THREADS": "1", "RAY_raylet_start_wait_time_s": "240"},
-                start_new_session=True, stderr=subprocess.PIPE,
+                start_new_session=True, stderr=(tmp_path / "stderr").open("ab"),
             )
         )  # fmt: skip
         return started[-1]
@@ -64,7 +64,7 @@ def evaluation(tmp_path):
     for process in started:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()
 
 
 def workers_of(driver: int) -> list[int]:
@@ -117,17 +117,18 @@ def test_each_method_s_calls_are_shared_evenly_in_their_order():
 
 
 def test_a_worker_is_killed_and_all_is_as_in_a_plain_run(evaluation, tmp_path):
+    said = tmp_path / "stderr"
     plain = evaluation(tmp_path / "plain")
-    assert plain.wait(300) == 0, plain.stderr.read()
+    assert plain.wait(300) == 0, said.read_text()
     spread = evaluation(tmp_path / "ray", "--engine", "ray")
     end = time.monotonic() + 300
     while not rows_in(tmp_path / "ray"):
-        assert spread.poll() is None, spread.stderr.read()
+        assert spread.poll() is None, said.read_text()
         assert time.monotonic() < end
         time.sleep(0.01)
     victim, *_ = workers_of(spread.pid)
     os.kill(victim, signal.SIGKILL)
     before = len(rows_in(tmp_path / "ray"))
-    assert spread.wait(300) == 0, spread.stderr.read()
+    assert spread.wait(300) == 0, said.read_text()
     assert before < CALLS == len(rows_in(tmp_path / "ray"))
     assert all_of(tmp_path / "ray") == all_of(tmp_path / "plain")
