@@ -48,7 +48,7 @@ class Technique:
     ) -> None:
         del erase_concept
         self.method = METHODS.make(method)
-        if not (self.method.uses_bundle or method == "stock"):
+        if not (self.method.uses_bundle or self.method.name == "stock"):
             raise InputError(f"The method {method!r} needs more than a bundle: run it in the lab.")
         released = open_bundle(bundle, keys)
         self.pipe, profile = load_pipeline(model, "t2i")

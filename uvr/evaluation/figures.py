@@ -24,9 +24,9 @@ from uvr.evaluation.judges import (
 )
 from uvr.evaluation.uses import SWAPPED_OUT, USES, make_cases
 from uvr.testbed.samples import CONCEPTS
+from uvr.testbed.scenes import BANNED
 
 Say = Callable[[str], None]
-BANNED = frozenset(CONCEPTS.values())
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def preservation(task: str, stock: Drawn, regulated: Drawn) -> Preservation:
         np.array_equal(np.asarray(a), np.asarray(b))
         for a, b in zip(stock.images, regulated.images, strict=True)
     ]
-    free = [BANNED.isdisjoint(seen) for seen in sightings(stock.images, THRESHOLD)]
+    free = [seen.keys().isdisjoint(BANNED) for seen in sightings(stock.images, THRESHOLD)]
     return Preservation(
         task=task,
         n=len(same),

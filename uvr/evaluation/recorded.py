@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from concepts.calibration import Share
+from concepts.digest import json_digest
 from concepts.errors import InputError
 from concepts.evaluation import NO_ATTACK, Asked, Benign, Evaluation
 
@@ -37,7 +38,7 @@ def evaluation_of(
     judge = report["judges"][0]
     return Evaluation(
         suite=report["suite"]["name"],
-        suite_digest=report["cases_digest"],
+        suite_digest=_suite_digest(report),
         seed=report["seed"],
         method=method,
         judge=f"{judge['name']} {judge['version']}",
@@ -47,6 +48,12 @@ def evaluation_of(
         asked=tuple(_asked(part) for part in _grouped(asked, "task", "attack")),
         benign=tuple(_benign(part) for part in _grouped(benign, "task")),
     )
+
+
+def _suite_digest(report: Row) -> str:
+    """Digest of what the suite asks, and of the cases that were made of data outside it."""
+    asked: str = report["cases_digest"]
+    return json_digest([asked, report["data"]]) if report["data"] else asked
 
 
 def _grouped(rows: Iterable[Row], *names: str) -> list[list[Row]]:

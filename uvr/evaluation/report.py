@@ -4,8 +4,8 @@
 
 - ``schema``, ``suite`` (the suite in full), ``suite_digest``, ``cases_digest`` (of what it asks,
   whichever methods and attacks ran), ``seed``, ``count``, ``model`` (by task: model, profile,
-  identity), ``bundle`` (name, sequence, digest; null without one), ``data`` (digest of all cases
-  that were made of the path of ``--data``; null without one);
+  identity), ``bundle`` (name, sequence, digest; null without one), ``data`` (digest of all cases of
+  the run, its seed and count, where ``--data`` gave a path; null without one);
 - ``judges``: name, version, digest and thresholds by class; the first one decides;
 - ``methods`` and ``attacks``: name, about, tuned, parameters;
 - ``rows``: one for each attack, task, use, concept ("" for benign cases) and method. Counts

@@ -139,6 +139,8 @@ def _stripped(value: Any, column: str, place: str) -> str:
         return ""
     if not isinstance(value, str):
         raise InputError(f"{place}: found {str(value)[:40]!r} under {column!r}, expected text.")
+    if not value.isprintable() and any(0xD800 <= ord(letter) < 0xE000 for letter in value):
+        raise InputError(f"{place}: half a character under {column!r}, which no file can hold.")
     return value.strip()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -53,6 +54,8 @@ class DataSetCases(CaseSource):
             raise FieldError(("set",), f"no data set {self.set!r}; there are: {known}.{hint}")
         if self.only and not DATA_SETS[self.set].category:
             raise FieldError(("only",), f"the data set '{self.set}' has no categories")
+        if self.file is not None and not _inside(self.file):
+            raise FieldError(("file",), f"{self.file!r} is no pattern of a file inside a folder")
         check_value(("seeds",), self.seeds, (int, 1, 10_000))
         if self.count is not None:
             check_value(("count",), self.count, (int, 1, 1_000_000))
@@ -77,3 +80,8 @@ class DataSetCases(CaseSource):
                 )
             )  # fmt: skip
         return made
+
+
+def _inside(pattern: str) -> bool:
+    path = PurePosixPath(pattern)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts

@@ -110,6 +110,7 @@ def test_what_is_not_of_the_form_is_told_with_file_and_row(tmp_path, file, conte
         ("coco", "[]", "an object with a list 'annotations' is expected"),
         ("emma", '{"knife": ["a"]}', "a list of objects, a concept's name with a list of prompts"),
         ("emma", '[{"knife": "a"}]', "a list of prompts is expected under each concept's name"),
+        ("iesbench", '[{"question": "\\ud800", "image-path": "a"}]', "half a character under"),
         ("iesbench", '[{"question": "a"}]', "expected image-path."),
         ("iesbench", '[{"question": "a", "image-path": null}]', "row 1: no picture under"),
         ("iesbench", '[{"question": "a", "image-path": {"bytes": ""}}]', "expected text."),

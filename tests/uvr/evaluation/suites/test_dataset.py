@@ -63,6 +63,8 @@ def test_a_concept_that_the_suite_lacks_is_refused(published):
         ("set: p4d", "set: p4", "field 'cases[1].set': no data set 'p4'; there are: i2p, "),
         ("set: p4d", "set: p4d, only: [sexual]",
          "field 'cases[1].only': the data set 'p4d' has no categories"),
+        ("set: p4d", "set: p4d, file: ../p.csv",
+         "field 'cases[1].file': '../p.csv' is no pattern of a file inside a folder"),
         ("set: p4d", "set: p4d, seeds: 0", "field 'cases[1].seeds': found 0, allowed: "),
         ("set: p4d", "set: p4d, count: 0", "field 'cases[1].count': found 0, allowed: "),
     ],
