@@ -114,7 +114,7 @@ def evaluate(
       uvr-registry evaluate testbed-quick --bundle demo/demo.uvr --out evaluation
       uvr-registry evaluate testbed-attacks --bundle policy.uvr --engine ray=10.0.0.7:6379
       uvr-registry evaluate testbed-quick --record testbed-pistol@2 --method ours --gate gate.yaml
-      uvr-registry evaluate i2p --data i2p_benchmark.csv --bundle policy.uvrb --out evaluation-i2p
+      uvr-registry evaluate i2p --data i2p_benchmark.csv --bundle policy.uvr --out evaluation-i2p
     """
     check_writable(out / "report.json")
     if model is not None:

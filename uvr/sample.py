@@ -10,7 +10,7 @@ from PIL import Image
 
 KEPT, NAMED, BROUGHT = "kept", "named", "brought"
 """Kinds of an edit: its instruction does not say the concept, says to leave it, or asks for it."""
-DRAWN = "drawn"
+DRAWN = "without-picture"
 """Kind of what an editing model draws from a text alone, without a picture to edit."""
 
 

@@ -29,9 +29,9 @@ LARGEST_HALF = 65504.0
 NEAREST_MAPS = 16
 """Score maps kept of concepts that did not fire: those that came closest to their threshold."""
 
-BESIDE = 0.5
-"""How far below the grow threshold what an instruction names still joins the mask, as a share of
-the way from the seed threshold to it."""
+LOWERED = 0.5
+"""How far below the grow threshold what an instruction says and a given picture shows still joins
+the mask, as a share of the way from the seed threshold to it."""
 
 Pair = tuple[int, int]
 """A picture and a concept, by their places in the batch and among the members."""
@@ -158,22 +158,26 @@ def _masks(
     each: _Map, fired: Sequence[Pair], members: Sequence[Member], profile: ModelProfile
 ) -> Tensor:
     """Masks of what fired, (fired, patches), all grown together; empty where no patch is a seed."""
-    thresholds = torch.tensor(
-        [
-            (members[concept].seed_threshold, members[concept].grow_threshold)
-            for _, concept in fired
-        ],
-        dtype=torch.float32,
-        device=each.scores.device,
-    )
+    seed, grow = _thresholds(fired, members, each.scores.device)
     return seeds_and_growth(
         _rows(each.scores, fired),
         each.grid,
-        thresholds[:, :1],
-        thresholds[:, 1:],
+        seed,
+        grow,
         close_gaps=profile.close_gaps,
         dilation=profile.dilation,
     )
+
+
+def _thresholds(
+    fired: Sequence[Pair], members: Sequence[Member], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Seed and grow threshold of what fired, (fired, 1) each, float32."""
+    pairs = [
+        (members[concept].seed_threshold, members[concept].grow_threshold) for _, concept in fired
+    ]
+    both = torch.tensor(pairs, dtype=torch.float32, device=device)
+    return both[:, :1], both[:, 1:]
 
 
 def _where_it_comes_back(
@@ -185,7 +189,7 @@ def _where_it_comes_back(
     is turned down. Where the output's own score, there or anywhere, does not say so, nothing need
     be filled in, and what an edit puts in the place of the concept can be drawn. What an
     instruction says and the picture shows is drawn a second time beside the mask, so that the
-    output's mask takes in what scores somewhat less too (``BESIDE``).
+    output's mask takes in what scores somewhat less, anywhere in it (``LOWERED``).
 
     Args:
         found: For each map the masks of what fired, (fired, its patches).
@@ -196,10 +200,7 @@ def _where_it_comes_back(
     if len(found) < 2:
         return list(found)
     output, *given = found
-    thresholds = torch.tensor([
-        (members[concept].seed_threshold, members[concept].grow_threshold) for _, concept in fired
-    ]).to(output.device)  # fmt: skip
-    seed, grow = thresholds[:, :1], thresholds[:, 1:]
+    seed, grow = _thresholds(fired, members, output.device)
     scores = _rows(maps[0].scores, fired)
     places = [
         resize_mask(mask, each.grid, maps[0].grid)
@@ -208,8 +209,8 @@ def _where_it_comes_back(
     place = torch.stack(places).any(dim=0)
     said = (output | ((scores >= grow) & place)).any(dim=1, keepdim=True)
     named = said & place.any(dim=1, keepdim=True)
-    beside = scores >= grow - BESIDE * (seed - grow)
-    return [output | (said & place) | (named & beside), *given]
+    less = scores >= grow - LOWERED * (seed - grow)
+    return [output | (said & place) | (named & less), *given]
 
 
 def _in_output(
