@@ -45,6 +45,7 @@ class Size:
         batch: Pictures in a call.
         concepts: In the bundle.
         prototypes: Weight vectors of each concept.
+        compiled: Whether the blocks are compiled, in both arms.
     """
 
     width: int = 768
@@ -52,6 +53,7 @@ class Size:
     batch: int = 1
     concepts: int = 5
     prototypes: int = 1
+    compiled: bool = False
 
 
 USUAL = Size()
@@ -60,6 +62,7 @@ SERIES = {
     "prototypes": [replace(USUAL, concepts=1000, prototypes=16)],
     "tokens": [replace(USUAL, tokens=n) for n in (256, 1024, 2304, 4096)],
     "batch": [replace(USUAL, tokens=256, batch=n) for n in (1, 2, 4)],
+    "compiled": [replace(USUAL, compiled=True)],
 }
 TINY = Size(width=128, tokens=64)
 QUICK = {
@@ -69,7 +72,7 @@ QUICK = {
 }
 
 
-def make_pipe(width: int) -> Any:
+def make_pipe(width: int, *, compiled: bool) -> Any:
     """A FLUX pipeline with random weights, which is called with embeddings."""
     torch.manual_seed(0)
     transformer = FluxTransformer2DModel(
@@ -86,6 +89,9 @@ def make_pipe(width: int) -> Any:
         text_encoder=None, text_encoder_2=None, tokenizer=None, tokenizer_2=None,
     )  # fmt: skip
     pipe.set_progress_bar_config(disable=True)
+    if compiled:
+        torch._dynamo.config.recompile_limit = 64  # each layer and each arm has a graph of its own
+        transformer.compile_repeated_blocks()
     return pipe
 
 
@@ -169,8 +175,8 @@ def rows(series: dict[str, list[Size]], pairs: int) -> Iterator[dict[str, Any]]:
     """Measure every size, when nothing fires; over tokens and batch when something does, too."""
     for name, sizes in series.items():
         for size in sizes:
-            pipe = make_pipe(size.width)
-            for fires in (False, True) if name in ("tokens", "batch") else (False,):
+            pipe = make_pipe(size.width, compiled=size.compiled)
+            for fires in (False,) if name in ("concepts", "prototypes") else (False, True):
                 yield {"series": name, **measured(pipe, size, pairs, fires=fires)}
 
 

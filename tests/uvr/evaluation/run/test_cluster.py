@@ -49,15 +49,19 @@ def evaluation(tmp_path):
 
     def start(out: Path, *arguments: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "cli", "evaluate", str(tmp_path / "suite.yaml")]
-        started.append(
-            subprocess.Popen(
-                [*command, "--out", str(out), *arguments],
-                # A busy machine takes long to start a cluster. A worker has as many processors as
-                # there are threads here, so one thread makes two workers of two processors.
-                env={**os.environ, "OMP_NUM_THREADS": "1", "RAY_raylet_start_wait_time_s": "240"},
-                start_new_session=True, stderr=(tmp_path / "stderr").open("ab"),
-            )
-        )  # fmt: skip
+        with (tmp_path / "stderr").open("ab") as said:
+            started.append(
+                subprocess.Popen(
+                    [*command, "--out", str(out), *arguments],
+                    # A busy machine takes long to start a cluster. A worker has as many processors
+                    # as there are threads here, so one makes two workers of two processors.
+                    env={
+                        **os.environ, "OMP_NUM_THREADS": "1",
+                        "RAY_raylet_start_wait_time_s": "240",
+                    },
+                    start_new_session=True, stderr=said,
+                )
+            )  # fmt: skip
         return started[-1]
 
     yield start
