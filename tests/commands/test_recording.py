@@ -36,6 +36,7 @@ def row(**changes):
 REPORT = {
     "suite": {"name": "mugs", "concepts": {"mug": "0" * 64}},
     "cases_digest": "a" * 64,
+    "data": None,
     "seed": 7,
     "model": {"t2i": {"identity": "c" * 64}},
     "judges": [{"name": "detector", "version": "1", "digest": "b" * 64}],
@@ -59,6 +60,15 @@ def test_a_concepts_counts_are_summed_over_its_uses():
         ),
         benign=(Benign("t2i", Share(8, 10), Share(4, 5)),),
     )
+
+
+def test_the_suite_of_an_evaluation_is_another_with_other_data():
+    digests = [
+        evaluation_of({**REPORT, "data": data}, "d" * 64, "mug", "ours").suite_digest
+        for data in (None, "b" * 64, "c" * 64)
+    ]
+    assert digests[0] == REPORT["cases_digest"]
+    assert len(set(digests)) == 3
 
 
 def test_a_gate_in_the_policy_names_its_suite_by_digest_and_holds_approvals(run: Run, filled, gate):

@@ -62,7 +62,7 @@ def test_an_item_that_kills_every_worker_is_given_up(pool, monkeypatch):
     found = []
     with pytest.raises(UVRError, match="2 Ray workers died of the same work"):
         found.extend(pool.run(make, [[1, 13, 2]]))
-    assert found == [2]
+    assert found in ([], [2])  # a result may be lost with its worker, and comes once at most
 
 
 def test_what_a_dead_worker_left_is_done_by_another(pool, tmp_path):

@@ -110,12 +110,12 @@ from uvr.evaluation.setting import Setting
 
 
 def examples() -> dict[str, Any]:
-    """The manual's examples in Python, as it prints them."""
+    """The manual's examples of methods and attacks, as it prints them."""
     text = (ROOT / "docs" / "evaluation.md").read_text()
-    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    own = r"^```python\n(# needs: (?:its place|a class).*?)^```$"
+    method, few, turns = re.findall(own, text, re.MULTILINE | re.DOTALL)
     found: dict[str, Any] = {}
     exec(IMPORTS, found)
-    method, few, turns = blocks
     for block in (method, few, f"class TwoTurns(Attack):\n    name = 'two turns'\n{turns}"):
         exec(compile(block, "evaluation.md", "exec"), found)
     return found
