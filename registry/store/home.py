@@ -17,6 +17,8 @@ from registry.store.db import DATABASE_FILE, transaction
 from registry.store.models import PolicyRow
 
 MARK = Path("blobs") / "registry"
+CACHE = "cache"
+"""Folder in the registry's of what can be made again; nothing in it is backed up."""
 DATABASE_ENDS = ("", "-wal", "-shm", "-journal")  # The files that SQLite makes of one.
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
 from uvr.anchors.capture import Progress, picture_grid, recorded_features
-from uvr.anchors.collection import Exemplars, samples_of
+from uvr.anchors.exemplars import Exemplars, samples_of
 from uvr.anchors.extract import prompts_of
 from uvr.anchors.labels import label_patches
 from uvr.families.known import family_of

@@ -73,6 +73,7 @@ class Rows:
         pictures, patches = self._pictures[rows], self._patches[rows]
         found = np.empty((len(pictures), self.shape[1]), dtype=np.float32)
         numbers, starts = np.unique(pictures, return_index=True)
-        for number, start, end in zip(numbers, starts, [*starts[1:], len(pictures)], strict=True):
+        ends = [*starts, len(pictures)][1:]
+        for number, start, end in zip(numbers, starts, ends, strict=True):
             found[start:end] = self._features[int(number)][patches[start:end]]
         return found
