@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -16,6 +16,7 @@ from commands.options import engine_option
 from commands.output import progress_bar, progress_lines
 from commands.reading import require_ray
 from commands.table import Table
+from concepts.files import in_use
 
 if TYPE_CHECKING:
     from concepts.definition import ConceptDefinition
@@ -114,12 +115,14 @@ class Means:
         from uvr.anchors.capturing import Capturing
 
         kind, address = self.engine
-        if kind == "local":
-            yield Capturing(self.batch_size, folder)
-            return
-        from uvr.anchors.cluster import ray_engine
+        with ExitStack() as stack:
+            stack.enter_context(in_use(folder.path))
+            if kind == "local":
+                yield Capturing(self.batch_size, folder)
+                return
+            from uvr.anchors.cluster import ray_engine
 
-        with ray_engine(model, self.placement(model), address) as engine:
+            engine = stack.enter_context(ray_engine(model, self.placement(model), address))
             yield Capturing(self.batch_size, folder, engine)
 
     @property
@@ -145,11 +148,10 @@ def plan(
     model_options: Mapping[str, Any],
 ) -> None:
     """Say what collections take, and capture a batch of each to tell their time."""
-    from uvr.anchors.capturing import Capturing
     from uvr.anchors.plan import plan_all
 
-    capturing = Capturing(means.batch_size, folder)
-    plans, lacking = plan_all(definitions, exemplars, capturing, **model_options)
+    with means.capturing(folder, model_options["model"]) as capturing:
+        plans, lacking = plan_all(definitions, exemplars, capturing, **model_options)
     for sentence in lacking:
         app.warn(sentence)
     _show_plans(app, plans, folder)

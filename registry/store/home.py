@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import URL, Engine, inspect, select
 
 from concepts.errors import ConflictError, UVRError
-from concepts.files import abandoned, read_bytes, write_file
+from concepts.files import LOCK, abandoned, is_in_use, read_bytes, write_file
 from registry.store.db import DATABASE_FILE, transaction
 from registry.store.models import PolicyRow
 
@@ -56,6 +56,17 @@ def abandoned_in(home: Path) -> list[Path]:
     """Return the partial files that killed writers left in the folder, such as of a backup."""
     folders = (home, home / "blobs")
     return [path for folder in folders for path in abandoned(folder)]
+
+
+def cached_files(home: Path) -> list[Path]:
+    """Return the files of the folder's caches, but of those that somebody works in."""
+    return [
+        path
+        for folder in (home / CACHE).glob("*/")
+        if not is_in_use(folder)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != LOCK
+    ]
 
 
 def registry_id(engine: Engine) -> str | None:

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from concepts.errors import InputError, PolicyError
+from concepts.files import in_use, write_file
 from registry.operations import collect_garbage
 from registry.operations.gc import named_blobs
 
@@ -46,6 +47,19 @@ def test_what_an_edit_leaves_unnamed_has_its_grace_from_then_on(filled, collect)
     filled.versions.edit("pistol", actor="ann", collections=[collect(2)])
     found = collect_garbage(filled.workspace, actor="ann")
     assert (found.blobs, found.kept) == ((), 1)
+
+
+def test_old_files_of_a_cache_go_unless_it_is_worked_in(filled):
+    cache = filled.workspace.home / "cache" / "features"
+    for name, hours in (("old", 25), ("young", 23)):
+        write_file(cache / "ab" / name, b"12345")
+        os.utime(cache / "ab" / name, (time.time() - hours * HOUR,) * 2)
+    with in_use(cache):
+        assert collect_garbage(filled.workspace, actor="ann").cached == 0
+    found = collect_garbage(filled.workspace, actor="ann")
+    assert (found.cached, found.cached_bytes) == (1, 5)
+    assert {path.name for path in cache.rglob("*") if path.is_file()} == {"young", "lock"}
+    assert len(filled.audit.events()) == 2
 
 
 def test_nothing_to_collect_is_no_event(filled):
