@@ -67,9 +67,7 @@ def test_a_large_model_is_refused_on_a_cpu(tmp_path):
         if size < LARGE:
             require_gpu(str(tmp_path))
             require_gpu("testbed")
-    with pytest.raises(UVRError, match=r"no GPU here, and '.*' has 4 GB of weights.*--allow-cpu"):
+    with pytest.raises(UVRError, match=r"no GPU here, and '.*' has 4 GB of weights"):
         require_gpu(str(tmp_path))
-    with pytest.raises(
-        UVRError, match=r"'black-forest-labs/FLUX.1-dev' is a repository of the hub"
-    ):
+    with pytest.raises(UVRError, match=r"dev' is a repository of the hub"):
         require_gpu("black-forest-labs/FLUX.1-dev")
