@@ -60,6 +60,11 @@ def demo(out: Path, seed: int) -> None:
 @click.option("--data", type=PATH, help="File or folder of data that the suite's cases come from.")
 @click.option("--model", help="'testbed', a folder or a repository.  [default: the suite's]")
 @click.option(
+    "--pictures",
+    type=click.IntRange(0),
+    help="Cases that each section of report.html shows, at most.  [default: 36]",
+)
+@click.option(
     "--record",
     type=VERSION,
     metavar="SLUG[@NUMBER]",
@@ -88,6 +93,7 @@ def evaluate(
     seed: int | None,
     data: Path | None,
     model: str | None,
+    pictures: int | None,
     record: tuple[str, int | None] | None,
     gate_file: Path | None,
     engine: tuple[str, str | None],
@@ -143,6 +149,7 @@ def evaluate(
     from uvr.evaluation.run.draw import draw_calls
     from uvr.evaluation.run.run import load_models, run_suite
     from uvr.evaluation.run.work import work_folder
+    from uvr.evaluation.shown import MOST
     from uvr.evaluation.suites.source import Asked
 
     chosen = asked_suite.seed if seed is None else seed
@@ -155,7 +162,8 @@ def evaluate(
         report = evaluation_report(asked_suite, models, asked, work, outcomes)
         written = (json.dumps(report, indent=1) + "\n").encode()
         write_file(out / "report.json", written)
-        page = evaluation_page(report, asked_suite, work, outcomes)
+        cards = MOST if pictures is None else pictures
+        page = evaluation_page(report, asked_suite, work, outcomes, cards)
         write_file(out / "report.html", page.encode())
     rows = [{column: row.get(column, "") for column in COLUMNS} for row in report_table(report)]
     lines: list[str | Table] = [Table(COLUMNS, rows), f"Report: {out / 'report.html'}"]
