@@ -15,7 +15,7 @@ from uvr.revision import weights_revision
 DTYPES = ("bfloat16", "float16", "float32")
 OFFLOADS = ("model", "sequential")
 LARGE = 4e9
-"""Bytes of weights from which on a model is for a GPU: FLUX models have 8e9 and more."""
+"""Bytes of weights from which on a model is for a GPU: full-size ones have 8e9 and more."""
 _WEIGHTS = (".safetensors", ".bin")
 
 

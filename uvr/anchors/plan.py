@@ -24,9 +24,9 @@ from uvr.pipelines import TESTBED
 from uvr.placement import Placement
 from uvr.profiles import ModelProfile
 
-FIT_COPIES = 4
-"""Times that anchors and counter-anchors are in memory at once while their scorer is fitted, at
-most; measured, see docs/collecting.md."""
+FIT_COPIES = 3
+"""Times that anchors and counter-anchors are in memory at once while their scorer is fitted; 2.5
+were measured, see docs/collecting.md."""
 
 
 @dataclass(frozen=True)
