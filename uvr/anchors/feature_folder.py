@@ -38,7 +38,7 @@ class FeatureFolder(MutableMapping[str, tuple[FeatureArray, ...]]):
 
     def __setitem__(self, key: str, features: tuple[FeatureArray, ...]) -> None:
         file = self._file(key)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
         shape = (len(features), *features[0].shape)
         about = {"descr": "<f4", "fortran_order": False, "shape": shape}
         with replacing(file, durable=True) as partial:
@@ -56,7 +56,7 @@ class FeatureFolder(MutableMapping[str, tuple[FeatureArray, ...]]):
         return isinstance(key, str) and self._file(key).is_file()
 
     def __iter__(self) -> Iterator[str]:
-        return (file.stem for file in sorted(self.path.glob("??/*.npy")))
+        return (file.stem for file in sorted(self.path.glob("*.npy")))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -83,4 +83,4 @@ class FeatureFolder(MutableMapping[str, tuple[FeatureArray, ...]]):
             )
 
     def _file(self, key: str) -> Path:
-        return self.path / key[:2] / f"{key}.npy"
+        return self.path / f"{key}.npy"
