@@ -233,7 +233,7 @@ def close_open_jobs(session: Session, at: str) -> None:
     session.flush()
 
 
-def _free(present: str) -> Select[tuple[JobRow]]:
+def _free(present: str) -> Select[Any]:
     """The jobs that a worker may take, the oldest first."""
     abandoned = (JobRow.state == "running") & (JobRow.leased_until < present)
     return select(JobRow).where((JobRow.state == "waiting") | abandoned).order_by(JobRow.id)
