@@ -42,12 +42,14 @@ from commands import (
     drafts,
     evaluation,
     exemplars,
+    jobs,
     keys,
     operations,
     pictures,
     releases,
     team,
     versions,
+    worker,
 )
 from commands.app import App
 from commands.parameters import PathName
@@ -76,6 +78,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         pictures.generate, pictures.edit, analysis.analyse, evaluation.demo, evaluation.evaluate,
     ),
     "Team": (team.actor, team.policy, keys.key, audit.audit),
+    "Jobs": (jobs.jobs, worker.worker),
     "Operations": (
         operations.doctor, operations.gc, operations.backup, operations.restore,
         operations.export_concept, operations.import_concept, operations.index,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App
-from commands.options import engine_option
+from commands.options import engine_option, progress_option
 from commands.output import progress_bar, progress_lines
 from commands.reading import require_ray
 from commands.table import Table
@@ -48,14 +48,7 @@ _OPTIONS = (
     ),
     click.option("--allow-cpu", is_flag=True, help="Run a full-size model without a GPU."),
     engine_option,
-    click.option(
-        "--progress",
-        "progress_form",
-        type=click.Choice(["bar", "json"]),
-        default="bar",
-        show_default=True,
-        help="On stderr: a bar, or a line of JSON for each batch.",
-    ),
+    progress_option,
 )
 
 

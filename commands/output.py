@@ -201,15 +201,20 @@ def progress_lines(label: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def progress_steps() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield what reports progress, as (step, done, total), in a bar for each step on stderr."""
+def progress_steps(form: str = "bar") -> Iterator[Callable[[str, int, int], None]]:
+    """Yield what reports progress, as (step, done, total), in a bar for each step on stderr.
+
+    Args:
+        form: "json" for lines of JSON in place of bars.
+    """
+    told = progress_lines if form == "json" else progress_bar
     with ExitStack() as stack:
         bars: dict[str, Callable[[int, int], None]] = {}
 
         def update(step: str, done: int, total: int) -> None:
             if step not in bars:
                 stack.close()
-                bars[step] = stack.enter_context(progress_bar(step.capitalize()))
+                bars[step] = stack.enter_context(told(step.capitalize()))
             bars[step](done, total)
 
         yield update
