@@ -44,7 +44,7 @@ def test_columns_of_a_histogram_hold_every_score_on_its_side_of_the_threshold(th
         assert sum(one.count for one in columns) == len(scores)
         caught = sum(one.count for one in columns if one.x >= line)
         assert caught == sum(score >= threshold for score in scores)
-    assert all(0 <= one.x and one.x + one.width <= plot.width for one in plot.columns)
+    assert all(one.x >= 0 and one.x + one.width <= plot.width for one in plot.columns)
     assert all(one.y + one.height <= plot.middle + 1e-6 for one in plot.columns
                if one.style == "strong")  # fmt: skip
 
