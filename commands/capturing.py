@@ -126,10 +126,10 @@ class Means:
 
 def feature_folder(home: Path) -> FeatureFolder:
     """Where features are kept until a version has their anchors; `gc` clears it."""
-    from registry.store.home import CACHE
+    from registry.store.home import FEATURES
     from uvr.anchors.feature_folder import FeatureFolder
 
-    return FeatureFolder(home / CACHE / "features")
+    return FeatureFolder(home / FEATURES)
 
 
 def plan(

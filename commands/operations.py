@@ -93,9 +93,9 @@ def gc(app: App, grace: str) -> None:
     what = f"{plural(len(found.blobs), 'blob')} ({found.bytes:,} bytes)"
     verb = "Would delete" if app.dry_run else "Deleted"
     lines = [f"{verb} {what} and {plural(found.temporaries, 'unfinished file')}"]
-    if found.cached:
-        cached = plural(found.cached, "file")
-        lines.append(f"{verb} {cached} of stopped collections ({found.cached_bytes:,} bytes)")
+    if found.features:
+        files = plural(found.features, "file")
+        lines.append(f"{verb} {files} of stopped collections ({found.feature_bytes:,} bytes)")
     app.show(found.to_dict(), lines)
 
 

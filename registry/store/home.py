@@ -17,8 +17,8 @@ from registry.store.db import DATABASE_FILE, transaction
 from registry.store.models import PolicyRow
 
 MARK = Path("blobs") / "registry"
-CACHE = "cache"
-"""Folder in the registry's of what can be made again; nothing in it is backed up."""
+FEATURES = Path("cache") / "features"
+"""What collections keep on the way, in the registry's folder; never backed up."""
 DATABASE_ENDS = ("", "-wal", "-shm", "-journal")  # The files that SQLite makes of one.
 
 
@@ -58,15 +58,12 @@ def abandoned_in(home: Path) -> list[Path]:
     return [path for folder in folders for path in abandoned(folder)]
 
 
-def cached_files(home: Path) -> list[Path]:
-    """Return the files of the folder's caches, but of those that somebody works in."""
-    return [
-        path
-        for folder in (home / CACHE).glob("*/")
-        if not is_in_use(folder)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != LOCK
-    ]
+def left_features(home: Path) -> list[Path]:
+    """Return the files that collections left in the folder; none while one is under way."""
+    folder = home / FEATURES
+    if is_in_use(folder):
+        return []
+    return [path for path in sorted(folder.glob("*")) if path.is_file() and path.name != LOCK]
 
 
 def registry_id(engine: Engine) -> str | None:

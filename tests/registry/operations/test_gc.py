@@ -49,16 +49,16 @@ def test_what_an_edit_leaves_unnamed_has_its_grace_from_then_on(filled, collect)
     assert (found.blobs, found.kept) == ((), 1)
 
 
-def test_old_files_of_a_cache_go_unless_it_is_worked_in(filled):
+def test_old_features_go_unless_a_collection_is_under_way(filled):
     cache = filled.workspace.home / "cache" / "features"
     for name, hours in (("old", 25), ("young", 23)):
-        write_file(cache / "ab" / name, b"12345")
-        os.utime(cache / "ab" / name, (time.time() - hours * HOUR,) * 2)
+        write_file(cache / name, b"12345")
+        os.utime(cache / name, (time.time() - hours * HOUR,) * 2)
     with in_use(cache):
-        assert collect_garbage(filled.workspace, actor="ann").cached == 0
+        assert collect_garbage(filled.workspace, actor="ann").features == 0
     found = collect_garbage(filled.workspace, actor="ann")
-    assert (found.cached, found.cached_bytes) == (1, 5)
-    assert {path.name for path in cache.rglob("*") if path.is_file()} == {"young", "lock"}
+    assert (found.features, found.feature_bytes) == (1, 5)
+    assert {path.name for path in cache.iterdir() if path.is_file()} == {"young", "lock"}
     assert len(filled.audit.events()) == 2
 
 

@@ -18,7 +18,7 @@ from concepts.bundle import Bundle, BundleVariant, Member
 from concepts.definition import load_shipped
 from tests.uvr.conftest import make_scorer
 from uvr.anchors.collection import collect
-from uvr.anchors.exemplars import TESTBED_SCENES, Exemplars
+from uvr.anchors.exemplars import Exemplars
 from uvr.engine.check import FeatureCheck
 from uvr.engine.regulator import Regulator
 from uvr.evaluation.judges import sightings
@@ -27,6 +27,7 @@ from uvr.families.flux_pictures import encode_images, noised_call, pack_latents
 from uvr.pipelines import load_pipeline
 from uvr.profiles import PROFILES
 from uvr.sample import Sample
+from uvr.testbed.samples import TESTBED_SCENES
 from uvr.testbed.scenes import random_scene, render
 
 UNSAID = "something in the middle on a white background"
