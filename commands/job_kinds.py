@@ -17,6 +17,7 @@ from click.core import ParameterSource
 from commands.calibration import calibrate
 from commands.collection import collect_anchors
 from commands.evaluation import evaluate
+from commands.reports import report_version
 from concepts.errors import InputError
 
 
@@ -25,20 +26,23 @@ class Kind:
     """A command that workers run.
 
     Attributes:
+        name: Its words on the command line.
         command: The command.
         settable: Names of the parameters that a job may set.
         added: Words that the worker puts before the job's own.
-        reports: Whether it writes a folder of its own, which ``--out`` names.
+        out: How the name of what it writes ends, where it has an ``--out``.
     """
 
+    name: tuple[str, ...]
     command: click.Command
     settable: frozenset[str]
     added: tuple[str, ...]
-    reports: bool = False
+    out: str | None = None
 
 
 KINDS = {
     "collect-anchors": Kind(
+        ("collect-anchors",),
         collect_anchors,
         frozenset(
             (
@@ -50,13 +54,22 @@ KINDS = {
         ("--yes", "--json", "--progress", "json"),
     ),
     "calibrate": Kind(
+        ("calibrate",),
         calibrate,
         frozenset(
             ("version", "tasks", "rate", "patch_rate", "margin", "prototypes", "expect_digest")
         ),
         ("--json",),
     ),
+    "draw-examples": Kind(
+        ("report", "version"),
+        report_version,
+        frozenset(("version", "model", "profile_file", "tasks", "count", "learned")),
+        ("--json", "--progress", "json"),
+        out=".html",
+    ),
     "evaluate": Kind(
+        ("evaluate",),
         evaluate,
         frozenset(
             (
@@ -65,7 +78,7 @@ KINDS = {
             )
         ),
         ("--json", "--progress", "json"),
-        reports=True,
+        out="",
     ),
 }  # fmt: skip
 
@@ -102,17 +115,17 @@ def check_arguments(kind: str, arguments: Sequence[str]) -> None:
                 )
 
 
-def words(kind: str, arguments: Sequence[str], folder: Path) -> list[str]:
+def words(kind: str, arguments: Sequence[str], report: Path) -> list[str]:
     """Words of the command line for a job.
 
     Args:
         kind: Its kind.
         arguments: What was asked for.
-        folder: Where it may write reports.
+        report: What it may write, without the end of the name.
     """
     found = KINDS[kind]
-    out = ("--out", str(folder)) if found.reports else ()
-    return [kind, *found.added, *out, *arguments]
+    out = () if found.out is None else ("--out", f"{report}{found.out}")
+    return [*found.name, *found.added, *out, *arguments]
 
 
 def _paths(values: Iterable[Any]) -> Iterator[Path]:

@@ -48,7 +48,7 @@ def worker(app: App, once: bool, poll: float, lease: float) -> None:
     Start as many as the machine bears: one a GPU, each with CUDA_VISIBLE_DEVICES of its own. A
     worker that is stopped gives its job back; one that is killed lets its lease run out, and
     another goes on: a collection from the features that are kept, an evaluation from its pictures.
-    Reports of evaluations are in the registry's folder, under reports/.
+    Reports are in the registry's folder, under reports/.
 
     \b
     Examples:
