@@ -60,7 +60,7 @@ def worker(app: App, once: bool, poll: float, lease: float) -> None:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while True:
-            job = registry.jobs.claim(name, lease=lease)
+            job = _claimed(registry.jobs, name, lease)
             if job is not None:
                 _do(registry, job, name, lease)
             elif once:
@@ -69,6 +69,13 @@ def worker(app: App, once: bool, poll: float, lease: float) -> None:
                 time.sleep(poll)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _claimed(jobs: Jobs, name: str, lease: float) -> JobInfo | None:
+    try:
+        return jobs.claim(name, lease=lease)
+    except BusyError:  # Others write: what waits is still there when it looks again.
+        return None
 
 
 def _do(registry: Registry, job: JobInfo, name: str, lease: float) -> None:
@@ -99,9 +106,14 @@ def _run(registry: Registry, job: JobInfo, name: str, lease: float) -> JobInfo:
     except KeyboardInterrupt:
         jobs.give_back(job.id, name)
         raise
-    if code == 0:
-        return jobs.finish(job.id, name, result)
-    return jobs.fail(job.id, name, process.said.removeprefix("Error: ") or f"exit code {code}")
+    message = process.said.removeprefix("Error: ") or f"exit code {code}"
+    while True:
+        try:
+            if code == 0:
+                return jobs.finish(job.id, name, result)
+            return jobs.fail(job.id, name, message)
+        except BusyError:  # what was done must be said, or it is done again
+            time.sleep(lease / WORDS_A_LEASE)
 
 
 def _told(jobs: Jobs, job: JobInfo, name: str, process: JobProcess, lease: float) -> bool:
