@@ -200,7 +200,7 @@ def _draw(
         progress = stack.enter_context(progress_bar("Drawing"))
         listeners = [stack.enter_context(DecisionLog(log_file, features=True))] if log_file else []
         image, found = draw(
-            pipe, profile, request, seed=seed, bundle=released, check=_checks(checks),
+            pipe, profile, request, seed=seed, bundle=released, check=checks_named(checks),
             on_residual=on_residual or "flag", on_decision=listeners, progress=progress,
             **regulation,
         )  # fmt: skip
@@ -224,7 +224,8 @@ def _draw(
         click.echo(f"Warning: {printable(note)}", err=True)
 
 
-def _checks(names: Sequence[str]) -> list[Check]:
+def checks_named(names: Sequence[str]) -> list[Check]:
+    """Return the checks that an option names."""
     from uvr.engine.check import FeatureCheck
 
     made: list[Check] = [FeatureCheck()] if "features" in names else []

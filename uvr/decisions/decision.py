@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from uvr.report import decode_feature, encode_feature
+from uvr.report import RegulationReport, decode_feature, encode_feature
 from uvr.verdict import Verdict
 
 _PLAIN = ("time", "request", "model", "task", "state", "space")
@@ -80,6 +80,34 @@ class Decision:
     features: Mapping[str, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
     labels: Mapping[str, str] = field(default_factory=dict)
     picture: Image.Image | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(
+        cls,
+        report: RegulationReport,
+        verdict: Verdict,
+        *,
+        prompt: str | None = None,
+        picture: Image.Image | None = None,
+    ) -> Decision:
+        """Make the decision on one picture of a call, whose report is complete."""
+        found = (*report.images[verdict.picture], *report.shadow[verdict.picture])
+        return cls(
+            time=report.time,
+            request=report.request,
+            model=report.model,
+            task=report.task,
+            bundle=report.bundle,
+            sequence=report.sequence,
+            state=report.bundle_state,
+            space=report.space,
+            verdict=verdict,
+            seconds=report.seconds,
+            pixels=None if picture is None else pixels_digest(picture),
+            prompt=prompt,
+            features={item.slug: item.feature for item in found if item.feature is not None},
+            picture=picture,
+        )
 
     def to_dict(
         self,

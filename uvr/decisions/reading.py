@@ -46,9 +46,9 @@ class LoggedDecisions:
         """Say what was missing in what was read, a sentence each without a full stop."""
         told = []
         if self.dropped:
-            told.append(f"the log says that {self.dropped} decisions were dropped, not written")
+            told.append(f"decisions that the log says were dropped, not written: {self.dropped}")
         if self.unreadable:
-            told.append(f"{self.unreadable} lines could not be read as decisions")
+            told.append(f"lines that could not be read as decisions: {self.unreadable}")
         return told
 
     def of_request(self, name: str) -> list[Decision]:

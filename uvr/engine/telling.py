@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from concepts.errors import UVRError
-from uvr.decisions.decision import Decision, pixels_digest
+from uvr.decisions.decision import Decision
 from uvr.engine.pictures import Pictures
 from uvr.engine.request import Request
 from uvr.report import RegulationReport
@@ -39,26 +39,7 @@ def decisions_of(report: RegulationReport, request: Request, result: Any) -> Ite
     for verdict in report.verdicts:
         place = verdict.picture
         image = images[place] if place < len(images) else None
-        yield Decision(
-            time=report.time,
-            request=report.request,
-            model=report.model,
-            task=report.task,
-            bundle=report.bundle,
-            sequence=report.sequence,
-            state=report.bundle_state,
-            space=report.space,
-            verdict=verdict,
-            seconds=report.seconds,
-            pixels=None if image is None else pixels_digest(image),
-            prompt=request.prompt_of(place),
-            features={
-                item.slug: item.feature
-                for item in (*report.images[place], *report.shadow[place])
-                if item.feature is not None
-            },
-            picture=image,
-        )
+        yield Decision.of(report, verdict, prompt=request.prompt_of(place), picture=image)
 
 
 def _images(request: Request, result: Any) -> Iterator[Image.Image]:

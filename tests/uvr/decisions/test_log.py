@@ -72,7 +72,7 @@ def test_a_slow_disk_stops_nobody_and_what_is_dropped_is_told(
     assert told[1]["dropped"] == 2
     reading = LoggedDecisions([log.path])
     assert len(list(reading)) == 4
-    assert reading.missing() == ["the log says that 2 decisions were dropped, not written"]
+    assert reading.missing() == ["decisions that the log says were dropped, not written: 2"]
     assert caplog.messages == [f"the decision log '{log.path}' drops decisions: it is too slow"]
 
 
@@ -131,7 +131,7 @@ from uvr.decisions.decision import Decision
 from uvr.decisions.log import DecisionLog
 from uvr.verdict import Verdict
 
-log = DecisionLog(sys.argv[1], max_bytes=200_000)
+log = DecisionLog(sys.argv[1], max_bytes=2_000_000)
 verdict = Verdict(0, "untouched", "f" * 64, (), "x" * 300)
 number = 0
 while number < int(sys.argv[2]):

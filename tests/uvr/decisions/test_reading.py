@@ -15,7 +15,7 @@ def test_full_files_come_first_and_what_is_no_decision_is_counted(decide, tmp_pa
     (tmp_path / "log.1.jsonl").write_text("of another program\n")
     reading = LoggedDecisions([path])
     assert [item.request for item in reading] == ["a", "b", "c"]
-    assert reading.missing() == ["3 lines could not be read as decisions"]
+    assert reading.missing() == ["lines that could not be read as decisions: 3"]
 
 
 def test_decisions_are_found_by_request_and_by_picture(decide, tmp_path):
