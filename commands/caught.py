@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.reading import check_model
-from concepts.errors import NotFoundError
+from concepts.errors import ConflictError, NotFoundError
 from concepts.instant import now
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from uvr.decisions.decision import Decision
     from uvr.decisions.reading import LoggedDecisions
     from uvr.profiles import ModelProfile
+
+SHARED = 5
+"""Pictures with the same pixels that are told of at most."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ def caught_in(
         model: What a picture that no log has is checked with.
 
     Raises:
+        ConflictError: More than ``SHARED`` pictures in the log have the pixels of this one.
         NotFoundError: The log has no such request; or a picture is in no log, and nothing is live.
         MismatchError: A picture is in no log, and what is live has no anchors for checking.
     """
@@ -65,6 +69,11 @@ def caught_in(
 
     image = read_picture(path)
     if log is not None and (decisions := log.of_picture(pixels_digest(image))):
+        if len(decisions) > SHARED:
+            raise ConflictError(
+                f"{len(decisions)} pictures in the log have the pixels of '{subject}', as grey "
+                "ones that take the place of blocked ones do. Ask by the request's name."
+            )
         return _of_decisions(decisions, subject)
     return _of_live(registry, image, subject, model)
 
