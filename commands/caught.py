@@ -83,21 +83,23 @@ def _of_report(path: Path) -> list[CaughtIn]:
     from uvr.report import RegulationReport
 
     report = RegulationReport.load(path)
-    found: dict[int, list[Caught]] = {place: [] for place in range(len(report.images))}
+    found: dict[int, dict[str, Caught]] = {place: {} for place in range(len(report.images))}
     for place, item in report.fired_findings():
-        found[place].append(
-            Caught(item.slug, item.version, item.mode, item.score, item.threshold, report.digest,
-                   report.time, report.space, item.feature)
+        found[place][item.slug] = Caught(
+            item.slug, item.version, item.mode, item.score, item.threshold, report.digest,
+            report.time, report.space, item.feature,
         )  # fmt: skip
-    for verdict in report.verdicts:
-        looked = {item.slug for item in found[verdict.picture]}
-        found[verdict.picture] += [
-            Caught(item.concept, item.version, item.mode, item.score, item.threshold,
-                   report.digest, report.time)
-            for item in verdict.evidence if item.concept not in looked
-        ]  # fmt: skip
+    for verdict in report.verdicts:  # what the check and judges alone found
+        for seen in verdict.evidence:
+            found[verdict.picture].setdefault(seen.concept, Caught(
+                seen.concept, seen.version, seen.mode, seen.score, seen.threshold, report.digest,
+                report.time,
+            ))  # fmt: skip
     name = f"request '{report.request}'" if report.request else f"'{path}'"
-    return [CaughtIn(f"picture {place} of {name}", caught) for place, caught in found.items()]
+    return [
+        CaughtIn(f"picture {place} of {name}", list(caught.values()))
+        for place, caught in found.items()
+    ]
 
 
 def _of_decisions(decisions: Iterable[Decision], subject: str) -> list[CaughtIn]:
@@ -131,9 +133,9 @@ def _of_live(registry: Registry, image: Image.Image, subject: str, model: str) -
             f"No decision log has '{subject}', and no channel is live to check it against: give "
             "--log, or move a channel."
         )
-    releases = {(item.bundle, item.sequence): [] for item in channels}  # type: ignore[var-annotated]
-    for item in channels:
-        releases[item.bundle, item.sequence].append(item.name)
+    releases: dict[tuple[str, int], list[str]] = {}
+    for channel in channels:
+        releases.setdefault((channel.bundle, channel.sequence), []).append(channel.name)
     for (bundle, sequence), names in releases.items():
         seen = checked(image, registry.releases.bundle(bundle, sequence), model)
         caught = [
