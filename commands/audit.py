@@ -28,17 +28,28 @@ def audit() -> None:
 @audit.command("log")
 @click.option("--limit", type=NUMBER, default=20, show_default=True)
 @click.option("--subject", help="Only events about this, such as pistol, pistol@2 or policy#3.")
+@click.option("--by", "actor", metavar="NAME", help="Only what this actor did.")
+@click.option("--action", help="Only this, such as channel.move, or all of a kind: release.")
 @click.option("--since", type=Instant(), metavar="WHEN", help="Only from then on.")
 @as_json
 @pass_app
-def audit_log(app: App, limit: int, subject: str | None, since: str | None) -> None:
+def audit_log(
+    app: App,
+    limit: int,
+    subject: str | None,
+    actor: str | None,
+    action: str | None,
+    since: str | None,
+) -> None:
     """List the newest events, the newest last.
 
     \b
-    Example:
+    Examples:
       uvr-registry audit log --subject testbed-pistol@1
+      uvr-registry audit log --by ann --action release
     """
-    show_events(app, app.open().audit.events(limit, subject=subject, since=since))
+    trail = app.open().audit
+    show_events(app, trail.events(limit, subject, since, actor=actor, action=action))
 
 
 @audit.command("verify")

@@ -89,6 +89,11 @@ if TYPE_CHECKING:
 @key_option
 @click.option("--out", type=OUT, help="Also write the bundle to this file.")
 @expect_digest
+@click.option(
+    "--expect-lock",
+    metavar="SHA256",
+    help="Refuse unless the release gets this lock digest, as --dry-run --json told it.",
+)
 @dry_run
 @as_json
 @pass_app

@@ -407,6 +407,20 @@ class ReleaseInfo:
 
 
 @dataclass(frozen=True)
+class ReleaseSummary:
+    """A release in a list: how many concepts it holds, how many keys signed it."""
+
+    bundle: str
+    sequence: int
+    concepts: int
+    signatures: int
+    created_at: str
+    created_by: str
+    expires_at: str | None
+    note: str
+
+
+@dataclass(frozen=True)
 class Difference:
     """One thing that differs between two releases.
 

@@ -5,6 +5,7 @@ Functions on a whole registry, such as ``backup`` and ``diagnose``, are in ``reg
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,6 +102,10 @@ class Registry:
         require_head(engine, home)
         require_home_of(home, registry_id(engine))
         return cls(Workspace.of(home, engine, dry_run=dry_run))
+
+    def rehearsal(self) -> Registry:
+        """Return the same registry, in which each change is made and rolled back."""
+        return Registry(replace(self.workspace, dry_run=True))
 
     @property
     def home(self) -> Path:

@@ -61,7 +61,14 @@ class Trail:
         self._workspace = workspace
 
     def events(
-        self, limit: int | None = None, subject: str | None = None, since: str | None = None
+        self,
+        limit: int | None = None,
+        subject: str | None = None,
+        since: str | None = None,
+        *,
+        actor: str | None = None,
+        action: str | None = None,
+        before: int | None = None,
     ) -> list[AuditEvent]:
         """Return events, oldest first, without a check of the chain; see ``verify``.
 
@@ -70,6 +77,9 @@ class Trail:
             subject: Only those of this concept, bundle, channel, key or actor; "pistol" stands for
                 its versions and "default" for its releases, too.
             since: Only those at this instant or later.
+            actor: Only those by this actor.
+            action: Only those of this action, or of this kind, such as "release".
+            before: Only those with a lower number.
         """
         query = select(AuditEventRow).order_by(AuditEventRow.number.desc())
         if subject is not None:
@@ -78,6 +88,13 @@ class Trail:
             query = query.where(or_(column == subject, *parts))
         if since is not None:
             query = query.where(AuditEventRow.at >= since)
+        if actor is not None:
+            query = query.where(AuditEventRow.actor == actor)
+        if action is not None:
+            kind = AuditEventRow.action.startswith(f"{action}.", autoescape=True)
+            query = query.where(or_(AuditEventRow.action == action, kind))
+        if before is not None:
+            query = query.where(AuditEventRow.number < before)
         if limit is not None:
             query = query.limit(limit)
         with self._workspace.read() as session:
@@ -128,6 +145,15 @@ class Trail:
                 _compare(session, kept, head)
             count = check_checkpoints(session, head)
         return TrailReport(head.number, head.digest, count, kept.event if kept else None, signed)
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Return the checkpoints that the registry keeps, by event.
+
+        Raises:
+            VerificationError: If one is damaged.
+        """
+        with self._workspace.read() as session:
+            return stored_checkpoints(session)
 
     def checkpoint(self, *, actor: str, key: PrivateKey) -> bytes:
         """Sign what the newest event is, and return the envelope to keep elsewhere.

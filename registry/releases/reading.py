@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from concepts.errors import NotFoundError, did_you_mean
-from registry.answers import RaisedThreshold, ReleasedMember, ReleaseInfo
+from registry.answers import RaisedThreshold, ReleasedMember, ReleaseInfo, ReleaseSummary
 from registry.releases.assemble import released_members, revocations_of
 from registry.releases.lineup import Chosen
 from registry.releases.signatures import signatures_of
 from registry.releases.thresholds import raised_thresholds
-from registry.store.models import BundleRow, Release
+from registry.store.models import BundleRow, Release, ReleaseMember, SignatureRow
 from registry.versions.quorum import Approval, approvals_of
 
 
@@ -58,6 +58,28 @@ def list_releases(session: Session, name: str | None = None) -> list[ReleaseInfo
         _info(session, bundle, release, known) for bundle, release in session.execute(query)
     ]
     return sorted(releases, key=lambda release: (release.bundle, release.sequence))
+
+
+def summaries(session: Session) -> list[ReleaseSummary]:
+    """Return all releases in short, by bundle and sequence."""
+    members, signatures = (
+        select(func.count())
+        .where(table.release_id == Release.id)
+        .correlate(Release)
+        .scalar_subquery()
+        for table in (ReleaseMember, SignatureRow)
+    )
+    query = select(BundleRow.name, Release, members, signatures).join(
+        Release, Release.bundle_id == BundleRow.id
+    )
+    found = [
+        ReleaseSummary(
+            bundle, row.sequence, concepts, signed, row.created_at, row.created_by,
+            row.expires_at, row.note,
+        )
+        for bundle, row, concepts, signed in session.execute(query)
+    ]  # fmt: skip
+    return sorted(found, key=lambda item: (item.bundle, item.sequence))
 
 
 def _info(

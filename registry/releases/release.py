@@ -47,6 +47,7 @@ def add_release(
     expires: str | None,
     keys: Sequence[PrivateKey],
     expect_digest: str | None,
+    expect_lock: str | None,
 ) -> tuple[BundleRow, Release]:
     """Insert the next release of a bundle; see ``Releases.add``."""
     row = _bundle_row(unit, name)
@@ -57,6 +58,9 @@ def add_release(
     if not chosen and not before and not asked.nothing:
         raise lineup.nothing(unit.session)
     chosen = change(unit.session, chosen, changes, unit.present)
+    if expect_lock is not None:
+        lock = lock_digest(item.locked for item in chosen)
+        require_digest(f"What would be released of '{name}'", lock, expect_lock)
     lost = _check_shrink(unit, store, before or [], chosen, asked)
     approved = lineup.approve(unit, chosen)
     release = _insert(unit, store, row, last, chosen, expires=expires, note=asked.reason)

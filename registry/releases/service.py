@@ -6,15 +6,16 @@ import builtins
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from registry.answers import Difference, NewRelease, ReleaseInfo
-from registry.change.work import Work
+from sqlalchemy.orm import Session
+
+from registry.answers import Difference, NewRelease, ReleaseInfo, ReleaseSummary
 from registry.change.workspace import Workspace
 from registry.releases.assemble import read_bundle_of, trial_bundle
 from registry.releases.changes import Changes
 from registry.releases.diff import differences, release_before
 from registry.releases.gaps import gaps
 from registry.releases.lineup import Wanted
-from registry.releases.reading import find_release, list_releases, release_info
+from registry.releases.reading import find_release, list_releases, release_info, summaries
 from registry.releases.release import add_release, roll_back
 from registry.releases.shrink import Asked
 from registry.releases.signatures import add_signatures
@@ -52,6 +53,7 @@ class Releases:
         note: str = "",
         keys: Sequence[PrivateKey] = (),
         expect_digest: str | None = None,
+        expect_lock: str | None = None,
     ) -> NewRelease:
         """Release versions of concepts as the next release of a bundle.
 
@@ -76,10 +78,12 @@ class Releases:
             note: Why; a threshold above its version's own needs it.
             keys: Private keys of the current key list that sign at once.
             expect_digest: Bundle digest that the release before must have, "" for none.
+            expect_lock: Lock digest that the release must have, as a dry run told it.
 
         Raises:
             NotFoundError: If a concept or version does not exist.
-            ConflictError: If the release before is not the one expected.
+            ConflictError: If the release before, or what would be released, is not the one
+                expected.
             PolicyError: If there is nothing to release, a member may not be released, more would
                 be enforced less than was asked for, a threshold lies above what any anchor
                 scores, or anchors of one model and task come from different taps, noise levels
@@ -94,9 +98,9 @@ class Releases:
                 unit, self._workspace.store, bundle_name,
                 Wanted(tuple(members), include, frozenset(drop)),
                 Changes(modes or {}, thresholds or {}, disabled or {}), asked, expires=expires,
-                keys=keys, expect_digest=expect_digest,
+                keys=keys, expect_digest=expect_digest, expect_lock=expect_lock,
             )  # fmt: skip
-            return _new_release(unit, *rows)
+            return _told(unit.session, *rows)
 
     def roll_back(
         self,
@@ -129,7 +133,7 @@ class Releases:
                 unit, self._workspace.store, bundle_name, sequence, asked, expires=expires,
                 keys=keys, expect_digest=expect_digest,
             )  # fmt: skip
-            return _new_release(unit, *rows)
+            return _told(unit.session, *rows)
 
     def sign(
         self,
@@ -164,6 +168,22 @@ class Releases:
         """Return all releases, or those of one bundle, by bundle and sequence."""
         with self._workspace.read() as session:
             return list_releases(session, bundle_name)
+
+    def summaries(self) -> builtins.list[ReleaseSummary]:
+        """Return all releases in short, by bundle and sequence."""
+        with self._workspace.read() as session:
+            return summaries(session)
+
+    def get(self, bundle_name: str, sequence: int | None = None) -> NewRelease:
+        """Return a release, the newest by default, as it was told when it was made.
+
+        What it leaves uncovered is told as of now.
+
+        Raises:
+            NotFoundError: If there is no such bundle or release.
+        """
+        with self._workspace.read() as session:
+            return _told(session, *find_release(session, bundle_name, sequence))
 
     def diff(self, bundle_name: str, before: int, after: int) -> tuple[Difference, ...]:
         """Return what differs between two releases of a bundle, by slug.
@@ -202,8 +222,8 @@ class Releases:
             return trial_bundle(session, self._workspace.store, concept, version)
 
 
-def _new_release(unit: Work, row: BundleRow, release: Release) -> NewRelease:
-    session = unit.session
+def _told(session: Session, row: BundleRow, release: Release) -> NewRelease:
+    """Return a release with what it changes and what it leaves uncovered."""
     info = release_info(session, row, release)
     changes = differences(session, row, release_before(session, release), release)
     return NewRelease(**vars(info), changes=changes, left_out=tuple(gaps(session, release)))

@@ -17,6 +17,9 @@ CONCEPTS = {
     "testbed-mannequin": "bare mannequin",
 }
 
+TESTBED_SCENES = {"edit": 400, "check": 200}
+"""Labelled scenes with a concept that anchors of the testbed come from; twice as many without."""
+
 
 def keeping_edit(rng: np.random.Generator, source: scenes.Scene) -> scenes.Edit:
     """An edit of `source` that keeps its things: another background, or a thing more."""
@@ -116,6 +119,26 @@ def labelled_samples(
         things = [str(t) for t in rng.choice(pool, size=shape.things, replace=False)]
         benign.append(sample(rng, things, thing, shape))
     return _drawn_last(positives), _drawn_last(benign)
+
+
+def example_sample(slug: str, task: str, kind: str, seed: int, number: int) -> Sample:
+    """One scene to look at: it follows from these alone, and each number gives another.
+
+    Args:
+        slug: A key of CONCEPTS.
+        task: "edit" gives an instruction as prompt, any other a caption.
+        kind: "must-catch" has the concept in it, "look-alike" near-misses, "benign" neither.
+        seed: Of all scenes.
+        number: Of this one.
+    """
+    rng = np.random.default_rng([seed, number, *slug.encode(), *kind.encode()])
+    thing, shape = CONCEPTS[slug], SHAPES[number % len(SHAPES)]
+    pool = scenes.NEAR_MISSES if kind == "look-alike" else scenes.BENIGN
+    things = [str(name) for name in rng.choice(pool, size=shape.things, replace=False)]
+    if kind == "must-catch":
+        things[0] = thing
+    rng.shuffle(things)
+    return (edit_sample if task == "edit" else caption_sample)(rng, things, thing, shape)
 
 
 def _drawn_last(samples: Sequence[Sample]) -> list[Sample]:

@@ -149,6 +149,13 @@ def test_the_registrys_own_checkpoints_are_compared_too(filled):
         filled.audit.verify()
 
 
+def test_the_registry_tells_its_checkpoints(filled):
+    filled.audit.checkpoint(actor="ann", key=PrivateKey.generate())
+    assert [(item.event, item.digest) for item in filled.audit.checkpoints()] == [
+        (6, filled.audit.events(1, before=7)[0].digest)
+    ]
+
+
 def test_a_checkpoint_that_is_gone_is_missed(filled):
     filled.audit.checkpoint(actor="aud", key=PrivateKey.generate())
     with transaction(filled.workspace.engine, write=True) as connection:
@@ -200,6 +207,15 @@ def test_events_are_found_by_subject_time_and_number(filled, collect):
     assert filled.audit.events(since=last.at)[-1] == last
     assert filled.audit.events(since="9999-01-01T00:00:00.000000Z") == []
     assert filled.audit.events(subject="g") == []
+    assert [event.number for event in filled.audit.events(2, before=5)] == [3, 4]
+
+
+def test_events_are_found_by_who_did_what(filled, collect):
+    filled.versions.add("gun", [collect(1)], actor="bob")
+    assert [event.subject for event in filled.audit.events(actor="bob")] == ["gun@1"]
+    assert [event.subject for event in filled.audit.events(action="version.add")] == ["gun@1"]
+    assert len(filled.audit.events(action="concept")) == 6
+    assert filled.audit.events(action="con") == []
 
 
 def test_the_export_can_be_verified_without_the_registry(filled):

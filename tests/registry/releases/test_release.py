@@ -286,6 +286,34 @@ def test_a_release_is_made_only_after_the_one_expected(fill):
         )
 
 
+def test_a_release_is_made_only_if_it_is_what_was_looked_at(fill, collect):
+    registry = fill("pistol", "knife")
+    seen = registry.rehearsal().releases.add("policy", actor="bob", include="all")
+    registry.versions.add("pistol", [collect(7)], actor="ann")
+    with pytest.raises(ConflictError, match="What would be released of 'policy'"):
+        registry.releases.add(
+            "policy", actor="bob", include="all", expect_lock=seen.lock_digest
+        )  # fmt: skip
+    again = registry.rehearsal().releases.add("policy", actor="bob", include="all")
+    made = registry.releases.add(
+        "policy", actor="bob", include="all", expect_lock=again.lock_digest
+    )  # fmt: skip
+    assert made.lock_digest == again.lock_digest != seen.lock_digest
+
+
+def test_a_release_is_told_again_as_when_it_was_made(fill):
+    registry = fill("pistol", "knife")
+    registry.releases.add("policy", actor="bob", note="all")
+    made = registry.releases.add("policy", actor="bob", drop={"knife"}, note="fewer")
+    assert registry.releases.get("policy") == registry.releases.get("policy", 2) == made
+    assert [
+        (item.sequence, item.concepts, item.note) for item in registry.releases.summaries()
+    ] == [
+        (1, 2, "all"),
+        (2, 1, "fewer"),
+    ]
+
+
 def test_a_dry_run_tells_what_a_release_would_be_and_keeps_nothing(tmp_path, define, collect):
     registry = Registry.create(tmp_path)
     registry.concepts.add(define(), actor="ann")
