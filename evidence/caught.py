@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from commands.reading import check_model
+from PIL import Image
+
+from concepts.bundle import Bundle
 from concepts.errors import ConflictError, NotFoundError
 from concepts.instant import now
+from registry.operations import Caught
+from registry.registry import Registry
+from uvr.anchors.pictures import read_picture
+from uvr.decisions.decision import Decision, pixels_digest
+from uvr.decisions.reading import LoggedDecisions
+from uvr.report import RegulationReport
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from concepts.bundle import Bundle
-    from registry.operations import Caught
-    from registry.registry import Registry
+if TYPE_CHECKING:  # torch
     from uvr.checking import CheckedPicture
-    from uvr.decisions.decision import Decision
-    from uvr.decisions.reading import LoggedDecisions
-    from uvr.profiles import ModelProfile
+
+Check = Callable[[Image.Image, Bundle], "CheckedPicture"]
+"""Checks a picture for what a bundle bans, with whatever model the caller has."""
 
 SHARED = 5
 """Pictures with the same pixels that are told of at most."""
@@ -40,7 +43,7 @@ class CaughtIn:
 
 
 def caught_in(
-    registry: Registry, subject: str, log: LoggedDecisions | None, model: str
+    registry: Registry, subject: str, log: LoggedDecisions | None, check: Check
 ) -> list[CaughtIn]:
     """Return what was found in the picture or pictures that a subject names.
 
@@ -48,7 +51,7 @@ def caught_in(
         registry: Where releases are live.
         subject: A report, ``*.json``; the name of a request in the log; or a picture.
         log: A decision log, if there is one.
-        model: What a picture that no log has is checked with.
+        check: Checks a picture that no log has.
 
     Raises:
         ConflictError: More than ``SHARED`` pictures in the log have the pixels of this one.
@@ -64,9 +67,6 @@ def caught_in(
                 f"No file '{subject}'. To look for a request of that name give --log."
             )
         return _of_decisions(log.of_request(subject), f"request '{subject}'")
-    from uvr.anchors.pictures import read_picture
-    from uvr.decisions.decision import pixels_digest
-
     image = read_picture(path)
     if log is not None and (decisions := log.of_picture(pixels_digest(image))):
         if len(decisions) > SHARED:
@@ -75,13 +75,10 @@ def caught_in(
                 "ones that take the place of blocked ones do. Ask by the request's name."
             )
         return _of_decisions(decisions, subject)
-    return _of_live(registry, image, subject, model)
+    return _of_live(registry, image, subject, check)
 
 
 def _of_report(path: Path) -> list[CaughtIn]:
-    from registry.operations import Caught
-    from uvr.report import RegulationReport
-
     report = RegulationReport.load(path)
     found: dict[int, dict[str, Caught]] = {place: {} for place in range(len(report.images))}
     for place, item in report.fired_findings():
@@ -103,8 +100,6 @@ def _of_report(path: Path) -> list[CaughtIn]:
 
 
 def _of_decisions(decisions: Iterable[Decision], subject: str) -> list[CaughtIn]:
-    from registry.operations import Caught
-
     found = []
     for decision in decisions:
         verdict, caught = decision.verdict, dict[str, Caught]()
@@ -121,11 +116,8 @@ def _of_decisions(decisions: Iterable[Decision], subject: str) -> list[CaughtIn]
     return found
 
 
-def _of_live(registry: Registry, image: Image.Image, subject: str, model: str) -> list[CaughtIn]:
+def _of_live(registry: Registry, image: Image.Image, subject: str, check: Check) -> list[CaughtIn]:
     """Check a picture against each release that is live in a channel now."""
-    from registry.operations import Caught
-
-    check_model(model)
     found = []
     channels = registry.channels.list()
     if not channels:
@@ -137,7 +129,7 @@ def _of_live(registry: Registry, image: Image.Image, subject: str, model: str) -
     for channel in channels:
         releases.setdefault((channel.bundle, channel.sequence), []).append(channel.name)
     for (bundle, sequence), names in releases.items():
-        seen = checked(image, registry.releases.bundle(bundle, sequence), model)
+        seen = check(image, registry.releases.bundle(bundle, sequence))
         caught = [
             Caught(item.slug, item.version, item.mode, item.score, item.threshold,
                    seen.verdict.bundle, now(), seen.space, item.feature)
@@ -146,19 +138,3 @@ def _of_live(registry: Registry, image: Image.Image, subject: str, model: str) -
         where = f"'{subject}', checked by release {sequence} of '{bundle}' ({', '.join(names)})"
         found.append(CaughtIn(where, caught))
     return found
-
-
-def checked(
-    image: Image.Image,
-    bundle: Bundle,
-    model: str,
-    profile: ModelProfile | None = None,
-    checks: Sequence[str] = ("features",),
-) -> CheckedPicture:
-    """Check a picture with a model that is loaded for it; see ``uvr.checking``."""
-    from commands.pictures import checks_named
-    from uvr.checking import check_picture
-    from uvr.pipelines import load_pipeline
-
-    pipe, found = load_pipeline(model, None, profile)
-    return check_picture(pipe, found, bundle, image, checks_named(checks))
