@@ -213,7 +213,8 @@ def _demo_bundle(home: Path, seed: int) -> Bundle:
     from concepts.definition import load_shipped
     from concepts.words import TASKS
     from registry.registry import Registry
-    from uvr.anchors.collection import Exemplars, collect_all
+    from uvr.anchors.collection import collect_all
+    from uvr.anchors.exemplars import Exemplars
     from uvr.testbed.samples import CONCEPTS
 
     actor = "demo"

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -184,6 +185,19 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
             bars[0].update(done - bars[0].pos)
 
         yield update
+
+
+@contextmanager
+def progress_lines(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield the same, in a line of JSON on stderr each time."""
+    start = time.monotonic()
+
+    def update(done: int, total: int) -> None:
+        seconds = round(time.monotonic() - start, 1)
+        row = {"step": label, "done": done, "total": total, "seconds": seconds}
+        click.echo(json.dumps(row), err=True)
+
+    yield update
 
 
 @contextmanager
