@@ -27,7 +27,7 @@ _EXCLUDES = re.compile(
 )
 
 
-def check_content(definition: ConceptDefinition) -> None:
+def refuse_minors(definition: ConceptDefinition) -> None:
     """Check that a definition names nothing that this system must not hold.
 
     Raises:

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from concepts.anchors import AnchorSet
 from concepts.archive import pack, unpack
 from concepts.canonical import canonical_json, strict_json
-from concepts.content_rules import check_content
+from concepts.content_rules import refuse_minors
 from concepts.definition import ConceptDefinition
 from concepts.digest import sha256
 from concepts.errors import ConflictError, NotFoundError, UVRError, VerificationError
@@ -162,7 +162,7 @@ def import_concept(
     """
     exported = _read(Path(path), max_bytes)
     for definition in (exported.definition, *(item.definition for item in exported.versions)):
-        check_content(definition)
+        refuse_minors(definition)
     with workspace.work(actor, "curator") as unit:
         slug = exported.definition.slug
         concept = unit.session.scalars(select(Concept).filter_by(slug=slug)).first()

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from concepts.content_rules import check_content
+from concepts.content_rules import refuse_minors
 from concepts.content_terms import IS_SEXUAL, NAMES_ABUSE, NAMES_MINORS
 from concepts.definition import ConceptDefinition, load_shipped, shipped_definitions
 from concepts.errors import ContentError
@@ -19,7 +19,7 @@ KITE = ConceptDefinition(
 
 @pytest.mark.parametrize("slug", shipped_definitions())
 def test_shipped_definitions_are_accepted(slug):
-    check_content(load_shipped(slug))
+    refuse_minors(load_shipped(slug))
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,12 @@ def test_words_that_look_sexual_or_abusive_are_told_apart():
 )  # fmt: skip
 def test_nudity_with_minors_is_refused_in_every_field(changes):
     with pytest.raises(ContentError, match="use a separate system that is authorised by law"):
-        check_content(replace(NUDITY, **changes))
+        refuse_minors(replace(NUDITY, **changes))
 
 
 def test_the_message_says_where_and_what():
     with pytest.raises(ContentError) as raised:
-        check_content(replace(NUDITY, benign=("a street", "a 12-year-old at a piano")))
+        refuse_minors(replace(NUDITY, benign=("a street", "a 12-year-old at a piano")))
     assert str(raised.value) == (
         "The definition of 'undressed' is refused: '12 year old' in its benign[1] names minors, "
         "and its category is nudity. Content that sexualises minors is never collected, drawn or "
@@ -88,7 +88,7 @@ def test_the_message_says_where_and_what():
 
 
 def test_a_scope_may_exclude_minors():
-    check_content(replace(NUDITY, scope="Adults alone. Children are not covered."))
+    refuse_minors(replace(NUDITY, scope="Adults alone. Children are not covered."))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_scope_may_exclude_minors():
     ],
 )
 def test_children_may_stand_beside_what_is_banned(definition):
-    check_content(definition)
+    refuse_minors(definition)
 
 
 @pytest.mark.parametrize(
@@ -116,5 +116,5 @@ def test_children_may_stand_beside_what_is_banned(definition):
 )
 def test_other_categories_are_refused_where_it_turns_sexual_or_minors_are_banned(changes, why):
     with pytest.raises(ContentError) as raised:
-        check_content(replace(KITE, **changes))
+        refuse_minors(replace(KITE, **changes))
     assert why in str(raised.value)

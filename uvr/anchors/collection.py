@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from concepts.anchors import AnchorSet
-from concepts.content_rules import check_content
 from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
 from concepts.scorer import Scorer
@@ -99,11 +98,10 @@ def collect(
         InputError: The definition asks for a rate that so few pictures cannot promise.
         UVRError: No patch shows the concept, or there is too little to calibrate with.
     """
-    check_content(definition)
     parameters = definition.parameters
+    samples = samples_of(profile, definition, exemplars)
     if held is not None:
         require_space(held, anchor_space(pipe, profile))
-    samples = samples_of(profile, definition, exemplars)
     if RATE in parameters:  # Collecting takes long; what cannot come of it is refused before.
         require_promise(parameters[RATE], pictures_without(definition, samples, held))
     if samples is None:

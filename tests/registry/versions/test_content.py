@@ -35,7 +35,7 @@ def test_an_older_registrys_definition_is_read_and_not_imported(
 ):
     source = Registry.create(tmp_path / "source", f"sqlite:///{tmp_path / 'source.db'}")
     with monkeypatch.context() as before_the_rule:
-        before_the_rule.setattr("registry.versions.adding.check_content", lambda _: None)
+        before_the_rule.setattr("registry.versions.adding.refuse_minors", lambda _: None)
         source.concepts.add(define(**REFUSED), actor="ann")
     source.versions.add("pistol", [collect(1)], actor="ann")
     assert source.versions.detail("pistol").definition == define(**REFUSED)
