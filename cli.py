@@ -39,6 +39,7 @@ from commands import (
     channels,
     collection,
     concepts,
+    console,
     drafts,
     evaluation,
     exemplars,
@@ -75,7 +76,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Pictures": (
         pictures.generate, pictures.edit, analysis.analyse, evaluation.demo, evaluation.evaluate,
     ),
-    "Team": (team.actor, team.policy, keys.key, audit.audit),
+    "Team": (team.actor, team.policy, keys.key, audit.audit, console.console),
     "Operations": (
         operations.doctor, operations.gc, operations.backup, operations.restore,
         operations.export_concept, operations.import_concept, operations.index,

@@ -1,0 +1,2 @@
+// What pages gain by a script; each works without it.
+"use strict";
