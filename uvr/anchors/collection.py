@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from concepts.anchors import AnchorSet
+from concepts.content_rules import check_content
 from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
 from concepts.scorer import Scorer
@@ -115,12 +116,14 @@ def collect(
         doubt: Told a sentence about each picture that may not show what its folder says.
 
     Raises:
+        ContentError: The definition names minors where it must not.
         PictureError: Exemplars that this task needs are lacking.
         MismatchError: ``held`` is of another anchor space.
         ConflictError: ``held`` has all of these anchors already.
         InputError: The definition asks for a rate that so few pictures cannot promise.
         UVRError: No patch shows the concept, or there is too little to calibrate with.
     """
+    check_content(definition)
     parameters = definition.parameters
     if held is not None:
         require_space(held, anchor_space(pipe, profile))

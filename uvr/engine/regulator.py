@@ -29,7 +29,7 @@ from concepts.instant import now
 from uvr.delivery.bundle_file import UNSAID, Keys, open_bundle
 from uvr.delivery.source import BundleSource
 from uvr.delivery.status import BundleInUse, SourceStatus
-from uvr.engine.check import Check, Checks, LateScorers
+from uvr.engine.check import Check, Checks, LateScorers, Listener
 from uvr.engine.generation import Assignment
 from uvr.engine.regulated_pipeline import RegulatedPipeline
 from uvr.engine.variant import VariantChoice
@@ -41,7 +41,6 @@ from uvr.method.taps import output_dim
 from uvr.profile_file import load_profile
 from uvr.profiles import CHECK, ModelProfile
 from uvr.report import RegulationReport
-from uvr.verdict import Verdict
 
 log = logging.getLogger("uvr.regulator")
 
@@ -92,7 +91,8 @@ class Regulator:
         on_residual: What happens to a picture in which the check still finds what is enforced:
             "pass" (the verdict says so), "flag", "retry" (it is drawn again, at most twice, then
             flagged), "block" (a grey picture takes its place), or "retry-or-block".
-        on_verdict: Called with the verdict on each picture, such as a ``VerdictLog``.
+        on_decision: Called with the decision on each picture when a call ends, such as a
+            ``DecisionLog``; or a list of such. What it raises is logged and stops nothing.
 
     Raises:
         InputError: There is a path, and no word on ``keys``; there is no such preset or strength.
@@ -114,7 +114,7 @@ class Regulator:
         strength: float = 1.0,
         check: Check | Sequence[Check] | None = None,
         on_residual: str = "flag",
-        on_verdict: Callable[[Verdict], object] | None = None,
+        on_decision: Listener | Sequence[Listener] = (),
     ) -> None:
         if isinstance(bundle, Path | str):
             bundle = open_bundle(bundle, keys)
@@ -133,7 +133,7 @@ class Regulator:
         self.preset = preset
         self.strength = strength
         find_preset(preset, "t2i", Regulation()).scaled(strength)
-        self.checks = Checks.of(check, on_residual, on_verdict)
+        self.checks = Checks.of(check, on_residual, on_decision)
         self._stacks: tuple[Bundle | None, dict[str, LookScorers]] = (None, {})
         self._warned = False
         if self._fixed is not None and (stale := _expiry(self._fixed, now())):
@@ -232,6 +232,8 @@ class Regulator:
             bundle.sequence,
             bundle.digest,
             profile.name,
+            model=profile.model,
+            task=profile.task,
             space=variant.space.digest if variant else "",
             bundle_state=used.state,
             notes=[*self._overrides(), *_notes(bundle, variant, at)],
