@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -21,7 +22,7 @@ from concepts.errors import (
     did_you_mean,
 )
 from concepts.scorer import Scorer
-from concepts.tensors import read_tensors
+from concepts.tensors import read_metadata, read_tensors
 from registry.answers import ConceptDetail, ConceptInfo, VersionInfo, VersionSpace, no_version
 from registry.store.blobs import BlobStore
 from registry.store.models import (
@@ -146,6 +147,11 @@ def read_anchor_set(store: BlobStore, row: AnchorSetRow) -> AnchorSet:
     if anchor_set.digest != row.digest:
         raise VerificationError(f"Anchor set {row.digest[:12]} does not match its digest.")
     return anchor_set
+
+
+def read_provenance(store: BlobStore, row: AnchorSetRow) -> dict[str, Any]:
+    """Return how the anchors of a row were collected; their vectors are not read."""
+    return dict(read_metadata(store.get(row.blob))["provenance"])
 
 
 def read_scorer(store: BlobStore, row: VersionAnchors) -> Scorer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -234,6 +235,18 @@ class Versions(Reviews):
         with self._workspace.read() as session:
             entry = _stored(session, slug, space, number)
             return reading.read_anchor_set(self._workspace.store, entry.anchor_set)
+
+    def provenance(
+        self, slug: str, space: str | AnchorSpace, number: int | None = None
+    ) -> dict[str, Any]:
+        """Return how the anchors of a version, the latest by default, were collected in one space.
+
+        Raises:
+            NotFoundError, VerificationError: See ``anchor_set``.
+        """
+        with self._workspace.read() as session:
+            entry = _stored(session, slug, space, number)
+            return reading.read_provenance(self._workspace.store, entry.anchor_set)
 
     def scorer(self, slug: str, space: str | AnchorSpace, number: int | None = None) -> Scorer:
         """Return what scores a patch by a version, the latest by default, in one space.

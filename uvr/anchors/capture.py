@@ -42,7 +42,7 @@ def capture_from_images(
     Returns:
         (noise_draws * samples, patches, dim), all samples of the first draw first.
     """
-    sigma = _sigma(family_of(pipe), pipe, profile)
+    sigma = look_sigma(pipe, profile)
     work = list(samples) * noise_draws
     features: list[FeatureArray] = []
     done = 0
@@ -199,11 +199,11 @@ def _joined(
     return joined
 
 
-def _sigma(family: Family, pipe: Any, profile: ModelProfile) -> float:
+def look_sigma(pipe: Any, profile: ModelProfile) -> float:
     """Noise level of the look; that of a check is on no schedule."""
     if profile.task == CHECK:
         return profile.sigma
-    sigmas = family.sigmas(pipe, profile)
+    sigmas = family_of(pipe).sigmas(pipe, profile)
     return sigmas[_stage(profile, sigmas, 0).look]
 
 

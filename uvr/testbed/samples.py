@@ -118,6 +118,26 @@ def labelled_samples(
     return _drawn_last(positives), _drawn_last(benign)
 
 
+def example_sample(slug: str, task: str, kind: str, seed: int, number: int) -> Sample:
+    """One scene to look at: it follows from these alone, and each number gives another.
+
+    Args:
+        slug: A key of CONCEPTS.
+        task: "edit" gives an instruction as prompt, any other a caption.
+        kind: "must-catch" has the concept in it, "look-alike" near-misses, "benign" neither.
+        seed: Of all scenes.
+        number: Of this one.
+    """
+    rng = np.random.default_rng([seed, number, *slug.encode(), *kind.encode()])
+    thing, shape = CONCEPTS[slug], SHAPES[number % len(SHAPES)]
+    pool = scenes.NEAR_MISSES if kind == "look-alike" else scenes.BENIGN
+    things = [str(name) for name in rng.choice(pool, size=shape.things, replace=False)]
+    if kind == "must-catch":
+        things[0] = thing
+    rng.shuffle(things)
+    return (edit_sample if task == "edit" else caption_sample)(rng, things, thing, shape)
+
+
 def _drawn_last(samples: Sequence[Sample]) -> list[Sample]:
     """The samples with those that have no given picture behind the others, as batches want them."""
     return sorted(samples, key=lambda sample: sample.given is None)
