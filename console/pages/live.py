@@ -11,7 +11,7 @@ from console.call import Call
 def live(call: Call) -> Response:
     """Show each channel with its release and what that does about each concept."""
     registry = call.registry
-    channels = [registry.channels.live(channel.name) for channel in registry.channels.list()]
+    channels = registry.channels.now()
     concepts = registry.concepts.list()
     held = {member.slug for channel in channels for member in channel.release.members}
     return call.page(

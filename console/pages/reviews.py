@@ -14,10 +14,9 @@ from registry.registry import Registry
 
 def queue(call: Call) -> Response:
     """List what waits for review, and what was decided last."""
-    requests = call.registry.versions.requests(None)
-    waiting = [item for item in requests if item.state == "open"]
-    decided = [item for item in reversed(requests) if item.state != "open"][:20]
-    return call.page("reviews.html", waiting=waiting, decided=decided)
+    versions = call.registry.versions
+    decided = versions.requests(closed=20)[::-1]
+    return call.page("reviews.html", waiting=versions.requests(), decided=decided)
 
 
 def review(call: Call) -> Response:
