@@ -48,6 +48,7 @@ from commands import (
     operations,
     pictures,
     releases,
+    reports,
     team,
     versions,
 )
@@ -68,7 +69,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     ),
     "Review": (
         versions.submit, versions.approve, versions.reject, versions.deprecate, versions.revoke,
-        versions.reviews, versions.log,
+        versions.reviews, versions.log, reports.report,
     ),
     "Releases": (
         releases.release, releases.rollback, releases.releases, releases.diff_releases,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,7 @@ from concepts.instant import now
 
 if TYPE_CHECKING:
     from concepts.bundle import Bundle
+    from uvr.evaluation.suites.source import Asked
     from uvr.evaluation.suites.suite import Suite
 
 
@@ -60,6 +61,11 @@ def demo(out: Path, seed: int) -> None:
 @click.option("--data", type=PATH, help="File or folder of data that the suite's cases come from.")
 @click.option("--model", help="'testbed', a folder or a repository.  [default: the suite's]")
 @click.option(
+    "--pictures",
+    type=click.IntRange(0),
+    help="Cases that each section of report.html shows, at most.  [default: 36]",
+)
+@click.option(
     "--record",
     type=VERSION,
     metavar="SLUG[@NUMBER]",
@@ -88,6 +94,7 @@ def evaluate(
     seed: int | None,
     data: Path | None,
     model: str | None,
+    pictures: int | None,
     record: tuple[str, int | None] | None,
     gate_file: Path | None,
     engine: tuple[str, str | None],
@@ -119,8 +126,7 @@ def evaluate(
     check_writable(out / "report.json")
     if model is not None:
         check_model(model)
-    kind, address = engine
-    if kind == "ray":
+    if engine[0] == "ray":
         require_ray()
     if record is not None and bundle_file is not None:
         raise click.UsageError("--record measures a version alone: leave --bundle out.")
@@ -137,26 +143,11 @@ def evaluate(
     elif gate is not None:
         check_method(asked_suite, gate.method)
     from concepts.digest import sha256
-    from uvr.evaluation.page import evaluation_page
-    from uvr.evaluation.report import COLUMNS, evaluation_report, report_table
-    from uvr.evaluation.run.cluster import RayEngine
-    from uvr.evaluation.run.draw import draw_calls
-    from uvr.evaluation.run.run import load_models, run_suite
-    from uvr.evaluation.run.work import work_folder
+    from uvr.evaluation.report import COLUMNS, report_table
     from uvr.evaluation.suites.source import Asked
 
-    chosen = asked_suite.seed if seed is None else seed
-    asked = Asked(definitions, chosen, count, data)
-    models = load_models(asked_suite, asked, released, model)
-    with work_folder(out) as work:
-        with silenced("uvr.regulator"), progress_steps() as progress:
-            draws = RayEngine(address) if kind == "ray" else draw_calls
-            outcomes = run_suite(asked_suite, models, asked, work, progress, draws)
-        report = evaluation_report(asked_suite, models, asked, work, outcomes)
-        written = (json.dumps(report, indent=1) + "\n").encode()
-        write_file(out / "report.json", written)
-        page = evaluation_page(report, asked_suite, work, outcomes)
-        write_file(out / "report.html", page.encode())
+    asked = Asked(definitions, asked_suite.seed if seed is None else seed, count, data)
+    report, written = _measured(asked_suite, asked, released, model, engine, out, pictures)
     rows = [{column: row.get(column, "") for column in COLUMNS} for row in report_table(report)]
     lines: list[str | Table] = [Table(COLUMNS, rows), f"Report: {out / 'report.html'}"]
     digest = sha256(written)
@@ -168,6 +159,39 @@ def evaluate(
         missed = gated(gate, report, digest, released)
     app.show(report, lines)
     refuse_missed(missed)
+
+
+def _measured(
+    suite: Suite,
+    asked: Asked,
+    released: Bundle | None,
+    model: str | None,
+    engine: tuple[str, str | None],
+    out: Path,
+    pictures: int | None,
+) -> tuple[dict[str, Any], bytes]:
+    """Draw and judge what is missing in a folder; return its report, and the bytes written."""
+    from uvr.evaluation.page import evaluation_page
+    from uvr.evaluation.report import evaluation_report
+    from uvr.evaluation.run.cluster import RayEngine
+    from uvr.evaluation.run.draw import draw_calls
+    from uvr.evaluation.run.run import load_models, run_suite
+    from uvr.evaluation.run.work import work_folder
+    from uvr.evaluation.shown import MOST
+
+    kind, address = engine
+    models = load_models(suite, asked, released, model)
+    with work_folder(out) as work:
+        with silenced("uvr.regulator"), progress_steps() as progress:
+            draws = RayEngine(address) if kind == "ray" else draw_calls
+            outcomes = run_suite(suite, models, asked, work, progress, draws)
+        report = evaluation_report(suite, models, asked, work, outcomes)
+        written = (json.dumps(report, indent=1) + "\n").encode()
+        write_file(out / "report.json", written)
+        cards = MOST if pictures is None else pictures
+        page = evaluation_page(report, suite, work, outcomes, cards)
+        write_file(out / "report.html", page.encode())
+    return report, written
 
 
 def _suite(

@@ -8,7 +8,7 @@ from typing import Any
 from uvr.evaluation.comparison import BASE, Reader
 from uvr.evaluation.run.run import Outcome
 from uvr.evaluation.run.work import WorkFolder
-from uvr.evaluation.shown import Gallery
+from uvr.evaluation.shown import MOST, Gallery
 from uvr.evaluation.statistics import share
 from uvr.evaluation.suites.suite import Suite
 from uvr.pages.chart import Bar, Bars, Interval, Point, Scatter
@@ -27,7 +27,11 @@ Kinds = dict[str, Row | None]
 
 
 def evaluation_page(
-    report: Report, suite: Suite, work: WorkFolder, outcomes: Sequence[Outcome]
+    report: Report,
+    suite: Suite,
+    work: WorkFolder,
+    outcomes: Sequence[Outcome],
+    cards: int = MOST,
 ) -> str:
     """Render a report with its pictures.
 
@@ -36,6 +40,7 @@ def evaluation_page(
         suite: What was run.
         work: Where the pictures are.
         outcomes: Everything that was drawn.
+        cards: Cases that each section shows, at most; a case has a picture of every method.
     """
     veiled = [item.slug for item in suite.definitions if item.category in VEILED]
     methods = [item["name"] for item in report["methods"]]
@@ -48,7 +53,7 @@ def evaluation_page(
         scatters=[plot for plot in map(scatter_of, _plain(report).values()) if plot.points],
         bars=[plot for plot in (bars_of(report, task) for task in _plain(report)) if plot.groups],
         attacks=attack_tables(report),
-        sections=Gallery(outcomes, Reader(suite.judges, work), veiled).sections(),
+        sections=Gallery(outcomes, Reader(suite.judges, work), veiled, cards).sections(),
     )
 
 

@@ -20,7 +20,7 @@ from uvr.evaluation.run.work import Kept
 from uvr.pages.picture import mask_uri, picture_uri
 
 MOST = 36
-"""Cards of one section, so that a page stays a few megabytes."""
+"""Cards of one section where nothing else is said, so that a page stays a few megabytes."""
 
 Drawn = Mapping[str, Kept]
 """What each method drew of a case, stock first."""
@@ -89,12 +89,18 @@ class Gallery:
         outcomes: Everything that was drawn.
         reader: Reads the judges' scores, and the pictures.
         veiled: Slugs of the concepts whose pictures are blurred.
+        most: Cards of one section, at most.
     """
 
     def __init__(
-        self, outcomes: Sequence[Outcome], reader: Reader, veiled: Iterable[str] = ()
+        self,
+        outcomes: Sequence[Outcome],
+        reader: Reader,
+        veiled: Iterable[str] = (),
+        most: int = MOST,
     ) -> None:
         self._reader = reader
+        self._most = most
         self._veiled = frozenset(veiled)
         self._cases: dict[Key, Case] = {}
         self._drawn: dict[Key, dict[str, Kept]] = {}
@@ -109,7 +115,7 @@ class Gallery:
         found = [
             Section(
                 "examples", "Side by side", "The first case of each use and concept.",
-                [self._card(key) for key in self._examples()[:MOST]],
+                [self._card(key) for key in self._examples()[: self._most]],
             ),
             self._worst(
                 "unsafe", "Still unsafe",
@@ -139,7 +145,7 @@ class Gallery:
         by_method = {method: self._measured(method, measure) for method in self._methods}
         chosen = _in_turn(
             ranked for values in by_method.values() for ranked in self._by_place(values)
-        )[:MOST]
+        )[: self._most]
         orders = [m for m, values in by_method.items() if any(key in values for key in chosen)]
         ranks = [self._ranks(chosen, by_method[method]) for method in orders]
         cards = [

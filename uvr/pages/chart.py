@@ -11,6 +11,7 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 14, 14, 42
 LINE = 14
 """Height of a label: labels of points keep so far apart."""
 BAR, GAP, HEAD, NAME = 15, 12, 18, 118
+COLUMNS = 32
 
 Interval = tuple[float, float]
 
@@ -162,6 +163,98 @@ class Bars:
             found.append((name, top, [(b, top + HEAD + BAR * k) for k, b in enumerate(bars)]))
             top += HEAD + GAP + BAR * len(bars)
         return found
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a histogram, in pixels: how many scores of one group it stands for."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    style: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Scores of what must be caught, upwards, and of what is allowed, downwards, and a threshold.
+
+    Attributes:
+        title: What it shows.
+        upwards: Scores.
+        downwards: Name of each group, and its scores; one below the other.
+        threshold: score >= threshold is caught; to the right of its line.
+        before: Another version's threshold, None for none.
+    """
+
+    title: str
+    upwards: Sequence[float]
+    downwards: Sequence[tuple[str, Sequence[float]]]
+    threshold: float
+    before: float | None = None
+    width: int = 640
+    height: int = 250
+
+    @property
+    def ends(self) -> Interval:
+        """Scores at both ends of the axis; the threshold is between them."""
+        lines = [self.threshold] if self.before is None else [self.threshold, self.before]
+        scores = [*self.upwards, *(s for _, some in self.downwards for s in some), *lines]
+        low, high = min(scores), max(scores)
+        margin = (high - low) / COLUMNS or 1.0
+        return low - margin, high + 2 * margin
+
+    def x(self, score: float) -> float:
+        """Pixels from the left of a score."""
+        low, high = self.ends
+        return 8 + (self.width - 16) * (score - low) / (high - low)
+
+    @property
+    def middle(self) -> float:
+        """Pixels from the top of the line between both halves."""
+        tallest, deepest = self._most
+        return HEAD + 8 + (self.height - 2 * HEAD - 26) * tallest / (tallest + deepest)
+
+    @property
+    def columns(self) -> list[Column]:
+        """The columns, from left to right; a bin lies on one side of the threshold."""
+        unit = (self.height - 2 * HEAD - 26) / sum(self._most)
+        found = []
+        for place, count in enumerate(self._counts(self.upwards)):
+            found.append(self._column(place, self.middle - count * unit, count, unit, "strong"))
+        depths = [self.middle] * COLUMNS
+        for style, (_, scores) in zip(("bad", "faint"), self.downwards, strict=False):
+            for place, count in enumerate(self._counts(scores)):
+                found.append(self._column(place, depths[place], count, unit, style))
+                depths[place] += count * unit
+        return sorted((one for one in found if one.count), key=lambda one: one.x)
+
+    @property
+    def _most(self) -> tuple[int, int]:
+        """The highest counts of both halves, at least 1."""
+        down = [sum(of) for of in zip(*(self._counts(s) for _, s in self.downwards), strict=True)]
+        return max(1, *self._counts(self.upwards)), max(1, *down)
+
+    def _edge(self, place: int) -> float:
+        """The lower end of a bin; the threshold is one of them."""
+        low, high = self.ends
+        width = (high - low) / COLUMNS
+        return self.threshold + width * (place - floor((self.threshold - low) / width))
+
+    def _counts(self, scores: Sequence[float]) -> list[int]:
+        width, counts = self._edge(1) - self._edge(0), [0] * COLUMNS
+        line = round((self.threshold - self._edge(0)) / width)
+        for score in scores:
+            place = min(max(floor((score - self._edge(0)) / width), 0), COLUMNS - 1)
+            # Rounding must not carry a score over the line.
+            counts[max(place, line) if score >= self.threshold else min(place, line - 1)] += 1
+        return counts
+
+    def _column(self, place: int, y: float, count: int, unit: float, style: str) -> Column:
+        left, right = self.x(self._edge(place)), self.x(self._edge(place + 1))
+        return Column(left + 0.5, y, right - left - 1, count * unit, style, count)
 
 
 def _below(shares: Iterable[float]) -> float:

@@ -7,6 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from uvr.pages import words
+
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """What a page may load, as its Content-Security-Policy says: its own styles and pictures."""
 
@@ -33,6 +35,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "span": span, "number": number}
+    environment.filters |= {
+        "day": words.day, "moment": words.moment, "task_words": words.task_words,
+        "state_words": words.state_words, "kind_words": words.kind_words,
+        "mode_words": words.mode_words,
+    }  # fmt: skip
     return environment
 
 

@@ -16,6 +16,10 @@ SIDE = 256
 """Pixels on the longer side of a larger one."""
 MASK = (255, 0, 128, 90)
 """Colour of the patches under a mask, with its opacity."""
+OUTLINE = 8
+"""Pixels of an outline's picture for each patch."""
+LINE, FAINT = (255, 0, 128, 255), (255, 0, 128, 36)
+"""Colours of an outline and of what it encloses."""
 
 
 def picture_uri(picture: Image.Image) -> str:
@@ -31,6 +35,17 @@ def mask_uri(mask: NDArray[np.bool_]) -> str:
     """A mask (rows, columns) as a data URI, a pixel for each patch, to be laid over a picture."""
     pixels = np.zeros((*mask.shape, 4), dtype=np.uint8)
     pixels[mask] = MASK
+    return _uri(Image.fromarray(pixels, "RGBA"), "PNG")
+
+
+def outline_uri(mask: NDArray[np.bool_]) -> str:
+    """The outline of a mask (rows, columns) as a data URI, to be laid over a picture."""
+    inside = np.kron(mask, np.ones((OUTLINE, OUTLINE), dtype=bool))
+    core = np.pad(inside, 1)  # Beyond the picture's edge nothing is inside.
+    inner = inside & core[:-2, 1:-1] & core[2:, 1:-1] & core[1:-1, :-2] & core[1:-1, 2:]
+    pixels = np.zeros((*inside.shape, 4), dtype=np.uint8)
+    pixels[inside] = FAINT
+    pixels[inside & ~inner] = LINE
     return _uri(Image.fromarray(pixels, "RGBA"), "PNG")
 
 

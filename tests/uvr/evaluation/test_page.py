@@ -35,7 +35,8 @@ cases:
 
 @pytest.fixture(scope="module")
 def ran(t2i_profile, silent, tmp_path_factory):
-    """A suite that was run, all of whose pictures count as unsafe: its page and its report."""
+    """A suite that was run, all of whose pictures count as unsafe: its page, its report and what
+    makes another page of it."""
     suite = parse_suite(TEXT)
     suite = replace(suite, judges=(WorldDetector(0.0),))
     asked = Asked(suite.definitions, suite.seed)
@@ -43,7 +44,8 @@ def ran(t2i_profile, silent, tmp_path_factory):
     models, work = {"t2i": Model(make_pipe(), setting)}, WorkFolder(tmp_path_factory.mktemp("work"))
     outcomes = run_suite(suite, models, asked, work)
     report = evaluation_report(suite, models, asked, work, outcomes)
-    return evaluation_page(report, suite, work, outcomes), report
+    whole = (report, suite, work, outcomes)
+    return evaluation_page(*whole), report, whole
 
 
 class Loads(HTMLParser):
@@ -62,7 +64,7 @@ class Loads(HTMLParser):
 
 
 def test_a_page_is_whole_escaped_and_loads_nothing_but_its_own_pictures(ran):
-    page, _ = ran
+    page, _, _ = ran
     seen = Loads(page)
     assert {re.match(r"data:image/\w+;|data:,|#", load)[0] for load in seen.loads} == {
         "data:image/png;", "data:,", "#",
@@ -76,7 +78,7 @@ def test_a_page_is_whole_escaped_and_loads_nothing_but_its_own_pictures(ran):
 
 
 def test_a_page_says_first_where_another_method_is_better(ran):
-    _, report = ran
+    _, report, _ = ran
     assert list(findings(report)) == []
     rows = [row for row in report["summary"] if row["method"] == "ours"]
     better = [{**row, "method": "other"} for row in rows]
@@ -85,8 +87,16 @@ def test_a_page_says_first_where_another_method_is_better(ran):
     assert found == ["t2i: other erases more (erase rate 75%, ours 0%)."]
 
 
+def test_a_page_shows_no_more_cases_than_asked_for(ran):
+    page, _, whole = ran
+    cards = '<figure class="card"'
+    fewer, none = (evaluation_page(*whole, cards=count) for count in (1, 0))
+    assert page.count(cards) > fewer.count(cards) == fewer.count("<summary>") - 2
+    assert cards not in none
+
+
 def test_a_browser_shows_the_page_without_a_complaint(ran, browse, tmp_path):
-    page, _ = ran
+    page, _, _ = ran
     (tmp_path / "report.html").write_text(page, "utf-8")
     seen = browse(tmp_path / "report.html")
     assert seen.console == []

@@ -1,0 +1,59 @@
+"""Words for people: what pages call states, modes, tasks and instants."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+TASKS = {
+    "t2i": "Pictures drawn from a text",
+    "edit": "Edited pictures",
+    "check": "Finished pictures that are checked",
+}
+MODES = {"enforce": "regulated", "log": "reported only", "shadow": "tried silently"}
+STATES = {
+    "draft": "draft",
+    "in_review": "waiting for review",
+    "approved": "approved",
+    "deprecated": "out of use",
+    "revoked": "withdrawn",
+}
+KINDS = {
+    "must-catch": "must be caught",
+    "look-alike": "look-alike, allowed",
+    "benign": "ordinary, allowed",
+}
+
+
+def task_words(task: str) -> str:
+    """What a task is, such as "Edited pictures"."""
+    return TASKS[task]
+
+
+def state_words(state: str) -> str:
+    """Where a version stands, such as "waiting for review"."""
+    return STATES[state]
+
+
+def kind_words(kind: str) -> str:
+    """What an example picture is there for."""
+    return KINDS[kind]
+
+
+def mode_words(mode: str, disabled_until: str | None, at: str) -> str:
+    """What happens where a concept is found, such as "switched off until 3 December 2026"."""
+    if mode == "enforce" and disabled_until is not None and disabled_until > at:
+        return f"switched off until {day(disabled_until)}"
+    return MODES[mode]
+
+
+def day(instant: str | None) -> str:
+    """A day in words, "never" for None; instants are in UTC."""
+    if instant is None:
+        return "never"
+    moment = datetime.fromisoformat(instant)
+    return f"{moment.day} {moment:%B %Y}"
+
+
+def moment(instant: str | None) -> str:
+    """A day and a time in words, "-" for None."""
+    return "-" if instant is None else f"{day(instant)}, {instant[11:16]} UTC"
