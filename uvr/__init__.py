@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from uvr.families.family import Family
     from uvr.families.known import profile_for, register_family
     from uvr.judges.judge import Judge
+    from uvr.metrics import Metrics
     from uvr.profiles import ModelProfile
     from uvr.report import RegulationReport
     from uvr.verdict import Verdict
@@ -29,6 +30,7 @@ __all__ = [
     "Family",
     "FeatureCheck",
     "Judge",
+    "Metrics",
     "ModelProfile",
     "RegulatedPipeline",
     "RegulationReport",
@@ -47,6 +49,7 @@ _HOMES = {
     "Family": "uvr.families.family",
     "FeatureCheck": "uvr.engine.check",
     "Judge": "uvr.judges.judge",
+    "Metrics": "uvr.metrics",
     "ModelProfile": "uvr.profiles",
     "RegulatedPipeline": "uvr.engine.regulated_pipeline",
     "RegulationReport": "uvr.report",

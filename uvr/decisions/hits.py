@@ -50,13 +50,23 @@ def count_hits(
     for decision in decisions:
         day = decision.time[:10] if by_day else None
         decided[day] += 1
-        modes: dict[str | None, str] = {}
-        for item in sorted(decision.verdict.evidence, key=lambda item: MODES.index(item.mode)):
-            modes.setdefault(item.concept if by_concept else None, item.mode)
-        for concept, mode in modes.items():
+        for concept, mode in modes_of(decision, by_concept=by_concept).items():
             found[day, concept].append(mode)
     hits = [
         Hits(day, concept, len(modes), **{m: modes.count(m) for m in MODES}, of=decided[day])
         for (day, concept), modes in found.items()
     ]
     return sorted(hits, key=lambda item: (item.day or "", item.concept or ""))
+
+
+def modes_of(decision: Decision, *, by_concept: bool = True) -> dict[str | None, str]:
+    """Return the strictest mode in which each concept was found in a picture.
+
+    Args:
+        decision: On the picture.
+        by_concept: Whether concepts are told apart; else None stands for all.
+    """
+    modes: dict[str | None, str] = {}
+    for item in sorted(decision.verdict.evidence, key=lambda item: MODES.index(item.mode)):
+        modes.setdefault(item.concept if by_concept else None, item.mode)
+    return modes

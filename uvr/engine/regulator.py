@@ -53,6 +53,10 @@ class RegulatorStatus:
         bundle: Name of the bundle, None when there is none to use.
         sequence: Its release number.
         digest: Its digest.
+        created: When that release was made, "" when it does not tell.
+        state: "ok"; "stale" or "degraded" when the bundle is stale and served all the same;
+            "failed" when there is none to serve, and every call raises.
+        why: Why it is not "ok".
         deny: Concepts that this host enforces whatever the bundle says.
         allow: Concepts that this host does not regulate whatever the bundle says.
         source: How the bundle's source stands, None for a fixed bundle.
@@ -61,13 +65,21 @@ class RegulatorStatus:
     bundle: str | None
     sequence: int | None
     digest: str | None
+    created: str | None
+    state: str
+    why: str | None
     deny: tuple[str, ...]
     allow: tuple[str, ...]
     source: SourceStatus | None
 
+    @property
+    def healthy(self) -> bool:
+        """Whether calls are served: what a health check answers by."""
+        return self.state != "failed"
+
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
-        return asdict(self)
+        return {"healthy": self.healthy, **asdict(self)}
 
 
 class Regulator:
@@ -157,13 +169,27 @@ class Regulator:
         return self._in_use(now()).bundle
 
     def status(self) -> RegulatorStatus:
-        """Say what is in use and what this host overrides."""
-        source = self.source.status() if self.source else None
-        release = source or self.bundle
+        """Say what is in use, how it stands and what this host overrides; raises nothing."""
+        if self.source is not None:
+            return self._status(source := self.source.status(), source.bundle, source)
+        used = self._in_use(now())
+        return self._status(used.bundle, used.bundle.name, used)
+
+    def _status(
+        self,
+        release: Bundle | SourceStatus,
+        name: str | None,
+        standing: BundleInUse | SourceStatus,
+    ) -> RegulatorStatus:
+        source = standing if isinstance(standing, SourceStatus) else None
+        failure = source.last_error if source and source.state == "failed" else None
         return RegulatorStatus(
-            bundle=source.bundle if source else self.bundle.name,
+            bundle=name,
             sequence=release.sequence,
             digest=release.digest,
+            created=release.created,
+            state=standing.state,
+            why=standing.stale or failure,
             deny=tuple(sorted(self.deny)),
             allow=tuple(sorted(self.allow)),
             source=source,
