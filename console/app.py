@@ -28,7 +28,7 @@ from console.files import static_routes
 from console.form import Form, read_form
 from console.guard import Guard, Refusal, refuse
 from console.identity import Identity, identify
-from console.pages import audit, concepts, live, releases, reviews, wizard
+from console.pages import audit, concepts, live, releases, reviews, strictness, wizard
 from console.settings import Settings
 from registry.registry import Registry
 
@@ -38,6 +38,8 @@ PAGES: dict[str, Page] = {
     "/concepts": concepts.concepts,
     "/concepts/{slug}": concepts.newest,
     "/concepts/{slug}/{number:int}": concepts.version,
+    "/concepts/{slug}/{number:int}/strictness": strictness.strictness,
+    "/concepts/{slug}/{number:int}/against/{before:int}": concepts.compare,
     "/reviews": reviews.queue,
     "/reviews/{slug}/{number:int}": reviews.review,
     "/releases": releases.releases,
@@ -52,6 +54,10 @@ CHANGES: dict[str, Page] = {
     "/concepts/{slug}/{number:int}/submit": concepts.submit,
     "/concepts/{slug}/{number:int}/deprecate": concepts.deprecate,
     "/concepts/{slug}/{number:int}/revoke": concepts.revoke,
+    "/concepts/{slug}/{number:int}/pictures": concepts.unveil,
+    "/concepts/{slug}/{number:int}/strictness": strictness.save,
+    "/concepts/{slug}/{number:int}/strictness/pictures": strictness.unveil,
+    "/reviews/{slug}/{number:int}/pictures": reviews.unveil,
     "/reviews/{slug}/{number:int}/approve": reviews.approve,
     "/reviews/{slug}/{number:int}/send-back": reviews.send_back,
     "/releases/{bundle}/{sequence:int}/move": releases.move,

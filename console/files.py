@@ -13,8 +13,9 @@ from starlette.routing import Route
 
 FILES = {
     "pages.css": ("uvr.pages", "templates/style.css", "text/css"),
+    "sheets.css": ("uvr.pages", "templates/sheets.css", "text/css"),
     "console.css": ("console", "static/console.css", "text/css"),
-    "console.js": ("console", "static/console.js", "text/javascript"),
+    "strictness.js": ("console", "static/strictness.js", "text/javascript"),
     "htmx.js": ("console", "static/htmx.min.js", "text/javascript"),
 }
 YEAR = 365 * 86400

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from concepts.printable import printable
 from console import words
 from console.files import address
-from uvr.pages.page import number, percent, span
+from uvr.pages.page import FILTERS as PAGE_FILTERS
 
 _CODE = re.compile(r"`([^`]+)`")
 
@@ -48,15 +48,15 @@ def _environment() -> Environment:
         finalize=_shown,
     )
     environment.filters |= {
-        "ago": words.ago, "change": words.change_words, "coded": coded, "day": words.day,
+        "ago": words.ago, "change": words.change_words, "coded": coded,
         "details": words.told_details, "event": words.event_words, "field": words.field_words,
-        "gap": words.gap_words, "moment": words.moment, "number": number, "percent": percent,
-        "place": words.place_words, "plural": plural, "span": span, "state": words.state_words,
-        "subject": words.subject_words, "task": words.task_words,
+        "gap": words.gap_words, "place": words.place_words, "plural": plural,
+        "standing": words.standing_words, "subject": words.subject_words,
     }  # fmt: skip
+    environment.filters |= PAGE_FILTERS
     environment.globals |= {
         "address": address, "approvals": words.APPROVALS, "categories": words.CATEGORIES,
-        "mode_words": words.mode_words, "subject_address": words.subject_address,
+        "subject_address": words.subject_address,
     }  # fmt: skip
     return environment
 

@@ -8,17 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from concepts.instant import now
+from uvr.pages.words import MODES, STATES, day, state_words, task_words
 
-STATES = {
-    "draft": "draft",
-    "in_review": "waiting for review",
-    "approved": "approved",
-    "deprecated": "taken out of use",
-    "revoked": "revoked for good",
-}
-MODES = {"enforce": "banned", "log": "reported only", "shadow": "tried silently"}
 CATEGORIES = {"nudity": "nudity", "ip-character": "protected character", "object": "object"}
-TASKS = {"t2i": "pictures from text", "edit": "edited pictures", "check": "finished pictures"}
 APPROVALS = {
     "review": "approved by",
     "break_glass": "approved alone, in an emergency, by",
@@ -69,19 +61,6 @@ _SPANS = ((86400 * 365, "year"), (86400 * 30, "month"), (86400, "day"), (3600, "
           (60, "minute"))  # fmt: skip
 
 
-def day(instant: str | None) -> str:
-    """Write an instant as a day, "1 December 2026"."""
-    if instant is None:
-        return ""
-    moment = datetime.fromisoformat(instant)
-    return f"{moment.day} {moment:%B %Y}"
-
-
-def moment(instant: str | None) -> str:
-    """Write an instant to the minute, "1 December 2026, 08:40 UTC"."""
-    return "" if instant is None else f"{day(instant)}, {instant[11:16]} UTC"
-
-
 def ago(instant: str | None, at: str | None = None) -> str:
     """Write how long ago an instant was: "3 days ago", "in 2 hours", "just now"."""
     if instant is None:
@@ -97,27 +76,16 @@ def ago(instant: str | None, at: str | None = None) -> str:
     return "just now"
 
 
-def state_words(state: str | None) -> str:
-    """Write the state of a version; None is one without versions."""
-    return "no example pictures yet" if state is None else STATES[state]
-
-
-def mode_words(mode: str, disabled_until: str | None, at: str) -> str:
-    """Write what a release does about a concept at an instant."""
-    if disabled_until is not None and disabled_until > at:
-        return f"switched off until {day(disabled_until)}"
-    return MODES[mode]
-
-
-def task_words(task: str) -> str:
-    """Write what a model is used for."""
-    return TASKS.get(task, task)
+def standing_words(state: str | None) -> str:
+    """Write the state of a concept's newest version; None is a concept without versions."""
+    return "no example pictures yet" if state is None else state_words(state)
 
 
 def place_words(place: str) -> str:
-    """Write a "MODEL TASK", or a "MODEL/TASK", such as "pictures from text (testbed)"."""
+    """Write a "MODEL TASK", or a "MODEL/TASK", such as "edited pictures (testbed)"."""
     model, _, task = place.replace("/", " ").rpartition(" ")
-    return f"{task_words(task)} ({model})"
+    words = task_words(task)
+    return f"{words[:1].lower()}{words[1:]} ({model})"
 
 
 def field_words(name: str) -> str:

@@ -103,7 +103,7 @@ def changed_strip(item: Pictured, before: int) -> Strip | None:
     for one in item.changed:
         verb = "caught" if one.was_caught else "not caught"
         words = f"{verb} by version {before}, now {'not caught' if one.was_caught else 'caught'}"
-        cards.append(_card(one.example, item.examples, words))
+        cards.append(card_of(one.example, item.examples, words))
     about = (
         f"The same pictures by version {before} and by this one."
         if cards
@@ -142,12 +142,13 @@ def _strip(
     shown: bool = True,
     count: int | None = None,
 ) -> Strip:
-    cards = [_card(one, examples) for one in found]
+    cards = [card_of(one, examples) for one in found]
     number = len(cards) if count is None else count
     return Strip(id, f"{title}: {number or 'none'}", about, cards, shown, style if number else "")
 
 
-def _card(example: Example, examples: Examples, said: str = "") -> Card:
+def card_of(example: Example, examples: Examples, said: str = "") -> Card:
+    """Return a picture as a card, with ``said`` beside what it was asked for."""
     caught = example.caught(examples.threshold)
     uri = _uri(example.picture)
     source = None if example.source is None else _uri(example.source)

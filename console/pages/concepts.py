@@ -7,6 +7,7 @@ from starlette.responses import RedirectResponse, Response
 from concepts.calibration import Calibration
 from concepts.instant import now
 from console.call import Call, go_to
+from console.pages.pictures import pictures_of
 from registry.answers import VersionInfo
 
 
@@ -32,6 +33,28 @@ def newest(call: Call) -> Response:
 
 def version(call: Call) -> Response:
     """Show a version: its address stays."""
+    return _shown(call, unveiled=False)
+
+
+def unveil(call: Call) -> Response:
+    """Show a version with pictures that are blurred until somebody asks for them."""
+    return _shown(call, unveiled=True)
+
+
+def compare(call: Call) -> Response:
+    """Show what a version changes against another one of its concept."""
+    slug, number, before = (call.path[name] for name in ("slug", "number", "before"))
+    detail = call.registry.versions.detail(slug, number)
+    return call.page(
+        "compare.html",
+        detail=detail,
+        version=detail.version,
+        diff=call.registry.versions.diff(slug, before, number),
+        pictures=pictures_of(call, detail, before),
+    )
+
+
+def _shown(call: Call, *, unveiled: bool) -> Response:
     slug, number = call.path["slug"], call.path["number"]
     concept = call.registry.concepts.get(slug)
     detail = call.registry.versions.detail(slug, number)
@@ -42,6 +65,7 @@ def version(call: Call) -> Response:
         detail=detail,
         version=detail.version,
         found=found_words(detail.version),
+        pictures=pictures_of(call, detail, unveiled=unveiled),
         history=call.registry.audit.history(slug),
     )
 

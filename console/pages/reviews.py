@@ -8,6 +8,7 @@ from concepts.errors import NotFoundError
 from concepts.instant import now
 from console.call import Call, go_to
 from console.pages.concepts import found_words
+from console.pages.pictures import pictures_of
 from registry.answers import RequestInfo
 from registry.registry import Registry
 
@@ -21,6 +22,15 @@ def queue(call: Call) -> Response:
 
 def review(call: Call) -> Response:
     """Show what a version in review changes, and ask for a decision."""
+    return _shown(call, unveiled=False)
+
+
+def unveil(call: Call) -> Response:
+    """Show a review with pictures that are blurred until somebody asks for them."""
+    return _shown(call, unveiled=True)
+
+
+def _shown(call: Call, *, unveiled: bool) -> Response:
     slug, number = call.path["slug"], call.path["number"]
     request = _request(call.registry, slug, number)
     detail = call.registry.versions.detail(slug, number)
@@ -38,6 +48,7 @@ def review(call: Call) -> Response:
     return call.page(
         "review.html", at=now(), request=request, detail=detail, version=detail.version, diff=diff,
         found=found_words(detail.version), evaluation=evaluation, refused=call.refusal(approve),
+        pictures=pictures_of(call, detail, detail.approved, unveiled=unveiled),
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ EVIL = (
     "</textarea><svg onload=alert(1)>",
     "\u202egnp.exe",
 )
-FILLED = {"slug": "pistol", "number": 2, "bundle": "policy", "sequence": 1}
+FILLED = {"slug": "pistol", "number": 2, "before": 1, "bundle": "policy", "sequence": 1}
 ACTIONS = [path.replace(":int", "").format(**FILLED) for path in CHANGES]
 ADDRESSES = sorted({path.replace(":int", "").format(**FILLED) for path in (*PAGES, *CHANGES)})
 
@@ -43,10 +43,9 @@ def events(registry):
 @pytest.mark.parametrize("path", ACTIONS)
 def test_no_change_is_made_without_the_sessions_token(team, visit, path):
     before = events(team)
-    for name in ROLES:
-        visitor = visit(team, name)
+    for name, another in (("ann", "bob"), ("bob", "ann")):
+        visitor, other = visit(team, name), visit(team, another).token()
         token = visitor.token()
-        other = visit(team, "ann" if name != "ann" else "bob").token()
         form = fields(team)
         for wrong in ("", "0" * 64, token[:-1], token.upper(), other, "\u00e9"):
             found = visitor.post(path, {**form, "token": wrong})

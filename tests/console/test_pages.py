@@ -20,7 +20,7 @@ def test_live_tells_what_each_channel_bans_now(solo, visit):
     solo.channels.move("prod", "policy", actor="ann", reason="try it")
     shown = visit(solo).page("/")
     assert "prod Release 2 of policy, since" in shown
-    assert "by ann: “try it”. 0 of 2 concepts banned as approved." in shown
+    assert "by ann: “try it”. 0 of 2 concepts regulated as approved." in shown
     assert "Nudity tried silently 1 ann" in shown
     assert "Pistol switched off until" in shown
     assert shown.endswith("Banned in no channel Knife as a weapon no example pictures yet")
@@ -42,7 +42,7 @@ def test_an_empty_registry_says_what_to_do(new_registry, tmp_path, visit):
 def test_concepts_are_found_by_a_word(solo, visit):
     shown = visit(solo).page("/concepts?q=PIST")
     assert "1 concept " in shown
-    assert "Pistol object 1 approved prod: version 1, banned" in shown
+    assert "Pistol object 1 approved prod: version 1, regulated" in shown
     assert "No concept's name holds “nix”" in visit(solo).page("/concepts?q=nix")
 
 
@@ -54,7 +54,9 @@ def test_a_version_is_told_in_words_and_its_address_stays(team, visit):
     assert "Look-alikes that are allowed" in shown
     assert "of 20 that asked for it, 1 still show it (1% - 24%), 19 without the ban" in shown
     assert "not measured: its strictness was set by hand" in shown
-    assert re.search(r"2 waiting for review ann \d+ \w+ \d+ 1, this one approved", shown)
+    assert re.search(
+        r"2 waiting for review ann \d+ \w+ \d+ what differs from version 2 1, this", shown
+    )
 
 
 def test_a_concept_without_versions_has_a_page(solo, visit):
@@ -93,7 +95,7 @@ def test_the_queue_tells_what_waits_and_what_was_decided(team, visit):
 def test_a_review_shows_what_differs(team, visit):
     shown = visit(team, "bob").page("/reviews/pistol/2")
     assert "What differs from version 1, approved before Words The same." in shown
-    assert "In pictures from text (testbed): the same example pictures, stricter" in shown
+    assert "In pictures drawn from a text (testbed): the same example pictures, stricter" in shown
     assert "no measurement, and for nothing that comes later" in shown
 
 

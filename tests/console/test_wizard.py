@@ -57,7 +57,7 @@ def test_what_is_banned_less_must_be_asked_for(solo, visit):
     assert "If that is meant: tick “Less may be banned” tick “Nothing at all" in shown
     asked = {**plan, "allow_shrink": "yes", "enforce_nothing": "yes"}
     shown = text_of(visitor.post("/new-release", asked).text)
-    assert "pistol: tried silently, was banned" in shown
+    assert "pistol: tried silently, was regulated" in shown
 
 
 def test_a_member_is_taken_out_and_a_first_release_begins(solo, visit):

@@ -34,12 +34,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "span": span, "number": number}
-    environment.filters |= {
-        "day": words.day, "moment": words.moment, "task_words": words.task_words,
-        "state_words": words.state_words, "kind_words": words.kind_words,
-        "mode_words": words.mode_words,
-    }  # fmt: skip
+    environment.filters |= FILTERS
     return environment
 
 
@@ -56,3 +51,12 @@ def span(interval: tuple[float, float] | None) -> str:
 def number(value: float | None, digits: int = 2) -> str:
     """A number with so many digits after the point; a hyphen for None."""
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+FILTERS = {
+    "percent": percent, "span": span, "number": number,
+    "day": words.day, "moment": words.moment, "task_words": words.task_words,
+    "state_words": words.state_words, "kind_words": words.kind_words,
+    "mode_words": words.mode_words,
+}  # fmt: skip
+"""What templates may do to a value: numbers and words, as all pages write them."""

@@ -1,2 +1,0 @@
-// What pages gain by a script; each works without it.
-"use strict";
