@@ -49,7 +49,7 @@ def _slugs(registry: Registry) -> list[str]:
 
 
 class VersionName(Named):
-    """``SLUG`` or ``SLUG@NUMBER``; gives both, the number None where there is none."""
+    """``NAME`` or ``NAME@NUMBER``; gives both, the number None where there is none."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -57,7 +57,8 @@ class VersionName(Named):
         """Split the slug from the number."""
         slug, at, number = str(value).partition("@")
         if at and not re.fullmatch("[1-9][0-9]{0,8}", number):
-            self.fail(f"'{value}' is neither SLUG nor SLUG@NUMBER.", param, ctx)
+            form = self.name.upper()
+            self.fail(f"'{value}' is neither {form} nor {form}@NUMBER.", param, ctx)
         return slug, int(number) if at else None
 
 
@@ -164,6 +165,7 @@ class Output(PathName):
 SLUG = Named("slug", _slugs)
 VERSION = VersionName("slug", _slugs)
 BUNDLE = Named("bundle", lambda registry: {info.bundle for info in registry.releases.list()})
+RELEASE = VersionName("bundle", lambda registry: {i.bundle for i in registry.releases.list()})
 CHANNEL = Named("channel", lambda registry: [info.name for info in registry.channels.list()])
 NUMBER = click.IntRange(1, LARGEST)
 SIDE = click.IntRange(16, 8192)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +14,14 @@ import click
 from commands.app import App, pass_app
 from commands.options import as_json, model_option, profile_option, task_choice
 from commands.output import progress_bar
-from commands.parameters import OUT_FILE, PATH, VERSION
+from commands.parameters import OUT_FILE, PATH, RELEASE, VERSION, Instant
 from commands.reading import check_model, read_profile
-from commands.text import plural, version_name
+from commands.table import Table
+from commands.text import cell, mode_words, plural, version_name
 from concepts.files import write_file
 
 if TYPE_CHECKING:
+    from evidence.governance import Governance
     from evidence.pictures import Pictured, Place
     from registry.answers import VersionDetail
     from registry.registry import Registry
@@ -86,7 +90,7 @@ def report_version(
     images: Path | None,
     benign: Path | None,
 ) -> None:
-    """Write a version's contact sheet: what it catches, misses and wrongly catches, in pictures.
+    """Write a version's contact sheet: what it catches and misses, in pictures.
 
     One HTML file with everything in it, to be mailed, printed and kept: the words, example
     pictures with outlines, how strict it is, what changed since the version approved before, and
@@ -101,12 +105,11 @@ def report_version(
     """
     if (images is None) != (benign is None):
         raise click.UsageError("--images and --benign go together.")
-    if out is None and not app.json:
-        raise click.UsageError("Give --out FILE, or --json for the numbers.")
+    _require_output(app, out)
     check_model(model)
     given_profile = read_profile(profile_file)
     registry = app.open()
-    from evidence.pictures import places_of
+    from evidence.pictures import pictures_of, places_of
     from evidence.sheet import sheet_numbers, version_record
 
     record = version_record(registry, *version)
@@ -117,36 +120,141 @@ def report_version(
             folders = {"images": images, "benign": benign, "scratch": scratch}
             pictures = _given(registry, record.detail, places, folders, model, given_profile)
         else:
-            pictures = _drawn(registry, places, count, model, given_profile)
+            draw = partial(_draw, registry, model, given_profile, count)
+            pictures = pictures_of(registry.home, places, count, draw)
         if out is not None:
             from evidence.page import sheet_page
 
             write_file(out, sheet_page(record, pictures).encode())
         numbers = sheet_numbers(record, pictures)
     name = version_name(record.detail.version.slug, record.detail.version.number)
-    app.show(numbers, [*_lines(name, pictures), *([f"Wrote {out}"] if out else [])])
+    app.show(numbers, [*_lines(name, pictures), *_written(out)])
 
 
-def _drawn(
-    registry: Registry,
-    places: list[Place],
+@report.command("release")
+@click.argument("release_name", metavar="BUNDLE[@SEQUENCE]", type=RELEASE)
+@out_option
+@model_option
+@click.option(
+    "--count", type=click.IntRange(1, 500), default=24, show_default=True,
+    help="Example pictures of each kind, for each concept and task.",
+)  # fmt: skip
+@click.option("--kept", is_flag=True, help="Draw nothing: show the pictures that are there.")
+@as_json
+@pass_app
+def report_release(
+    app: App,
+    release_name: tuple[str, int | None],
+    out: Path | None,
+    model: str,
     count: int,
+    kept: bool,
+) -> None:
+    """Write a release's sheet: concepts, changes, gaps.
+
+    The newest by default. Each concept is there with its mode, who approved it, and what it
+    catches, misses and wrongly catches at the release's thresholds. Pictures that are lacking are
+    drawn, unless --kept.
+
+    \b
+    Examples:
+      uvr-registry report release policy --out policy.html
+      uvr-registry report release policy@3 --kept --out policy-3.html
+    """
+    _require_output(app, out)
+    check_model(model)
+    registry = app.open()
+    from evidence.pictures import pictures_of, places_of
+    from evidence.release import release_page, release_sheet
+
+    draw = None if kept else partial(_draw, registry, model, None, count)
+
+    def look(detail: VersionDetail) -> list[Pictured]:
+        return pictures_of(registry.home, places_of(registry, detail), count, draw)
+
+    sheet = release_sheet(registry, *release_name, look)
+    if out is not None:
+        write_file(out, release_page(sheet).encode())
+    lines = [line for m in sheet.members for line in _lines(m.member.slug, m.pictures)]
+    app.show(sheet.to_dict(), [*lines, *_written(out)])
+
+
+@report.command("governance")
+@click.option("--at", type=Instant(), metavar="WHEN", help="The time to look at.  [default: now]")
+@out_option
+@as_json
+@pass_app
+def report_governance(app: App, at: str | None, out: Path | None) -> None:
+    """Say what was banned at a time, and on what ground.
+
+    For each channel it names the release and its signatures, and for each concept its mode, its
+    words, where the pictures behind it came from, who approved it, and what was measured by then.
+    The audit trail is verified first: exit code 6 where it was changed.
+
+    \b
+    Examples:
+      uvr-registry report governance --at 2026-11-24T10:00Z --out governance.html
+      uvr-registry report governance --at 2026-11-24 --json
+    """
+    from concepts.instant import now
+    from evidence.governance import governance, governance_page
+
+    found = governance(app.open(), at or now())
+    if out is not None:
+        write_file(out, governance_page(found).encode())
+    app.show(found.to_dict(), [*_governance_lines(found), *_written(out)])
+
+
+def _governance_lines(found: Governance) -> list[str | Table]:
+    """What was banned, a table for each channel."""
+    lines: list[str | Table] = []
+    columns = ("slug", "version", "mode", "approved_by", "approved_at", "ground", "evaluated")
+    for channel in found.channels:
+        signed = ", ".join(channel.signed_by) or "nobody"
+        lines.append(
+            f"{channel.channel}: release {channel.sequence} of {channel.bundle}, since "
+            f"{cell(channel.since)} by {channel.moved_by}, signed by {signed} "
+            f"({channel.signatures_needed} needed){', expired' if channel.expired else ''}"
+        )
+        rows = [
+            {
+                **vars(item),
+                "mode": mode_words(item.mode, item.disabled_until, found.at),
+                "ground": [f"{one.legal_basis} ({one.origin})" for one in item.grounds],
+                "evaluated": [one.figures["suite"] for one in item.evaluations],
+            }
+            for item in channel.banned
+        ]
+        lines.append(Table(columns, rows, "No concepts."))
+    empty = [f"No channel pointed to anything at {cell(found.at)}."]
+    trail = (
+        f"Trail: {plural(found.verified, 'event')} verified, event {found.events} the newest then"
+    )
+    return [*(lines or empty), trail]
+
+
+def _require_output(app: App, out: Path | None) -> None:
+    if out is None and not app.json:
+        raise click.UsageError("Give --out FILE, or --json for the numbers.")
+
+
+def _written(out: Path | None) -> list[str]:
+    return [] if out is None else [f"Wrote {out}"]
+
+
+def _draw(
+    registry: Registry,
     model: str,
     profile: ModelProfile | None,
-) -> list[Pictured]:
-    """The pictures of some places, drawn where the cache lacks them."""
-    from evidence.pictures import lacks, pictured
+    count: int,
+    places: list[Place],
+) -> dict[str, str]:
+    """Draw what the cache lacks."""
+    from evidence.drawing import draw_lacking  # It loads torch.
 
-    home = registry.home
-    lacking = [place for place in places if lacks(home, place, count)]
-    notes: dict[str, str] = {}
-    if lacking:
-        from evidence.drawing import draw_lacking  # It loads torch.
-
-        notes = draw_lacking(
-            home, lacking, model=model, profile=profile, count=count, progress=progress_bar
-        )
-    return [pictured(home, one, count, notes.get(one.space.digest, "")) for one in places]
+    return draw_lacking(
+        registry.home, places, model=model, profile=profile, count=count, progress=progress_bar
+    )
 
 
 def _given(
@@ -168,7 +276,7 @@ def _given(
     ]  # fmt: skip
 
 
-def _lines(name: str, pictures: list[Pictured]) -> list[str]:
+def _lines(name: str, pictures: Sequence[Pictured]) -> list[str]:
     """What the page says first."""
     lines = []
     for item in pictures:

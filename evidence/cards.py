@@ -81,9 +81,14 @@ def strips_of(item: Pictured) -> list[Strip]:
         if wrong
         else "None. These allowed pictures come closest, the nearest first."
     )
+    about_missed = (
+        "Pictures that must be caught and are not, the least like it first. Look whether the "
+        "concept is in them at all."
+        if missed
+        else ""
+    )
     return [
-        _strip("missed", "Missed", "Pictures that must be caught and are not, the least like it "
-               "first. Look whether the concept is in them at all.", missed, examples, "bad"),
+        _strip("missed", "Missed", about_missed, missed, examples, "bad"),
         _strip("wrong", "Wrongly caught", about_wrong, wrong or nearest, examples,
                "bad" if wrong else "", count=len(wrong)),
         _strip("caught", "Caught, as it must be", "The least sure first. Outlined: where the "
@@ -101,8 +106,7 @@ def changed_strip(item: Pictured, before: int) -> Strip | None:
         return None
     cards = []
     for one in item.changed:
-        verb = "caught" if one.was_caught else "not caught"
-        words = f"{verb} by version {before}, now {'not caught' if one.was_caught else 'caught'}"
+        words = f"version {before} {'caught it' if one.was_caught else 'did not catch it'}"
         cards.append(card_of(one.example, item.examples, words))
     about = (
         f"The same pictures by version {before} and by this one."

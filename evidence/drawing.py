@@ -119,7 +119,7 @@ def _recorded(matched: int, given: int) -> str:
 
 def _load(place: Place, model: str, profile: ModelProfile | None) -> tuple[object, ModelProfile]:
     space = place.space.space
-    if (model == TESTBED) != (space.model == TESTBED):
+    if model == TESTBED != space.model:
         raise MismatchError(f"They are of the model '{space.model}': name it with --model.")
     return load_pipeline(model, space.task, profile)
 

@@ -5,7 +5,7 @@ Reading needs no model and no torch; ``evidence.drawing`` draws what is lacking.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,6 +152,28 @@ def lacks(home: Path, place: Place, count: int = USUAL_COUNT) -> bool:
     return bool(cache_of(home).lacking(place.origin.wanted(count), place.scorers))
 
 
+def pictures_of(
+    home: Path,
+    places: Sequence[Place],
+    count: int = USUAL_COUNT,
+    draw: Callable[[list[Place]], Mapping[str, str]] | None = None,
+) -> list[Pictured]:
+    """Read the pictures of some places.
+
+    Args:
+        home: The registry's.
+        places: Models and tasks of a version.
+        count: Pictures of each kind.
+        draw: Called with the places whose pictures are not there, if there are any; returns why a
+            place was not drawn, by the digest of its space (``evidence.drawing.draw_lacking``).
+    """
+    lacking = [place for place in places if lacks(home, place, count)]
+    notes = dict.fromkeys((place.space.digest for place in lacking), NOT_DRAWN)
+    if draw is not None and lacking:
+        notes = dict(draw(lacking))
+    return [pictured(home, place, count, notes.get(place.space.digest, "")) for place in places]
+
+
 def pictured(home: Path, place: Place, count: int = USUAL_COUNT, note: str = "") -> Pictured:
     """Read a place's pictures; without all of them it has none."""
     origin = place.origin
@@ -185,6 +207,7 @@ def version_examples(
     }
 
 
+NOT_DRAWN = "Its pictures were not drawn yet."
 NOT_STORED = (
     "Its anchors were collected from pictures that were given, and such pictures are never stored. "
     "Give them again (--images, --benign) to see them here."

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from concepts.calibration import Calibration, recorded_calibration
+from concepts.definition import ConceptDefinition
 from evidence.pictures import Pictured
 from registry.answers import RequestInfo, VersionDetail
 from registry.registry import Registry
@@ -16,6 +17,11 @@ from uvr.examples.examples import Example
 
 VEILED = ("nudity",)
 """Categories of concepts whose pictures are blurred until someone wants to see them."""
+
+
+def is_veiled(definition: ConceptDefinition) -> bool:
+    """Whether pictures of a concept are blurred at first."""
+    return definition.category in VEILED
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class Record:
     @property
     def veiled(self) -> bool:
         """Whether its pictures are blurred at first."""
-        return self.detail.definition.category in VEILED
+        return is_veiled(self.detail.definition)
 
     @property
     def approved(self) -> RequestInfo | None:

@@ -21,7 +21,7 @@ TOP = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY", "C
 PAGES = sorted([*DOCS.glob("*.md"), *TOP])
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-PACKAGES = r"(?:commands|concepts|console|migrations|registry|uvr)"
+PACKAGES = r"(?:commands|concepts|console|evidence|migrations|registry|uvr)"
 
 
 def reference() -> ModuleType:
@@ -55,7 +55,8 @@ def test_every_command_that_writes_checks_the_place():
         "evaluate out", "export-concept out",
         "generate heat_map", "generate log_file", "generate out", "generate report",
         "key export out",
-        "key generate out", "pull out", "pull state", "release out", "rollback out", "sign out",
+        "key generate out", "pull out", "pull state", "release out", "report governance out",
+        "report release out", "report version out", "rollback out", "sign out",
     }  # fmt: skip
     others = {
         f"{name} {param.name}"
@@ -103,9 +104,11 @@ def test_every_exit_code_of_an_error_is_in_the_table():
 
 
 def named(words: list[str]) -> list[str]:
-    """Words without the options before the command."""
+    """Words without the options before the command, and with a group's default command."""
     while words and words[0].startswith("--"):
         words = words[2:]
+    if words[:1] == ["report"] and f"report {words[1]}" not in COMMANDS:
+        return ["report", "version", *words[1:]]
     return words
 
 

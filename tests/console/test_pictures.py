@@ -31,7 +31,7 @@ def test_a_version_shows_what_it_catches_and_what_it_misses(team, visit):
 def test_a_review_shows_the_pictures_that_are_decided_otherwise(team, visit):
     page = visit(team, "bob").get("/reviews/pistol/2").text
     assert "Decided otherwise than before" in page
-    assert text_of(page).count("not caught by version 1, now caught") == 9
+    assert text_of(page).count("version 1 did not catch it") == 9
 
 
 def test_two_versions_are_compared_by_their_pictures(team, visit):

@@ -225,7 +225,7 @@ class Histogram:
         for place, count in enumerate(self._counts(self.upwards)):
             found.append(self._column(place, self.middle - count * unit, count, unit, "strong"))
         depths = [self.middle] * COLUMNS
-        for style, (_, scores) in zip(("bad", "faint"), self.downwards, strict=False):
+        for style, (_, scores) in zip(("alike", "faint"), self.downwards, strict=False):
             for place, count in enumerate(self._counts(scores)):
                 found.append(self._column(place, depths[place], count, unit, style))
                 depths[place] += count * unit

@@ -1,6 +1,8 @@
 from itertools import pairwise
 
-from uvr.pages.chart import Bar, Bars, Point, Scatter
+import pytest
+
+from uvr.pages.chart import Bar, Bars, Histogram, Point, Scatter
 
 
 def plot(*points):
@@ -30,3 +32,23 @@ def test_bars_lie_below_each_other_in_their_groups():
     assert tops == [("one", 0, [18, 33]), ("two", 60, [78])]
     assert bars.height == 123
     assert [bar.share for _, group in bars.groups for bar in group] == [0.25, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("threshold", [-3.0, 0.1, 0.7, 2.0, 9.0])
+def test_columns_of_a_histogram_hold_every_score_on_its_side_of_the_threshold(threshold):
+    shown, alike, ordinary = [0.7, 0.7, 2.0, 5.5], [0.69999, 0.1], [-1.0, 0.1]
+    plot = Histogram("t", shown, [("alike", alike), ("ordinary", ordinary)], threshold)
+    line = plot.x(threshold)
+    for style, scores in (("strong", shown), ("alike", alike), ("faint", ordinary)):
+        columns = [one for one in plot.columns if one.style == style]
+        assert sum(one.count for one in columns) == len(scores)
+        caught = sum(one.count for one in columns if one.x >= line)
+        assert caught == sum(score >= threshold for score in scores)
+    assert all(one.x >= 0 and one.x + one.width <= plot.width for one in plot.columns)
+    assert all(one.y + one.height <= plot.middle + 1e-6 for one in plot.columns
+               if one.style == "strong")  # fmt: skip
+
+
+def test_a_histogram_of_equal_scores_has_a_width():
+    plot = Histogram("t", [1.0], [("alike", []), ("ordinary", [])], 1.0)
+    assert [one.count for one in plot.columns] == [1]

@@ -7,7 +7,8 @@ from jinja2 import UndefinedError
 from PIL import Image
 
 from uvr.pages.page import percent, render_page, span
-from uvr.pages.picture import mask_uri, picture_uri
+from uvr.pages.picture import mask_uri, outline_uri, picture_uri
+from uvr.pages.words import mode_words, moment
 
 
 def opened(uri):
@@ -29,6 +30,15 @@ def test_a_mask_has_a_pixel_for_each_patch():
     assert (np.asarray(opened(mask_uri(mask)))[..., 3] > 0).tolist() == mask.tolist()
 
 
+def test_an_outline_goes_around_what_it_encloses_and_along_the_border_of_the_picture():
+    mask = np.array([[True, True, False], [False, False, False]])
+    alpha = np.asarray(opened(outline_uri(mask)))[..., 3]
+    assert alpha.shape == (16, 24)
+    assert (alpha[0, :16] == 255).all()
+    assert (alpha[1:7, 8] < 255).all()  # no line between two patches of one region
+    assert not alpha[:, 16:].any()
+
+
 def test_a_name_that_a_template_is_not_given_is_an_error():
     with pytest.raises(UndefinedError, match="report"):
         render_page("evaluation.html")
@@ -37,3 +47,12 @@ def test_a_name_that_a_template_is_not_given_is_an_error():
 def test_shares_are_written_as_percentages():
     assert (percent(0.125), percent(None)) == ("12%", "-")
     assert (span((0.041, 0.5)), span(None)) == ("4% - 50%", "")
+
+
+def test_modes_are_told_in_words_for_people():
+    at, later = "2026-12-01T00:00:00.000000Z", "2026-12-03T10:20:00.000000Z"
+    assert mode_words("enforce", None, at) == "regulated"
+    assert mode_words("enforce", later, at) == "switched off until 3 December 2026"
+    assert mode_words("enforce", at, later) == "regulated"
+    assert mode_words("shadow", later, at) == "tried silently"
+    assert (moment(later), moment(None)) == ("3 December 2026, 10:20 UTC", "-")
