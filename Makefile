@@ -17,7 +17,7 @@ export TRANSFORMERS_OFFLINE := 1
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,testbed,postgres,docs,ray,console]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,testbed,postgres,docs,serve,console]'
 	touch $@
 
 $(LOWEST)/.installed: pyproject.toml .ci/lowest.txt

@@ -59,6 +59,8 @@ TOGETHER = {
     "test_train.py": "training",
     "test_cluster.py": "clusters",
     "test_workers.py": "clusters",
+    "test_batch.py": "clusters",
+    "test_serve.py": "clusters",
 }
 
 
