@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,25 +14,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from concepts.bundle import Bundle
-    from registry.operations import Caught
+    from evidence.caught import CaughtIn
     from registry.registry import Registry
     from uvr.checking import CheckedPicture
-    from uvr.decisions.decision import Decision
     from uvr.decisions.reading import LoggedDecisions
     from uvr.profiles import ModelProfile
-
-
-@dataclass(frozen=True)
-class CaughtIn:
-    """What was found in one picture.
-
-    Attributes:
-        where: Which picture that is, in words.
-        caught: What was found in it.
-    """
-
-    where: str
-    caught: list[Caught]
 
 
 def caught_in(
@@ -51,67 +36,30 @@ def caught_in(
         NotFoundError: The log has no such request; or a picture is in no log, and nothing is live.
         MismatchError: A picture is in no log, and what is live has no anchors for checking.
     """
+    from evidence.caught import caught_by_decisions, caught_by_report
+    from uvr.report import RegulationReport
+
     path = Path(subject)
     if path.suffix == ".json":
-        return _of_report(path)
+        return caught_by_report(RegulationReport.load(path), f"'{path}'")
     if not path.is_file():
         if log is None:
             raise NotFoundError(
                 f"No file '{subject}'. To look for a request of that name give --log."
             )
-        return _of_decisions(log.of_request(subject), f"request '{subject}'")
+        return caught_by_decisions(log.of_request(subject), f"request '{subject}'")
     from uvr.anchors.pictures import read_picture
     from uvr.decisions.decision import pixels_digest
 
     image = read_picture(path)
     if log is not None and (decisions := log.of_picture(pixels_digest(image))):
-        return _of_decisions(decisions, subject)
+        return caught_by_decisions(decisions, subject)
     return _of_live(registry, image, subject, model)
-
-
-def _of_report(path: Path) -> list[CaughtIn]:
-    from registry.operations import Caught
-    from uvr.report import RegulationReport
-
-    report = RegulationReport.load(path)
-    found: dict[int, list[Caught]] = {place: [] for place in range(len(report.images))}
-    for place, item in report.fired_findings():
-        found[place].append(
-            Caught(item.slug, item.version, item.mode, item.score, item.threshold, report.digest,
-                   report.time, report.space, item.feature)
-        )  # fmt: skip
-    for verdict in report.verdicts:
-        looked = {item.slug for item in found[verdict.picture]}
-        found[verdict.picture] += [
-            Caught(item.concept, item.version, item.mode, item.score, item.threshold,
-                   report.digest, report.time)
-            for item in verdict.evidence if item.concept not in looked
-        ]  # fmt: skip
-    name = f"request '{report.request}'" if report.request else f"'{path}'"
-    return [CaughtIn(f"picture {place} of {name}", caught) for place, caught in found.items()]
-
-
-def _of_decisions(decisions: Iterable[Decision], subject: str) -> list[CaughtIn]:
-    from registry.operations import Caught
-
-    found = []
-    for decision in decisions:
-        verdict, caught = decision.verdict, dict[str, Caught]()
-        for item in verdict.evidence:
-            feature = decision.features.get(item.concept) if item.stage == "look" else None
-            one = Caught(item.concept, item.version, item.mode, item.score, item.threshold,
-                         verdict.bundle, decision.time, decision.space, feature)  # fmt: skip
-            if item.concept not in caught or feature is not None:
-                caught[item.concept] = one
-        where = f"picture {verdict.picture} of request '{decision.request}'"
-        found.append(CaughtIn(where, list(caught.values())))
-    if not found:
-        raise NotFoundError(f"No decision on {subject} in the log.")
-    return found
 
 
 def _of_live(registry: Registry, image: Image.Image, subject: str, model: str) -> list[CaughtIn]:
     """Check a picture against each release that is live in a channel now."""
+    from evidence.caught import CaughtIn
     from registry.operations import Caught
 
     check_model(model)

@@ -13,22 +13,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from concepts.errors import (
-    BusyError,
-    ConflictError,
-    GateError,
-    InputError,
-    NotFoundError,
-    PolicyError,
-    UVRError,
-)
+from concepts.errors import InputError, UVRError
 from console import session
 from console.call import Call
+from console.decisions import DecisionLog
 from console.files import static_routes
 from console.form import Form, read_form
 from console.guard import Guard, Refusal, refuse
 from console.identity import Identity, identify
-from console.pages import audit, concepts, live, releases, reviews, strictness, wizard
+from console.pages import audit, concepts, incidents, live, releases, reviews, strictness, wizard
 from console.settings import Settings
 from registry.registry import Registry
 
@@ -37,6 +30,7 @@ PAGES: dict[str, Page] = {
     "/": live.live,
     "/concepts": concepts.concepts,
     "/concepts/{slug}": concepts.newest,
+    "/concepts/{slug}/words": concepts.words,
     "/concepts/{slug}/{number:int}": concepts.version,
     "/concepts/{slug}/{number:int}/strictness": strictness.strictness,
     "/concepts/{slug}/{number:int}/against/{before:int}": concepts.compare,
@@ -46,11 +40,13 @@ PAGES: dict[str, Page] = {
     "/releases/{bundle}": releases.newest,
     "/releases/{bundle}/{sequence:int}": releases.release,
     "/new-release": wizard.begin,
+    "/incident": incidents.begin,
     "/audit": audit.trail,
     "/audit/verify": audit.verify,
     "/audit/export": audit.export,
 }
 CHANGES: dict[str, Page] = {
+    "/concepts/{slug}/look-alikes": concepts.add_look_alike,
     "/concepts/{slug}/{number:int}/submit": concepts.submit,
     "/concepts/{slug}/{number:int}/deprecate": concepts.deprecate,
     "/concepts/{slug}/{number:int}/revoke": concepts.revoke,
@@ -62,12 +58,11 @@ CHANGES: dict[str, Page] = {
     "/reviews/{slug}/{number:int}/send-back": reviews.send_back,
     "/releases/{bundle}/{sequence:int}/move": releases.move,
     "/new-release": wizard.go_on,
+    "/incident": incidents.explain_it,
     "/audit/compare": audit.compare,
 }
-STATUSES: tuple[tuple[type[UVRError], int], ...] = (
-    (InputError, 422), (NotFoundError, 404), (ConflictError, 409), (GateError, 409),
-    (PolicyError, 403), (BusyError, 503),
-)  # fmt: skip
+STATUSES = {2: 422, 3: 404, 4: 409, 5: 403, 8: 503, 9: 409}
+"""What an error's exit code is to a browser; of any other, the console's own side is at fault."""
 logger = logging.getLogger("uvr.console")
 
 
@@ -104,6 +99,7 @@ class _Endpoints:
     def __init__(self, registry: Registry, settings: Settings) -> None:
         self._registry = registry
         self._settings = settings
+        self._decisions = DecisionLog(settings.decisions)
 
     def endpoint(self, pages: dict[str, Page]) -> Callable[[Request], Awaitable[Response]]:
         """Return the endpoint of an address, which has a page for each method."""
@@ -139,10 +135,10 @@ class _Endpoints:
         try:
             who = identify(request, self._settings, self._registry)
         except UVRError as error:
-            call = Call(self._registry, self._settings, Identity("nobody", ()), "")
+            call = Call(self._registry, self._settings, self._decisions, Identity("nobody", ()), "")
             return _failed(call, error)
         call = Call(
-            self._registry, self._settings, who,
+            self._registry, self._settings, self._decisions, who,
             session.form_token(self._settings, name, who.actor), request.path_params,
             request.query_params, form if isinstance(form, Form) else Form(),
             request.headers.get("hx-request") == "true",
@@ -170,7 +166,7 @@ class _Endpoints:
 
 
 def _failed(call: Call, error: UVRError) -> Response:
-    status = next((code for kind, code in STATUSES if isinstance(error, kind)), 500)
+    status = STATUSES.get(error.exit_code, 500)
     if status == 500:
         logger.error("%s", error)
     return _told(call, status, str(error))

@@ -9,6 +9,7 @@ from typing import Any
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from concepts.errors import UVRError
+from console.decisions import DecisionLog
 from console.form import Form
 from console.identity import Identity
 from console.render import render
@@ -19,6 +20,7 @@ NOTICES = {
     "approved": "Your approval was recorded.",
     "deprecated": "The version is out of use.",
     "draft": "The draft was saved.",
+    "look-alike": "The look-alike was added to the words of the next version.",
     "moved": "The channel was moved.",
     "released": "The release was made.",
     "returned": "The version was sent back to its authors.",
@@ -35,6 +37,7 @@ class Call:
     Attributes:
         registry: The registry.
         settings: How the console is reached.
+        decisions: The decision log, where there is one.
         identity: Who asks.
         token: For the forms of the page.
         path: What the address names.
@@ -45,6 +48,7 @@ class Call:
 
     registry: Registry
     settings: Settings
+    decisions: DecisionLog
     identity: Identity
     token: str
     path: Mapping[str, Any] = field(default_factory=dict)

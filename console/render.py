@@ -37,6 +37,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun if count == 1 else noun + 's'}"
 
 
+def begun(text: str) -> str:
+    """Write a text with a capital letter; the rest stays as it is."""
+    return text[:1].upper() + text[1:]
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -48,7 +53,7 @@ def _environment() -> Environment:
         finalize=_shown,
     )
     environment.filters |= {
-        "ago": words.ago, "change": words.change_words, "coded": coded,
+        "ago": words.ago, "begun": begun, "change": words.change_words, "coded": coded,
         "details": words.told_details, "event": words.event_words, "field": words.field_words,
         "gap": words.gap_words, "place": words.place_words, "plural": plural,
         "standing": words.standing_words, "subject": words.subject_words,

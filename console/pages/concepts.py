@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from starlette.responses import RedirectResponse, Response
 
 from concepts.calibration import Calibration
+from concepts.errors import InputError
 from concepts.instant import now
 from console.call import Call, go_to
 from console.pages.pictures import pictures_of
@@ -68,6 +71,24 @@ def _shown(call: Call, *, unveiled: bool) -> Response:
         pictures=pictures_of(call, detail, unveiled=unveiled),
         history=call.registry.audit.history(slug),
     )
+
+
+def add_look_alike(call: Call) -> Response:
+    """Name a look-alike that is allowed, in the words that a concept's next version takes."""
+    concept, text = call.registry.concepts.get(call.path["slug"]), call.form.text("text")
+    if not text:
+        raise InputError("Say what the look-alike is, as somebody would ask for it.")
+    words = concept.definition
+    changed = replace(words, near_misses=(*words.near_misses, text))
+    expected = call.form.text("definition")
+    call.registry.concepts.add(changed, actor=call.actor, expect_digest=expected or words.digest)
+    return go_to(f"/concepts/{concept.slug}/words", "look-alike")
+
+
+def words(call: Call) -> Response:
+    """Show the words that a concept's next version takes."""
+    concept = call.registry.concepts.get(call.path["slug"])
+    return call.page("words.html", concept=concept)
 
 
 def submit(call: Call) -> Response:

@@ -17,4 +17,5 @@ def live(call: Call) -> Response:
     return call.page(
         "live.html", at=now(), channels=channels, names={item.slug: item.name for item in concepts},
         nowhere=[item for item in concepts if item.slug not in held],
+        counted=call.decisions.counted(), has_log=call.decisions.path is not None,
     )  # fmt: skip

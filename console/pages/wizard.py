@@ -86,7 +86,7 @@ def begin(call: Call) -> Response:
     bundle = call.query.get("bundle", "").strip() or next(iter(bundles), "policy")
     changes = {}
     if slug := call.query.get("concept", ""):
-        changes[slug] = (call.query.get("way", ""), "")
+        changes[slug] = (call.query.get("way", ""), call.query.get("until", ""))
     return _shown(call, Plan(bundle, changes=changes))
 
 

@@ -166,7 +166,7 @@ class Reader(HTMLParser):
         self.elements.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag):
-        if tag in ("td", "th", "li", "option", "label"):
+        if tag in ("td", "th", "li", "dt", "option", "label"):
             self.texts.append(" ")
 
     def handle_data(self, data):
