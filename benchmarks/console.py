@@ -1,4 +1,4 @@
-"""CPU milliseconds of the console's pages: `python benchmarks/console.py`.
+"""CPU milliseconds of the console's pages: `python -m benchmarks.console`.
 
 The registries are temporary ones of some concepts, all in a release that two channels point to; the
 figures are medians of user and system time in this process, the client that asks included.

@@ -30,7 +30,8 @@ def serve(registry: Registry, settings: Settings, ready: Callable[[str], object]
         UVRError: If the port is taken.
     """
     check_reach(settings, registry)
-    logging.basicConfig(format="%(asctime)s %(name)s %(message)s", level=logging.INFO)
+    logging.basicConfig(format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("uvr.console").setLevel(logging.INFO)
     with _listen(settings) as listening:
         config = uvicorn.Config(
             make_app(registry, settings),
