@@ -70,9 +70,8 @@ def report() -> None:
     help="Example pictures of each kind, for each task.",
 )  # fmt: skip
 @click.option(
-    "--seed", type=click.IntRange(0, 2**62),
-    help="Of the pictures.  [default: one that the version did not learn from]",
-)  # fmt: skip
+    "--learned", is_flag=True, help="Show the pictures that it learned from; they flatter it."
+)
 @click.option("--images", type=PATH, help="Folder of pictures that show the concept.")
 @click.option("--benign", type=PATH, help="Folder of pictures without it.")
 @as_json
@@ -86,7 +85,7 @@ def report_version(
     profile_file: Path | None,
     tasks: tuple[str, ...],
     count: int,
-    seed: int | None,
+    learned: bool,
     images: Path | None,
     benign: Path | None,
 ) -> None:
@@ -105,6 +104,8 @@ def report_version(
     """
     if (images is None) != (benign is None):
         raise click.UsageError("--images and --benign go together.")
+    if learned and images is not None:
+        raise click.UsageError("--learned draws pictures: leave --images out.")
     _require_output(app, out)
     check_model(model)
     given_profile = read_profile(profile_file)
@@ -113,7 +114,7 @@ def report_version(
     from evidence.sheet import sheet_numbers, version_record
 
     record = version_record(registry, *version)
-    places = places_of(registry, record.detail, tasks=tasks, before=record.before, seed=seed)
+    places = places_of(registry, record.detail, tasks=tasks, before=record.before, learned=learned)
     with ExitStack() as stack:
         if images is not None and benign is not None:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="uvr-report-")))

@@ -16,6 +16,7 @@ from registry.answers import VersionDetail, VersionSpace
 from registry.registry import Registry
 from uvr.examples.examples import Example, Examples
 from uvr.examples.kept import FOLDER, Kept
+from uvr.examples.learned import Learned, learned_of
 from uvr.examples.wanted import USUAL_COUNT, Origin, Wanted, origin_of
 from uvr.testbed.samples import CONCEPTS
 
@@ -38,7 +39,7 @@ class Place:
     scorer: Scorer
     before: Scorer | None
     provenance: dict[str, Any]
-    origin: Origin | None
+    origin: Origin | Learned | None
 
     @property
     def task(self) -> str:
@@ -95,7 +96,7 @@ def places_of(
     *,
     tasks: Sequence[str] = (),
     before: int | None = None,
-    seed: int | None = None,
+    learned: bool = False,
 ) -> list[Place]:
     """Return the models and tasks of a version, as it lists them.
 
@@ -104,13 +105,12 @@ def places_of(
         detail: The version.
         tasks: Only these; all by default.
         before: Number of the version of the same concept that it is compared with.
-        seed: Of the pictures; by default one that the version did not learn from.
+        learned: Show the pictures that the version learned from, which flatter it.
     """
-    slug, number = detail.version.slug, detail.version.number
-    older = registry.versions.get(slug, before).spaces if before is not None else ()
+    older = registry.versions.get(detail.version.slug, before).spaces if before is not None else ()
     comparable = {item.digest for item in older}
     return [
-        _place(registry, detail, item, before if item.digest in comparable else None, number, seed)
+        _place(registry, detail, item, before if item.digest in comparable else None, learned)
         for item in detail.version.spaces
         if not tasks or item.space.task in tasks
     ]
@@ -121,17 +121,20 @@ def _place(
     detail: VersionDetail,
     item: VersionSpace,
     before: int | None,
-    number: int,
-    seed: int | None,
+    learned: bool,
 ) -> Place:
-    slug, versions = detail.version.slug, registry.versions
+    slug, number, versions = detail.version.slug, detail.version.number, registry.versions
     provenance = versions.provenance(slug, item.digest, number)
     return Place(
         space=item,
         scorer=versions.scorer(slug, item.digest, number),
         before=None if before is None else versions.scorer(slug, item.digest, before),
         provenance=provenance,
-        origin=origin_of(detail.definition, item.space, provenance, _scenes(item.space), seed),
+        origin=(
+            learned_of(slug, item.space, provenance, _scenes(item.space))
+            if learned
+            else origin_of(detail.definition, item.space, provenance, _scenes(item.space))
+        ),
     )
 
 

@@ -35,10 +35,7 @@ from uvr.anchors.variants import USUAL_KINDS
 from uvr.pipelines import TESTBED, load_pipeline
 from uvr.profiles import CHECK, UNSAID, ModelProfile
 from uvr.sample import Sample
-from uvr.testbed.samples import CONCEPTS, labelled_samples
-
-TESTBED_SCENES = {"edit": 400, CHECK: 200}
-"""Labelled scenes with a concept that anchors of the testbed come from; twice as many without."""
+from uvr.testbed.samples import CONCEPTS, TESTBED_SCENES, labelled_samples
 
 ProgressBar = Callable[[str], AbstractContextManager[Progress]]
 """Makes what reports progress, by a label."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,14 @@ from concepts.scorer import Scorer
 from uvr.anchors.capture import Progress, look_sigma, noised_features, recorded_features
 from uvr.anchors.extract import MIN_COVERAGE, anchor_space, patch_coverage, picture_grid
 from uvr.examples.kept import Drawn, Kept
-from uvr.examples.wanted import PROMPTS, Wanted
+from uvr.examples.wanted import COLLECTED, PROMPTS, Wanted
 from uvr.families.known import family_of
 from uvr.method.features import Features
 from uvr.method.scores import LookScorers
 from uvr.method.taps import output_dim
 from uvr.profiles import CHECK, UNSAID, ModelProfile
 from uvr.sample import Sample
-from uvr.testbed.samples import example_sample
+from uvr.testbed.samples import TESTBED_SCENES, example_sample, labelled_samples
 
 BATCH = 8
 """Pictures that are drawn at once."""
@@ -140,7 +141,16 @@ def _from_prompts(pipe: Any, profile: ModelProfile, batch: Sequence[Wanted]) -> 
 
 def scene_of(item: Wanted) -> Sample:
     """The testbed's labelled scene for a picture."""
+    if item.source == COLLECTED:
+        return _collected(item.slug, item.task, item.seed)[item.number]
     return example_sample(item.slug, item.task, item.kind, item.seed, item.number)
+
+
+@lru_cache(maxsize=1)
+def _collected(slug: str, task: str, seed: int) -> list[Sample]:
+    """The scenes that anchors are collected from, those with the concept first."""
+    shown, others = labelled_samples(slug, task, seed, TESTBED_SCENES[task])
+    return [*shown, *others]
 
 
 def look_at_samples(

@@ -16,7 +16,7 @@ from concepts.digest import json_digest
 
 MUST_CATCH, LOOK_ALIKE, BENIGN = "must-catch", "look-alike", "benign"
 KINDS = (MUST_CATCH, LOOK_ALIKE, BENIGN)
-PROMPTS, SCENES, GIVEN = "prompts", "scenes", "given"
+PROMPTS, SCENES, COLLECTED, GIVEN = "prompts", "scenes", "collected", "given"
 USUAL_COUNT = 24
 """Pictures of each kind, for each task."""
 UNSEEN_SEED = 1_000_000
@@ -30,7 +30,8 @@ class Wanted:
     Attributes:
         kind: One of ``KINDS``.
         source: ``PROMPTS`` where the model draws ``prompt``, ``SCENES`` where the testbed draws a
-            scene, ``GIVEN`` where someone gives it.
+            scene, ``COLLECTED`` where it draws one that was collected, ``GIVEN`` where someone
+            gives it.
         space: Digest of the anchor space: the model with its weights, taps and noise level.
         task: "t2i", "edit" or "check".
         prompt: What is drawn, "" of scenes.
@@ -119,7 +120,7 @@ def origin_of(
     Returns:
         None where they cannot: whoever has pictures must give them.
     """
-    parts = _parts(provenance)
+    parts = parts_of(provenance)
     about = next((part for part in parts if {"size", "steps"} <= part.keys()), None)
     source = PROMPTS if space.task == "t2i" else SCENES
     if about is None or (source == SCENES and definition.slug not in scenes):
@@ -147,7 +148,7 @@ def origin_of(
     )
 
 
-def _parts(provenance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def parts_of(provenance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """What was collected at once, one for each time that anchors were added."""
     return list(provenance["parts"]) if provenance.get("method") == "added" else [provenance]
 

@@ -17,6 +17,9 @@ CONCEPTS = {
     "testbed-mannequin": "bare mannequin",
 }
 
+TESTBED_SCENES = {"edit": 400, "check": 200}
+"""Labelled scenes with a concept that anchors of the testbed come from; twice as many without."""
+
 
 def keeping_edit(rng: np.random.Generator, source: scenes.Scene) -> scenes.Edit:
     """An edit of `source` that keeps its things: another background, or a thing more."""

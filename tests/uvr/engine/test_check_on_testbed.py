@@ -17,7 +17,7 @@ from torch import Tensor
 from concepts.bundle import Bundle, BundleVariant, Member
 from concepts.definition import load_shipped
 from tests.uvr.conftest import make_scorer
-from uvr.anchors.collection import TESTBED_SCENES, Exemplars, collect
+from uvr.anchors.collection import Exemplars, collect
 from uvr.engine.check import FeatureCheck
 from uvr.engine.regulator import Regulator
 from uvr.evaluation.judges import sightings
@@ -26,6 +26,7 @@ from uvr.families.flux_pictures import encode_images, noised_call, pack_latents
 from uvr.pipelines import load_pipeline
 from uvr.profiles import PROFILES
 from uvr.sample import Sample
+from uvr.testbed.samples import TESTBED_SCENES
 from uvr.testbed.scenes import random_scene, render
 
 UNSAID = "something in the middle on a white background"

@@ -12,12 +12,22 @@ from concepts.anchors import AnchorSpace
 from concepts.definition import ConceptDefinition
 from concepts.errors import MismatchError
 from concepts.scorer import Scorer
-from tests.uvr.conftest import HEAD_DIM, HEADS, STEPS, bundle_of, make_scorer, random_weights
-from uvr.anchors.extract import anchor_space
+from tests.uvr.conftest import (
+    HEAD_DIM,
+    HEADS,
+    STEPS,
+    bundle_of,
+    make_scorer,
+    random_weights,
+    space_of,
+)
+from uvr.anchors.capture import capture_from_prompts
+from uvr.anchors.extract import anchor_space, collect_from_prompts
 from uvr.drawing import draw
-from uvr.examples.drawing import draw_examples
+from uvr.examples.drawing import draw_examples, score_map
 from uvr.examples.given import read_given
 from uvr.examples.kept import Kept, load_examples
+from uvr.examples.learned import learned_of
 from uvr.examples.wanted import UNSEEN_SEED, Origin, origin_of
 from uvr.method.taps import at_both
 
@@ -165,3 +175,49 @@ def test_pictures_of_other_weights_are_refused(t2i_pipe, t2i_profile, scorer, tm
         t2i_pipe.transformer.proj_out.weight.mul_(2)
     with pytest.raises(MismatchError, match="The examples are of other weights, taps or noise"):
         draw_examples(t2i_pipe, t2i_profile, wanted, [scorer], Kept(tmp_path))
+
+
+def test_what_was_stopped_goes_on_where_it_was(t2i_pipe, t2i_profile, scorer, tmp_path):
+    wanted = origin(anchor_space(t2i_pipe, t2i_profile)).wanted(2)
+
+    def stop(done: int, total: int) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        draw_examples(t2i_pipe, t2i_profile, wanted, [scorer], Kept(tmp_path), stop)
+    assert draw_examples(t2i_pipe, t2i_profile, wanted, [scorer], Kept(tmp_path)) == 2
+
+
+def test_what_a_version_learned_from_is_drawn_again_from_the_same_noise(
+    t2i_pipe, t2i_profile, scorer, tmp_path
+):
+    definition = replace(DEFINITION, parameters={"seeds_per_prompt": 2})
+    anchors = collect_from_prompts(t2i_pipe, t2i_profile, definition, seed=5)
+    prompts = [p for p in (*definition.prompts, *definition.near_misses, *definition.benign)
+               for _ in range(2)]  # fmt: skip
+    look, _ = capture_from_prompts(t2i_pipe, t2i_profile, prompts, seed=5)
+    learned = learned_of("ball", anchors.space, anchors.provenance)
+    assert learned is not None
+    wanted = learned.wanted(2)
+    assert [(item.kind, item.prompt, item.number) for item in wanted] == [
+        ("must-catch", "a red ball", 0), ("must-catch", "a ball on the left", 2),
+        ("look-alike", "a blue ball", 4), ("look-alike", "a blue ball", 5),
+        ("benign", "a cup", 6), ("benign", "a star", 9),
+    ]  # fmt: skip
+    draw_examples(t2i_pipe, t2i_profile, wanted, [scorer], Kept(tmp_path))
+    for item in wanted:
+        collected = score_map(look[item.number], scorer, t2i_profile, (8, 8), given=False)
+        kept = Kept(tmp_path).example(item, scorer)
+        np.testing.assert_allclose(kept.scores, collected, rtol=1e-4, atol=1e-4)
+
+
+def test_scenes_that_were_collected_are_told_from_given_pictures_by_their_number(edit_profile):
+    space = space_of(edit_profile)
+    about = {**PROVENANCE, "method": "images", "positives": 400, "benign": 800}
+    learned = learned_of("testbed-pistol", space, about, ["testbed-pistol"])
+    assert learned is not None
+    assert [(item.kind, item.number) for item in learned.wanted(2)] == [
+        ("must-catch", 0), ("must-catch", 200), ("benign", 400), ("benign", 800),
+    ]  # fmt: skip
+    assert learned_of("testbed-pistol", space, {**about, "benign": 7}, ["testbed-pistol"]) is None

@@ -7,6 +7,7 @@ from uvr.evaluation.methods.adavd import AdaVd
 from uvr.evaluation.methods.blocklist import Blocklist
 from uvr.evaluation.methods.concept_attention import ConceptAttention
 from uvr.evaluation.methods.double_projection import DoubleProjection
+from uvr.evaluation.methods.judged import OursJudged
 from uvr.evaluation.methods.method import Method
 from uvr.evaluation.methods.nag import Nag
 from uvr.evaluation.methods.negative_prompt import NegativePrompt
@@ -22,8 +23,8 @@ from uvr.evaluation.methods.uce import Uce
 METHODS: Catalogue[Method] = Catalogue(
     "method",
     [
-        Stock, Ours, OursChecked, Paper, Reference, Blocklist, OutputFilter, Retry, NegativePrompt,
-        Nag, Safree, Uce, DoubleProjection, AdaVd, Steering, ConceptAttention,
+        Stock, Ours, OursChecked, OursJudged, Paper, Reference, Blocklist, OutputFilter, Retry,
+        NegativePrompt, Nag, Safree, Uce, DoubleProjection, AdaVd, Steering, ConceptAttention,
     ],
 )  # fmt: skip
 """``METHODS.register`` makes one of your own known."""

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from uvr.engine.check import FeatureCheck
 from uvr.engine.regulator import Regulator
@@ -24,7 +24,7 @@ class Regulated(Method):
     """A method that attaches a regulator; subclasses say which."""
 
     uses_bundle = True
-    code = (__name__, *ENGINE)
+    code: ClassVar[tuple[str, ...]] = (__name__, *ENGINE)
 
     @abstractmethod
     def regulator(self, setting: Setting) -> Regulator:

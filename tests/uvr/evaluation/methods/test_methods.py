@@ -15,6 +15,7 @@ from tests.uvr.conftest import bundle_of, call_pipe, make_scorer, random_weights
 from uvr.evaluation.cases import Case, picture_digest
 from uvr.evaluation.catalogue import identity_of
 from uvr.evaluation.drawing import Picture, refused
+from uvr.evaluation.methods.judged import OursJudged
 from uvr.evaluation.methods.known import METHODS
 from uvr.evaluation.methods.ours import Ours
 from uvr.evaluation.methods.stock import Stock
@@ -54,6 +55,32 @@ def test_a_regulated_picture_says_what_fired_and_where(t2i_pipe, t2i_profile, st
         assert picture.mask.all()
         assert picture.scores["ball"].shape == picture.mask.shape
         assert picture.verdict.outcome == "regulated"
+
+
+class WhiteJudge:
+    """Sees a ball in every picture."""
+
+    name, version, thresholds = "white", "1", {"ball": 0.5}
+
+    def scores(self, pictures: Sequence[Image.Image]) -> list[dict[str, float]]:
+        return [{"ball": 1.0} for _ in pictures]
+
+
+def test_both_checks_look_at_finished_pictures_and_what_is_drawn_depends_on_the_judge(
+    t2i_pipe, t2i_profile, silent
+):
+    late = replace(t2i_profile, task="check", sigma=0.15)
+    scorer = make_scorer(random_weights(late, 5), 1e9)
+    (check,) = bundle_of(late, {"ball": scorer}).variants
+    usual = bundle_of(t2i_profile, {"ball": make_scorer(random_weights(t2i_profile), 1e9)})
+    bundle = replace(usual, variants=(*usual.variants, check), digest="")
+    setting = Setting("t2i", t2i_profile, (), bundle, (WhiteJudge(),))
+    method = OursJudged(on_residual="block", judge="white")
+    assert [judge.name for judge in method.judges(setting)] == ["white"]
+    assert method.regulator(setting).checks.features
+    with method.open(t2i_pipe, setting) as draw:
+        verdicts = [picture.verdict for picture in draw(CASES)]
+    assert [(v.outcome, v.evidence[-1].stage) for v in verdicts] == [("blocked", "judge")] * 2
 
 
 def test_a_case_s_tensors_and_arguments_reach_the_call(t2i_pipe, t2i_profile):
