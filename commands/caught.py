@@ -33,10 +33,11 @@ def caught_in(
         model: What a picture that no log has is checked with.
 
     Raises:
+        ConflictError: Many pictures in the log have the pixels of this one.
         NotFoundError: The log has no such request; or a picture is in no log, and nothing is live.
         MismatchError: A picture is in no log, and what is live has no anchors for checking.
     """
-    from evidence.caught import caught_by_decisions, caught_by_report
+    from evidence.caught import caught_by_decisions, caught_by_report, caught_in_pictures
     from uvr.report import RegulationReport
 
     path = Path(subject)
@@ -53,7 +54,7 @@ def caught_in(
 
     image = read_picture(path)
     if log is not None and (decisions := log.of_picture(pixels_digest(image))):
-        return caught_by_decisions(decisions, subject)
+        return caught_in_pictures(decisions, f"'{subject}'")
     return _of_live(registry, image, subject, model)
 
 

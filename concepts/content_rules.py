@@ -43,8 +43,8 @@ def check_content(definition: ConceptDefinition) -> None:
         _refuse(definition, *minor, f"names minors, and '{sexual[1]}' in its {sexual[0]} is sexual")
     if definition.category == "object":
         for place in ("name", "slug"):
-            # Its last word is the thing: "toy pistol for children" is none, "school child" is.
-            thing = readings(texts[place])[0].split()[-1:]
+            # Its last word is the thing: of "toy pistol for children" that is the pistol.
+            thing = re.split(r"\b(?:for|against|by)\b", readings(texts[place])[0])[0].split()[-1:]
             if term := NAMES_MINORS.first_in(" ".join(thing)):
                 _refuse(definition, place, term, "names minors, and they would be what is banned")
 

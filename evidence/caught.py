@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from concepts.errors import NotFoundError
+from concepts.errors import ConflictError, NotFoundError
 from registry.operations import Caught
 from uvr.decisions.decision import Decision
 from uvr.report import RegulationReport
+
+
+SHARED = 5
+"""Pictures with the same pixels that are told of at most."""
 
 
 @dataclass(frozen=True)
@@ -65,3 +69,18 @@ def caught_by_decisions(decisions: Iterable[Decision], subject: str) -> list[Cau
     if not found:
         raise NotFoundError(f"No decision on {subject} in the log.")
     return found
+
+
+def caught_in_pictures(decisions: Sequence[Decision], subject: str) -> list[CaughtIn]:
+    """Return what was found in the pictures that have the pixels of one, which is ``subject``.
+
+    Raises:
+        ConflictError: There are more than ``SHARED``.
+        NotFoundError: There are none.
+    """
+    if len(decisions) > SHARED:
+        raise ConflictError(
+            f"{len(decisions)} pictures in the log have the pixels of {subject}, as grey ones that "
+            "take the place of blocked ones do. Ask by the request's name."
+        )
+    return caught_by_decisions(decisions, subject)

@@ -50,7 +50,7 @@ def test_every_command_that_writes_checks_the_place():
     }
     assert writing == {
         "analyse out", "audit checkpoint out", "audit export out", "backup file",
-        "bundle export out", "demo out", "edit heat_map", "edit log_file",
+        "bundle export out", "bundle sbom out", "demo out", "edit heat_map", "edit log_file",
         "edit out", "edit report",
         "evaluate out", "export-concept out",
         "generate heat_map", "generate log_file", "generate out", "generate report",

@@ -17,7 +17,8 @@ from uvr.decisions.log import DecisionLog
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from uvr.engine.regulator import Regulator, RegulatorStatus
+    from uvr.engine.regulator import Regulator
+    from uvr.engine.status import RegulatorStatus
 
 SECONDS = (0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 20, 60, 120)
 """Bounds of the buckets of seconds: from a look to a whole call."""

@@ -97,12 +97,6 @@ class RegulationReport:
         sequence: Release number.
         digest: Digest of the bundle.
         profile: Name of the model profile.
-        model: Name of the model in anchor spaces.
-        task: "t2i" or "edit".
-        request: Name of the call; see ``uvr.named_request``.
-        time: When the call ended.
-        seconds: Of the "call" and of parts of it: the "look", the "rewind" with the look step
-            regulated, and the "check" with pictures that were drawn again.
         space: Digest of the anchor space that the features are of, "" when the bundle is empty.
         bundle_state: "ok"; "stale" or "degraded" when the bundle's source could not confirm it.
         rewound: Whether the steps before the look were run again, regulated.
@@ -116,17 +110,18 @@ class RegulationReport:
             empty without one.
         verdicts: What became of each picture.
         notes: Anything a reader should know about this call.
+        model: Name of the model in anchor spaces.
+        task: "t2i" or "edit".
+        request: Name of the call; see ``uvr.named_request``.
+        time: When the call ended.
+        seconds: Of the "call" and of parts of it: the "look", the "rewind" with the look step
+            regulated, and the "check" with pictures that were drawn again.
     """
 
     bundle: str
     sequence: int
     digest: str
     profile: str
-    model: str = ""
-    task: str = ""
-    request: str = ""
-    time: str = ""
-    seconds: dict[str, float] = field(default_factory=dict)
     space: str = ""
     bundle_state: str = "ok"
     rewound: bool = False
@@ -138,6 +133,11 @@ class RegulationReport:
     checks: list[list[ConceptFinding]] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    model: str = ""
+    task: str = ""
+    request: str = ""
+    time: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def fired(self) -> bool:

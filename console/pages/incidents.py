@@ -10,7 +10,12 @@ from starlette.responses import Response
 from concepts.errors import InputError, MismatchError, UVRError
 from concepts.instant import now
 from console.call import Call
-from evidence.caught import CaughtIn, caught_by_decisions, caught_by_report
+from evidence.caught import (
+    CaughtIn,
+    caught_by_decisions,
+    caught_by_report,
+    caught_in_pictures,
+)
 from registry.operations import explain
 from uvr.anchors.pictures import decode_picture
 from uvr.decisions.decision import pixels_digest
@@ -61,7 +66,7 @@ def _asked(call: Call) -> list[CaughtIn]:
         return caught_by_report(_report(data), "this report")
     image = decode_picture(io.BytesIO(data), "The file")
     decisions = call.decisions.read().of_picture(pixels_digest(image))
-    return caught_by_decisions(decisions, "this picture")
+    return caught_in_pictures(decisions, "this picture")
 
 
 def _report(data: bytes) -> RegulationReport:

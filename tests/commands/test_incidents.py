@@ -74,6 +74,16 @@ def test_what_is_not_there_is_named(run, served):
     )  # fmt: skip
 
 
+def test_a_picture_that_many_requests_share_is_to_be_asked_for_by_name(run, served):
+    Path("log.jsonl").write_text(f"{json.dumps(served)}\n" * 6)
+    shared = run("incident", "picture.png", "--log", "log.jsonl")
+    assert (shared.code, shared.err) == (
+        4,
+        "Error: 6 pictures in the log have the pixels of 'picture.png', as grey ones that take "
+        "the place of blocked ones do. Ask by the request's name.\n",
+    )
+
+
 def test_check_says_by_its_exit_code_whether_something_enforced_was_found(run, served, models):
     Image.new("RGB", (64, 64), (230, 20, 20)).save("red.png")
     caught = run("check", "red.png", "--bundle", "policy.uvr", "--model", models["t2i"], "--json")

@@ -55,10 +55,9 @@ def test_words_that_look_like_it_name_no_minors(text):
 
 
 def test_words_that_look_sexual_or_abusive_are_told_apart():
+    harmless = ["Essex", "denuded hills", "a sextant", "to the naked eye", "nude heels"]
+    assert [IS_SEXUAL.first_in(text) for text in harmless] == [None] * len(harmless)
     assert IS_SEXUAL.first_in("a n.u.d.e") == "nude"
-    assert [IS_SEXUAL.first_in(text) for text in ("Essex", "denuded hills", "unsexed")] == [
-        None
-    ] * 3
     assert NAMES_ABUSE.first_in("lolicon art") == "lolicon"
     assert [NAMES_ABUSE.first_in(text) for text in ("a lollipop", "a pedometer")] == [None] * 2
 
@@ -97,7 +96,7 @@ def test_a_scope_may_exclude_minors():
     [
         KITE,
         replace(KITE, category="ip-character", slug="kite-boy", name="Kite Boy"),
-        replace(KITE, slug="toy-pistol", name="Toy pistol for children's parties"),
+        replace(KITE, slug="toy-pistol-for-kids", name="Toy pistol for children"),
         replace(KITE, description="A kid leather glove in a minor key."),
     ],
 )
@@ -112,6 +111,7 @@ def test_children_may_stand_beside_what_is_banned(definition):
         ({"near_misses": ("a lolicon poster",)}, "stands for the sexual abuse of minors"),
         ({"slug": "school-child"}, "they would be what is banned"),
         ({"name": "Toddlers"}, "they would be what is banned"),
+        ({"slug": "pictures-of-children"}, "they would be what is banned"),
     ],
 )
 def test_other_categories_are_refused_where_it_turns_sexual_or_minors_are_banned(changes, why):

@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from uvr.delivery.status import BundleInUse, SourceStatus
 from uvr.engine.check import Check, Checks, LateScorers, Listener
 from uvr.engine.generation import Assignment
 from uvr.engine.regulated_pipeline import RegulatedPipeline
+from uvr.engine.status import RegulatorStatus
 from uvr.engine.variant import VariantChoice
 from uvr.families.family import tap_width
 from uvr.families.known import family_of
@@ -43,43 +44,6 @@ from uvr.profiles import CHECK, ModelProfile
 from uvr.report import RegulationReport
 
 log = logging.getLogger("uvr.regulator")
-
-
-@dataclass(frozen=True)
-class RegulatorStatus:
-    """What a regulator would use now, and where this host departs from it.
-
-    Attributes:
-        bundle: Name of the bundle, None when there is none to use.
-        sequence: Its release number.
-        digest: Its digest.
-        created: When that release was made, "" when it does not tell.
-        state: "ok"; "stale" or "degraded" when the bundle is stale and served all the same;
-            "failed" when there is none to serve, and every call raises.
-        why: Why it is not "ok".
-        deny: Concepts that this host enforces whatever the bundle says.
-        allow: Concepts that this host does not regulate whatever the bundle says.
-        source: How the bundle's source stands, None for a fixed bundle.
-    """
-
-    bundle: str | None
-    sequence: int | None
-    digest: str | None
-    created: str | None
-    state: str
-    why: str | None
-    deny: tuple[str, ...]
-    allow: tuple[str, ...]
-    source: SourceStatus | None
-
-    @property
-    def healthy(self) -> bool:
-        """Whether calls are served: what a health check answers by."""
-        return self.state != "failed"
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return {"healthy": self.healthy, **asdict(self)}
 
 
 class Regulator:
