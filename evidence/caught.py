@@ -10,7 +10,6 @@ from registry.operations import Caught
 from uvr.decisions.decision import Decision
 from uvr.report import RegulationReport
 
-
 SHARED = 5
 """Pictures with the same pixels that are told of at most."""
 
