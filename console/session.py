@@ -24,7 +24,8 @@ FIELD = "token"
 
 def cookie_name(settings: Settings) -> str:
     """Return the name of the cookie; behind a proxy, which has HTTPS, browsers bind it to it."""
-    return "__Host-uvr" if settings.proxies else "uvr"
+    # Browsers keep one cookie of a name for all ports of this machine.
+    return "__Host-uvr" if settings.proxies else f"uvr-{settings.port}"
 
 
 def session_of(request: Request, settings: Settings) -> str | None:

@@ -46,8 +46,9 @@ def explain_it(call: Call) -> Response:
         ) from error
     names = {item.slug: item.name for item in call.registry.concepts.list()}
     return call.page(
-        "incident.html", told=told, names=names, at=now(), has_log=call.decisions.path is not None
-    )
+        "incident.html", told=told, names=names, at=now(), counted=call.decisions.counted(),
+        has_log=call.decisions.path is not None,
+    )  # fmt: skip
 
 
 def _asked(call: Call) -> list[CaughtIn]:

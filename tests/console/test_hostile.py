@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from console.call import Call
 from console.guard import MAX_BODY
 from tests.conftest import toy_collection
 from tests.console.conftest import HEADER, PROXY, ROLES, digest_of, read, text_of
+from tests.console.test_incidents import finding, report
 
 EVIL = (
     "<script>alert(1)</script>",
@@ -223,6 +225,10 @@ def test_no_text_becomes_a_part_of_a_page(painted, visit):
         for name in ("bundle", "note", "slug", "member", "until", "expires", "include", "way"):
             form = {"bundle": "policy", "slug": "pistol", "way": "log", "until": "", name: evil}
             assert harmless(visitor.post("/new-release", form).text)
+        told = {"report": json.dumps(report(painted, request=evil, images=[[finding(slug=evil)]]))}
+        assert harmless(visitor.post("/incident", told).text)
+        assert harmless(visitor.post("/concepts/pistol/look-alikes", {"text": f"{evil} x"}).text)
+    assert harmless(visitor.get("/concepts/pistol/words").text)
     decided = {"content": digest_of(painted, "pistol", 2), "reason": " ".join(EVIL)}
     assert visitor.post("/reviews/pistol/2/send-back", decided).status_code == 303
     for path in ("/reviews", "/audit", "/concepts/pistol/2"):
@@ -318,7 +324,7 @@ def test_every_answer_forbids_scripts_frames_and_guesses(solo, visit):
 
 @pytest.mark.parametrize(
     ("name", "cookie"),
-    [(None, "uvr={}; HttpOnly; Path=/; SameSite=strict"),
+    [(None, "uvr-8642={}; HttpOnly; Path=/; SameSite=strict"),
      ("ann", "__Host-uvr={}; HttpOnly; Path=/; SameSite=strict; Secure")],
 )  # fmt: skip
 def test_a_session_stays_with_its_browser(solo, visit, name, cookie):
@@ -326,7 +332,7 @@ def test_a_session_stays_with_its_browser(solo, visit, name, cookie):
     value = found.cookies[cookie.partition("=")[0]]
     assert found.headers["set-cookie"] == cookie.format(value)
     assert len(value) == 43
-    assert "set-cookie" not in visit(solo).get("/", headers={"cookie": f"uvr={value}"}).headers
+    assert "set-cookie" not in visit(solo).get("/", headers={"cookie": f"uvr-8642={value}"}).headers
 
 
 def test_a_slip_of_the_program_tells_nothing(solo, visit, monkeypatch, caplog):
