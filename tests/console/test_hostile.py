@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from concepts.definition import ConceptDefinition
-from console.app import CHANGES, PAGES
+from console.addresses import CHANGES, PAGES
 from console.call import Call
 from console.guard import MAX_BODY
 from tests.conftest import toy_collection
