@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +19,13 @@ from commands.text import cell, plural, version_name
 from concepts.instant import now
 
 if TYPE_CHECKING:
+    from PIL import Image
+
+    from concepts.bundle import Bundle
     from registry.operations import Caught, Incident
+    from uvr.checking import CheckedPicture
     from uvr.decisions.reading import LoggedDecisions
+    from uvr.profiles import ModelProfile
 
 FOUND = 10
 """Exit code of `check` for a picture that shows what is banned."""
@@ -44,13 +51,14 @@ def incident(app: App, subject: str, logs: tuple[Path, ...], count: int, model: 
       uvr-registry incident r-17 --log decisions.jsonl
       uvr-registry incident picture.png --log decisions.jsonl
     """
-    from commands.caught import caught_in
+    check_model(model)
+    from evidence.caught import caught_in
     from registry.operations import explain
     from uvr.decisions.reading import LoggedDecisions
 
     registry = app.open()
     log = LoggedDecisions(logs) if logs else None
-    found = caught_in(registry, subject, log, model)
+    found = caught_in(registry, subject, log, partial(_checked, model=model))
 
     told: list[dict[str, Any]] = []
     lines: list[str | Table] = []
@@ -100,14 +108,13 @@ def check(
     Example:
       uvr-registry check picture.png --bundle policy.uvr
     """
-    from commands.caught import checked
     from uvr.anchors.pictures import read_picture
 
     image = read_picture(picture)
     check_model(model)
     profile = read_profile(profile_file)
     released = read_bundle_file(bundle_file, read_key_list(keys_file), now())
-    verdict = checked(image, released, model, profile, checks or ("features",)).verdict
+    verdict = _checked(image, released, model, profile, checks or ("features",)).verdict
     columns = ("concept", "version", "stage", "mode", "score", "threshold", "area")
     data = verdict.to_dict()
     lines: list[str | Table] = [f"Verdict: {verdict.outcome}. {verdict.reason}"]
@@ -148,6 +155,22 @@ def hits(app: App, logs: tuple[Path, ...], by: tuple[str, ...]) -> None:
     app.show(rows, [Table([*columns, *numbers], rows, "Nothing was found in any picture.")])
     for sentence in log.missing():
         app.warn(f"{sentence}.")
+
+
+def _checked(
+    image: Image.Image,
+    bundle: Bundle,
+    model: str,
+    profile: ModelProfile | None = None,
+    checks: Sequence[str] = ("features",),
+) -> CheckedPicture:
+    """Check a picture with a model that is loaded for it; see ``uvr.checking``."""
+    from commands.pictures import checks_named
+    from uvr.checking import check_picture
+    from uvr.pipelines import load_pipeline
+
+    pipe, found = load_pipeline(model, None, profile)
+    return check_picture(pipe, found, bundle, image, checks_named(checks))
 
 
 def _in_log(log: LoggedDecisions, caught: Caught) -> dict[str, int]:

@@ -117,7 +117,8 @@ class DecisionLog:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self.flush(seconds)
+        if self.flush(seconds) and self._untold:
+            self._write(())  # nothing is left but to say what is missing
         with self._changed:
             if left := len(self._waiting):
                 self._waiting.clear()

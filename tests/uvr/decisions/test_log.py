@@ -95,6 +95,14 @@ def test_a_full_disk_costs_decisions_and_is_told_once_there_is_room(
     assert "No space left on device" in caplog.messages[0]
 
 
+def test_what_was_dropped_last_is_told_when_the_log_is_closed(decide, tmp_path):
+    with DecisionLog(tmp_path / "log.jsonl") as log:
+        log(decide(request="good"))
+        log(decide(request="bad", seconds={"call": float("nan")}))
+    told = [line.get("request", line.get("dropped")) for line in lines(log)]
+    assert sorted(told, key=str) == [1, "good"]
+
+
 def test_what_cannot_be_said_in_json_costs_that_decision_alone(decide, tmp_path):
     with DecisionLog(tmp_path / "log.jsonl") as log:
         log(decide(request="bad", seconds={"call": float("nan")}))
