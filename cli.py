@@ -44,6 +44,7 @@ from commands import (
     evaluation,
     exemplars,
     incidents,
+    jobs,
     keys,
     operations,
     pictures,
@@ -51,6 +52,7 @@ from commands import (
     reports,
     team,
     versions,
+    worker,
 )
 from commands.app import App
 from commands.parameters import PathName
@@ -80,6 +82,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         analysis.analyse, evaluation.demo, evaluation.evaluate,
     ),
     "Team": (team.actor, team.policy, keys.key, audit.audit, console.console),
+    "Jobs": (jobs.jobs, worker.worker),
     "Operations": (
         operations.doctor, operations.gc, operations.backup, operations.restore,
         operations.export_concept, operations.import_concept, operations.index,

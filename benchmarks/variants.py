@@ -22,9 +22,10 @@ from concepts.anchors import AnchorSet
 from concepts.definition import load_shipped
 from concepts.words import TASKS
 from uvr.anchors.calibration import fit_options, fit_scorer
-from uvr.anchors.capture import capture_from_images
+from uvr.anchors.capture import picture_grid
+from uvr.anchors.capturing import capture_from_images
 from uvr.anchors.directions import Direction, highest_scores
-from uvr.anchors.extract import MIN_COVERAGE, collect_from_images, patch_coverage, picture_grid
+from uvr.anchors.extract import MIN_COVERAGE, collect_from_images, patch_coverage
 from uvr.anchors.kinds import VARIANTS, variants_by_kind
 from uvr.anchors.variants import KINDS
 from uvr.profiles import CHECK, PROFILES, UNSAID, ModelProfile

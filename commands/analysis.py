@@ -77,7 +77,7 @@ def analyse(
     for file in FILES:
         check_writable(out / file)
     from uvr.anchors.analyse import analyse as measured
-    from uvr.anchors.collection import Exemplars
+    from uvr.anchors.exemplars import Exemplars
     from uvr.anchors.heat_map import heat_map
     from uvr.anchors.labelled import labelled_pictures
     from uvr.pipelines import load_to_analyse

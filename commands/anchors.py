@@ -73,7 +73,7 @@ def search(
     _require_anchors(registry, model, task)
     # What follows loads torch.
     from registry.index.ranking import rank_hits
-    from uvr.anchors.capture import capture_from_images
+    from uvr.anchors.capturing import capture_from_images
     from uvr.anchors.extract import anchor_space
     from uvr.pipelines import load_pipeline
     from uvr.sample import Sample

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App, pass_app
+from commands.capturing import Means, capturing_options, feature_folder, plan
 from commands.exemplars import references_to
 from commands.measured import advice_lines, measured_words
 from commands.options import (
@@ -22,7 +23,7 @@ from commands.options import (
     task_choice,
     yes,
 )
-from commands.output import progress_bar, version_json
+from commands.output import progress_of, version_json
 from commands.parameters import PATH, SLUG, Instant
 from commands.reading import check_model, read_profile
 from commands.text import version_name
@@ -69,6 +70,7 @@ OVERLAP = 0.05  # the share of near anchors from which two concepts are worth a 
 )
 @seed_option
 @steps_option
+@capturing_options
 @yes
 @dry_run
 @as_json
@@ -86,6 +88,7 @@ def collect_anchors(
     retain_until: str | None,
     prototypes: int | None,
     variants: tuple[str, ...],
+    means: Means,
     **pictures: Any,
 ) -> None:
     """Collect a concept's anchors and make a version of it, a draft.
@@ -99,12 +102,18 @@ def collect_anchors(
     it was; a concept that cannot be collected does not hold up the others. Pictures are never
     stored: with --origin and --legal-basis their hashes are, until `exemplars forget`.
 
+    Features of what was drawn are kept in the registry's folder until the version is made: the
+    same command goes on where it was stopped or killed. With --engine ray a cluster draws, the
+    same to the bit where it has the same devices and versions. --plan tells pictures, disk, memory
+    and time before.
+
     \b
     Examples:
       uvr-registry collect-anchors testbed-pistol testbed-bomb
       uvr-registry collect-anchors mickey-mouse --model black-forest-labs/FLUX.1-Kontext-dev \\
         --images art/ --benign other-art/ --origin "art archive 12" --legal-basis "licence 7"
       uvr-registry collect-anchors red-kite --images more/ --benign other-art/ --add
+      uvr-registry collect-anchors knife --model black-forest-labs/FLUX.1-dev --plan
     """
     if variants:
         if pictures["images"] is None:
@@ -113,6 +122,7 @@ def collect_anchors(
             raise click.UsageError("--variants none goes with no other kind.")
         pictures["variants"] = tuple(kind for kind in VARIANTS if kind in variants)
     references = references_to(pictures, origin, legal_basis, retain_until)
+    means.check()
     check_model(model)
     profile = read_profile(profile_file)
     registry = app.open()
@@ -121,16 +131,25 @@ def collect_anchors(
     for folder in (pictures["images"], pictures["benign"]):
         if folder is not None and not folder.is_dir():
             raise NotFoundError(f"No folder of pictures at '{folder}'.")
-    from uvr.anchors.collection import Exemplars, collect_all
+    from uvr.anchors.collection import collect_all
+    from uvr.anchors.exemplars import Exemplars
 
+    exemplars = Exemplars(**pictures)
+    model_options: dict[str, Any] = {"model": model, "tasks": tasks, "profile": profile,
+                     "placement": means.placement(model)}  # fmt: skip
+    features = feature_folder(registry.workspace.home)
+    if means.plan:
+        plan(app, definitions, exemplars, means, features, model_options)
+        return
     before = {concept.slug: _latest(concept) for concept in found}
-    collected = collect_all(
-        definitions, Exemplars(**pictures), model=model, tasks=tasks, profile=profile,
-        prototypes=prototypes,
-        held=_held(registry, before) if add else None,
-        agree=None if add else partial(_ask_to_replace, app, before),
-        progress=progress_bar,
-    )  # fmt: skip
+    with means.capturing(features, model) as capturing:
+        collected = collect_all(
+            definitions, exemplars, **model_options, prototypes=prototypes,
+            held=_held(registry, before) if add else None,
+            agree=None if add else partial(_ask_to_replace, app, before),
+            progress=progress_of(means.progress_form),
+            capturing=capturing,
+        )  # fmt: skip
     versions: dict[str, VersionInfo] = {}
     refused: list[UVRError] = []
     for definition in definitions:
@@ -149,6 +168,8 @@ def collect_anchors(
                 slug, outcome.collections, actor=app.actor, definition_digest=definition.digest,
                 exemplars=[*references, *known],
             )  # fmt: skip
+            if not app.dry_run:
+                features.discard(outcome.features)
         except UVRError as error:
             refused.append(error)
     if versions:

@@ -78,7 +78,7 @@ def doctor(app: App, repair: bool, quick: bool) -> None:
 @as_json
 @pass_app
 def gc(app: App, grace: str) -> None:
-    """Delete blobs that no version uses any more.
+    """Delete blobs that no version uses any more, and what stopped collections left.
 
     \b
     Examples:
@@ -88,11 +88,14 @@ def gc(app: App, grace: str) -> None:
     from registry import operations
 
     workspace = app.open().workspace
-    app.confirm("Delete every blob that no version uses?")
+    app.confirm("Delete every blob that no version uses, and what stopped collections left?")
     found = operations.collect_garbage(workspace, actor=app.actor, grace=grace)
     what = f"{plural(len(found.blobs), 'blob')} ({found.bytes:,} bytes)"
     verb = "Would delete" if app.dry_run else "Deleted"
     lines = [f"{verb} {what} and {plural(found.temporaries, 'unfinished file')}"]
+    if found.features:
+        files = plural(found.features, "file")
+        lines.append(f"{verb} {files} of stopped collections ({found.feature_bytes:,} bytes)")
     app.show(found.to_dict(), lines)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import IO
 
+LOCK = "lock"
 PARTIAL = re.compile(r"\..+\.[0-9a-f]{16}\.partial")
 
 
@@ -136,6 +137,28 @@ def abandoned(folder: Path, name: str | None = None) -> list[Path]:
 def remove_abandoned(path: Path) -> bool:
     """Remove a partial file if its writer was killed; whether that was so."""
     return _given_up(path, Path.unlink)
+
+
+@contextmanager
+def in_use(folder: Path) -> Iterator[None]:
+    """Say that a folder is worked in, as several may at once; it is made if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as lock:
+        with suppress(OSError):  # A file system without locks.
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+
+
+def is_in_use(folder: Path) -> bool:
+    """Whether somebody says so."""
+    try:
+        with open_file(folder / LOCK, links=False) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _create(partial: Path) -> int:

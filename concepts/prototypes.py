@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +101,24 @@ def balanced_weights(within: NDArray[np.bool_], share: float = WITHIN_SHARE) -> 
     return np.where(within, share / inside, (1 - share) / outside)
 
 
-def weighted_mean(features: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+class Rows(Protocol):
+    """Vectors, (n, dim), of which slices are taken: an array, or what reads them from a disk."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Numbers of rows and of features."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        ...
+
+    def __getitem__(self, rows: slice, /) -> NDArray[Any]:
+        """Some of the rows."""
+        ...
+
+
+def weighted_mean(features: Rows, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean of features, (m, dim), by weights that sum to 1, (m,); zeros where there is none."""
     mean = np.zeros(features.shape[1])
     for rows, block in row_blocks(features):
@@ -109,7 +126,7 @@ def weighted_mean(features: NDArray[Any], weights: NDArray[np.float64]) -> NDArr
     return mean
 
 
-def row_blocks(features: NDArray[Any]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+def row_blocks(features: Rows) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     """Rows in float64, a block at a time: a million patches of 3,072 numbers fit in memory once."""
     for start in range(0, len(features), _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)

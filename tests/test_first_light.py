@@ -11,7 +11,8 @@ from PIL import Image
 from concepts.bundle import Bundle, read_bundle, write_bundle
 from concepts.definition import load_shipped
 from registry.registry import Registry
-from uvr.anchors.collection import Exemplars, collect
+from uvr.anchors.collection import collect
+from uvr.anchors.exemplars import Exemplars
 from uvr.evaluation.drawn import draw_cases
 from uvr.evaluation.figures import erasure, preservation
 from uvr.evaluation.judges import sightings

@@ -17,18 +17,22 @@ from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-from concepts.errors import MismatchError, NotFoundError, UVRError, did_you_mean
+from concepts.errors import InputError, MismatchError, NotFoundError, UVRError, did_you_mean
 from uvr import testbed
 from uvr.families.family import tap_width
 from uvr.families.known import family_of
 from uvr.method.presets import ModulatePreset, RestrictPreset
+from uvr.placement import Placement
 from uvr.profiles import CHECK, PROFILES, ModelProfile
 
 TESTBED = "testbed"
 
 
 def load_pipeline(
-    model: str, task: str | None = None, profile: ModelProfile | None = None
+    model: str,
+    task: str | None = None,
+    profile: ModelProfile | None = None,
+    placement: Placement | None = None,
 ) -> tuple[Any, ModelProfile]:
     """Load a pipeline and find its profile.
 
@@ -38,12 +42,14 @@ def load_pipeline(
         task: "t2i" or "edit"; "check" for the profile that finished pictures of the model's own
             pipeline are checked under; None for the task that this pipeline is made for.
         profile: Use this profile instead of the one found for the pipeline.
+        placement: Precision and offload; the testbed takes none.
 
     Returns:
         The pipeline, on the GPU in bfloat16 where there is one, and its profile. The testbed stays
         on the CPU in float32.
 
     Raises:
+        InputError: A placement is given for the testbed.
         NotFoundError: There is no such model here, or it cannot be fetched.
         MismatchError: No family of models knows the pipeline, or it is not for this task, or it
             lacks a tap of the profile.
@@ -52,7 +58,7 @@ def load_pipeline(
         raise MismatchError(
             f"The profile {profile.name!r} is for the task {profile.task!r}, not {task!r}."
         )
-    pipe = _open(model, profile.task if profile else task)
+    pipe = _open(model, profile.task if profile else task, placement or Placement())
     if profile is not None:
         tap_width(family_of(pipe), pipe.transformer, profile.taps)
         return pipe, profile
@@ -80,7 +86,7 @@ def load_to_analyse(
     if profile is not None:
         pipe, found = load_pipeline(model, task, profile)
     else:
-        pipe = _open(model, task)
+        pipe = _open(model, task, Placement())
         try:
             profiles = family_of(pipe).profiles(pipe)
         except MismatchError as error:
@@ -95,10 +101,14 @@ def load_to_analyse(
     return pipe, replace(found, model=name, name=f"{name}-{found.task}")
 
 
-def _open(model: str, task: str | None) -> Any:
+def _open(model: str, task: str | None, placement: Placement) -> Any:
+    if model == TESTBED and placement != Placement():
+        raise InputError(
+            "The testbed runs in float32 on the CPU: it takes neither a dtype nor an offload."
+        )
     with _quiet_loading():
         drawn = "t2i" if task in (None, CHECK) else task
-        pipe = _load_testbed(drawn) if model == TESTBED else _load_pretrained(model)
+        pipe = _load_testbed(drawn) if model == TESTBED else _load_pretrained(model, placement)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -175,11 +185,10 @@ def _load_testbed(task: str) -> Any:
     return pipe
 
 
-def _load_pretrained(model: str) -> Any:
+def _load_pretrained(model: str, placement: Placement) -> Any:
     if os.path.isdir(model) and not os.path.isfile(os.path.join(model, "model_index.json")):
         raise NotFoundError(f"The folder {model!r} holds no pipeline: no model_index.json in it.")
-    cuda = torch.cuda.is_available()
-    dtype = torch.bfloat16 if cuda else torch.float32
+    dtype = placement.torch_dtype()
     try:
         with warnings.catch_warnings():
             # Newer releases of diffusers call it dtype; the older ones know this name only.
@@ -193,7 +202,7 @@ def _load_pretrained(model: str) -> Any:
             f"{_first_line(error)}{hint}"
         ) from error
     try:
-        return pipe.to("cuda") if cuda else pipe
+        return placement.place(pipe)
     except torch.OutOfMemoryError as error:
         raise UVRError(f"Model {model!r} does not fit into the GPU's memory.") from error
 

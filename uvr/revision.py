@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -52,6 +53,28 @@ def weights_revision(transformer: Any) -> str:
     for line in adapters:
         digest.update(line.encode())
     return digest.hexdigest()
+
+
+def pipeline_facts(pipe: Any) -> dict[str, Any]:
+    """What decides a pipeline's tensors besides its call, for keys of what is kept of them; JSON.
+
+    Weights, scheduler, libraries, kind of device and precision. Libraries are those of this
+    process.
+    """
+    parameter = next(pipe.transformer.parameters())
+    device = getattr(pipe, "_execution_device", parameter.device)  # offloaded weights lie elsewhere
+    return {
+        "weights": weights_revision(pipe.transformer),
+        "pipeline": type(pipe).__name__,
+        "scheduler": _settings(pipe.scheduler.config),
+        "libraries": {name: version(name) for name in ("torch", "diffusers")},
+        "on": [torch.device(device).type, str(parameter.dtype)],
+    }
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, str]:
+    """A scheduler's settings; names with an underscore are notes of diffusers, in no order."""
+    return {name: repr(config[name]) for name in config if not name.startswith("_")}
 
 
 def _plain_tensors(name: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:

@@ -1,4 +1,7 @@
-"""Garbage collection: delete the blobs that no row names, once they are old enough."""
+"""Garbage collection: delete the blobs that no row names, once they are old enough.
+
+Features that stopped collections left in the registry's folder go too.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from sqlalchemy.orm import Session
 from concepts.errors import InputError
 from concepts.instant import now, parse_instant
 from registry.change.workspace import Workspace
+from registry.store.home import left_features
 from registry.store.models import AnchorSetRow, VersionAnchors
 
 GRACE = "24h"
@@ -27,6 +31,8 @@ class Collected:
         bytes: What they took on disk.
         temporaries: How many unfinished files.
         kept: How many blobs that no row names are not old enough yet.
+        features: How many files of features that stopped collections left.
+        feature_bytes: What those took on disk.
         dry_run: Whether everything is still there.
     """
 
@@ -34,6 +40,8 @@ class Collected:
     bytes: int
     temporaries: int
     kept: int
+    features: int
+    feature_bytes: int
     dry_run: bool
 
     def to_dict(self) -> dict[str, Any]:
@@ -47,7 +55,8 @@ def collect_garbage(
     """Delete blobs that no row names and unfinished files, under the write lock.
 
     The lock keeps out every writer, so that no row can come to name a blob while it goes; the
-    grace period is for readers of an older snapshot. An event is written when anything went.
+    grace period is for readers of an older snapshot. An event is written when any of them went,
+    and none for features, which hold nothing of the registry.
 
     Args:
         workspace: The registry.
@@ -66,13 +75,18 @@ def collect_garbage(
         orphans = {digest: store.path(digest) for digest in store.digests() if digest not in named}
         old = {digest: path for digest, path in orphans.items() if _is_old(path, grace, present)}
         temporaries = store.temporaries()
+        features = [path for path in left_features(workspace.home) if _is_old(path, grace, present)]
         collected = Collected(
             blobs=tuple(sorted(old)),
             bytes=sum(path.stat().st_size for path in old.values()),
             temporaries=len(temporaries),
             kept=len(orphans) - len(old),
+            features=len(features),
+            feature_bytes=sum(path.stat().st_size for path in features),
             dry_run=dry,
         )
+        for path in () if dry else features:
+            path.unlink(missing_ok=True)
         if not dry and (old or temporaries):
             for path in (*old.values(), *temporaries):
                 path.unlink(missing_ok=True)

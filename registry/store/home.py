@@ -12,11 +12,13 @@ from pathlib import Path
 from sqlalchemy import URL, Engine, inspect, select
 
 from concepts.errors import ConflictError, UVRError
-from concepts.files import abandoned, read_bytes, write_file
+from concepts.files import LOCK, abandoned, is_in_use, read_bytes, write_file
 from registry.store.db import DATABASE_FILE, transaction
 from registry.store.models import PolicyRow
 
 MARK = Path("blobs") / "registry"
+FEATURES = Path("cache") / "features"
+"""What collections keep on the way, in the registry's folder; never backed up."""
 DATABASE_ENDS = ("", "-wal", "-shm", "-journal")  # The files that SQLite makes of one.
 
 
@@ -54,6 +56,14 @@ def abandoned_in(home: Path) -> list[Path]:
     """Return the partial files that killed writers left in the folder, such as of a backup."""
     folders = (home, home / "blobs")
     return [path for folder in folders for path in abandoned(folder)]
+
+
+def left_features(home: Path) -> list[Path]:
+    """Return the files that collections left in the folder; none while one is under way."""
+    folder = home / FEATURES
+    if is_in_use(folder):
+        return []
+    return [path for path in sorted(folder.glob("*")) if path.is_file() and path.name != LOCK]
 
 
 def registry_id(engine: Engine) -> str | None:

@@ -11,7 +11,8 @@ from concepts.definition import load_shipped
 from concepts.errors import InputError
 from concepts.scorer import Scorer
 from tests.conftest import toy_collection
-from uvr.anchors.collection import Exemplars, collect
+from uvr.anchors.collection import collect
+from uvr.anchors.exemplars import Exemplars
 from uvr.anchors.pictures import PictureError
 from uvr.profiles import PROFILES
 
@@ -61,7 +62,7 @@ def test_a_concept_that_cannot_be_collected_does_not_hold_up_others(
 
     monkeypatch.setattr(
         "uvr.anchors.collection.load_pipeline",
-        lambda _, task, __: (None, PROFILES[f"testbed-{task}"]),
+        lambda _, task, *__: (None, PROFILES[f"testbed-{task}"]),
     )
     monkeypatch.setattr("uvr.anchors.collection.collect", collect)
     result = run("collect-anchors", "pistol", "knife", *tasks, "--yes")

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 from concepts.errors import GateError, UVRError
-from uvr.anchors.capture import Progress
-from uvr.anchors.extract import picture_grid
+from uvr.anchors.capture import Progress, picture_grid
 from uvr.anchors.separation import RATE, LabelledPatches, Separation, label_noised
 from uvr.families.known import family_of
 from uvr.method.taps import at_both

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -27,96 +26,52 @@ FeatureArray = NDArray[np.float32]
 """Features of patches, (pictures, patches, dim)."""
 
 
-def capture_from_images(
-    pipe: Any,
-    profile: ModelProfile,
-    samples: Sequence[Sample],
-    *,
-    seed: int = 0,
-    noise_draws: int = 1,
-    batch_size: int = 8,
-    progress: Progress | None = None,
-) -> FeatureArray:
-    """Features of noised pictures at the look's noise level, one transformer pass a batch.
-
-    Returns:
-        (noise_draws * samples, patches, dim), all samples of the first draw first.
-    """
-    sigma = look_sigma(pipe, profile)
-    work = list(samples) * noise_draws
-    features: list[FeatureArray] = []
-    done = 0
-    for batch in noised_features(pipe, profile, work, sigma, seed=seed, batch_size=batch_size):
-        features.append(batch)
-        done += len(batch)
-        if progress is not None:
-            progress(done, len(work))
-    return np.concatenate(features)
-
-
-def noised_features(
+def capture_noised(
     pipe: Any,
     profile: ModelProfile,
     samples: Sequence[Sample],
     sigma: float,
-    *,
-    seed: int = 0,
-    batch_size: int = 8,
-) -> Iterator[FeatureArray]:
-    """Yield features of pictures noised to a level, (batch, patches, dim) of each batch.
+    generator: torch.Generator,
+) -> FeatureArray:
+    """Features of pictures noised to a level, in one transformer pass, (samples, patches, dim).
 
-    A batch is of neighbours; where an editing model is given a picture for one and none for the
-    next, another batch begins.
+    Args:
+        pipe: The pipeline.
+        profile: Its profile.
+        samples: All with a given picture, or none.
+        sigma: The noise level.
+        generator: Of the noise.
+
+    Raises:
+        ValueError: The family draws other noise than its ``noise_size`` says.
     """
     family = family_of(pipe)
-    generator = torch.Generator().manual_seed(seed)
+    expected = torch.Generator().set_state(generator.get_state())
+    torch.randn(len(samples) * family.noise_size(pipe, profile), generator=expected)
     with torch.no_grad(), _capturing(family, pipe.transformer, profile) as state:
-        for batch in _batches(samples, batch_size):
-            call = family.noised_call(pipe, profile, batch, sigma, generator)
-            state.layout = family.layout(call)
-            state.capture = True
-            pipe.transformer(**call)
-            yield _joined(family, pipe, profile, state.take_features(profile.taps), state.layout)
+        call = family.noised_call(pipe, profile, samples, sigma, generator)
+        if not torch.equal(generator.get_state(), expected.get_state()):
+            raise ValueError(f"the family {family.name} draws other noise than its noise_size says")
+        state.layout = family.layout(call)
+        state.capture = True
+        pipe.transformer(**call)
+        return _joined(family, pipe, profile, state.take_features(profile.taps), state.layout)
 
 
-def _batches(samples: Sequence[Sample], size: int) -> Iterator[list[Sample]]:
-    """Samples in their order, up to ``size`` at a time, all with a given picture or none."""
-    for _, run in groupby(samples, lambda sample: sample.given is None):
-        neighbours = list(run)
-        for start in range(0, len(neighbours), size):
-            yield neighbours[start : start + size]
-
-
-def capture_from_prompts(
-    pipe: Any,
-    profile: ModelProfile,
-    prompts: Sequence[str],
-    *,
-    seed: int = 0,
-    steps: int | None = None,
-    batch_size: int = 8,
-    progress: Progress | None = None,
+def capture_drawn(
+    pipe: Any, profile: ModelProfile, prompts: Sequence[str], seeds: Sequence[int], steps: int
 ) -> tuple[FeatureArray, FeatureArray]:
-    """Generate a picture for each prompt; features at the look step and at the last step.
-
-    Picture ``i`` is drawn from a generator seeded with ``seed + i``.
+    """Draw a picture for each prompt; features at the look step and at the last step.
 
     Returns:
         Two arrays, (prompts, patches, dim).
     """
-    look, late = [], []
-    for start in range(0, len(prompts), batch_size):
-        batch = list(prompts[start : start + batch_size])
-        generators = [torch.Generator().manual_seed(seed + start + i) for i in range(len(batch))]
-        request = {"prompt": batch, "num_inference_steps": steps or profile.steps}
-        arguments = family_of(pipe).call_arguments(profile, request)
-        with _quiet(pipe), recorded_features(pipe, profile) as recorded:
-            pipe(generator=generators, output_type="latent", **arguments)
-        look.append(recorded["look"])
-        late.append(recorded["late"])
-        if progress is not None:
-            progress(start + len(batch), len(prompts))
-    return np.concatenate(look), np.concatenate(late)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    request = {"prompt": list(prompts), "num_inference_steps": steps}
+    arguments = family_of(pipe).call_arguments(profile, request)
+    with _quiet(pipe), recorded_features(pipe, profile) as recorded:
+        pipe(generator=generators, output_type="latent", **arguments)
+    return recorded["look"], recorded["late"]
 
 
 @contextmanager
@@ -197,6 +152,13 @@ def _joined(
         features.joined(layout.grid, layout.reference_grids, dim)[0].cpu().numpy()
     )
     return joined
+
+
+def picture_grid(pipe: Any, profile: ModelProfile) -> tuple[int, int]:
+    """Rows and columns of patches of the profile's usual pictures."""
+    height, width = profile.size
+    patch = family_of(pipe).patch_size(pipe)
+    return height // patch, width // patch
 
 
 def look_sigma(pipe: Any, profile: ModelProfile) -> float:

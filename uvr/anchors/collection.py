@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from concepts.anchors import AnchorSet
@@ -19,45 +18,21 @@ from concepts.content_rules import check_content
 from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
 from concepts.scorer import Scorer
-from uvr.anchors.calibration import RATE, benign_pictures, fit_options, fit_scorer
+from uvr.anchors.calibration import RATE, fit_options, fit_scorer
 from uvr.anchors.capture import Progress
+from uvr.anchors.capturing import Capturing
 from uvr.anchors.doubts import doubts
+from uvr.anchors.exemplars import Exemplars, noise_draws, pictures_without, samples_of
 from uvr.anchors.extend import extended, next_picture, require_space
-from uvr.anchors.extract import (
-    anchor_space,
-    collect_from_images,
-    collect_from_prompts,
-    seeds_per_prompt,
-)
-from uvr.anchors.pictures import PictureError, read_samples
+from uvr.anchors.extract import anchor_space, collect_from_images, collect_from_prompts
+from uvr.anchors.pictures import PictureError
 from uvr.anchors.thresholds import require_promise
-from uvr.anchors.variants import USUAL_KINDS
 from uvr.pipelines import TESTBED, load_pipeline
-from uvr.profiles import CHECK, UNSAID, ModelProfile
-from uvr.sample import Sample
-from uvr.testbed.samples import CONCEPTS, TESTBED_SCENES, labelled_samples
+from uvr.placement import Placement
+from uvr.profiles import ModelProfile
 
 ProgressBar = Callable[[str], AbstractContextManager[Progress]]
 """Makes what reports progress, by a label."""
-
-
-@dataclass(frozen=True)
-class Exemplars:
-    """The pictures to collect from: those of two folders, or drawn for it.
-
-    Attributes:
-        images: Folder of pictures with masks, or None to use the definition's prompts.
-        benign: Folder of pictures without the concept; required with ``images``.
-        seed: Of the pictures or of their noise.
-        steps: Inference steps of generated pictures; the profile's by default.
-        variants: Kinds of variants that are made of the pictures in ``images``.
-    """
-
-    images: Path | None = None
-    benign: Path | None = None
-    seed: int = 0
-    steps: int | None = None
-    variants: tuple[str, ...] = USUAL_KINDS
 
 
 @dataclass
@@ -69,12 +44,14 @@ class Collected:
         collections: Anchors and scorer, one pair for each task that went well.
         problem: What went wrong, if anything did.
         doubts: Sentences about pictures that may not show what their folder says.
+        features: Keys of the batches whose features it came from.
     """
 
     strict: bool = False
     collections: list[tuple[AnchorSet, Scorer]] = field(default_factory=list)
     problem: UVRError | None = None
     doubts: list[str] = field(default_factory=list)
+    features: set[str] = field(default_factory=set)
 
     @property
     def failed(self) -> bool:
@@ -100,6 +77,7 @@ def collect(
     progress: Progress | None = None,
     held: AnchorSet | None = None,
     doubt: Callable[[str], object] | None = None,
+    capturing: Capturing | None = None,
 ) -> tuple[AnchorSet, Scorer]:
     """Collect a concept's anchors for one model and task, and fit their scorer.
 
@@ -111,6 +89,7 @@ def collect(
         progress: Told how far it is.
         held: Anchors that the new ones are added to.
         doubt: Told a sentence about each picture that may not show what its folder says.
+        capturing: How features are captured and where they are kept; by default in memory.
 
     Raises:
         ContentError: The definition names minors where it must not.
@@ -126,10 +105,16 @@ def collect(
         require_space(held, anchor_space(pipe, profile))
     samples = samples_of(profile, definition, exemplars)
     if RATE in parameters:  # Collecting takes long; what cannot come of it is refused before.
-        require_promise(parameters[RATE], _pictures_without(definition, samples, held))
+        require_promise(parameters[RATE], pictures_without(definition, samples, held))
     if samples is None:
         anchors = collect_from_prompts(
-            pipe, profile, definition, seed=exemplars.seed, steps=exemplars.steps, progress=progress
+            pipe,
+            profile,
+            definition,
+            seed=exemplars.seed,
+            steps=exemplars.steps,
+            capturing=capturing,
+            progress=progress,
         )
     else:
         anchors = collect_from_images(
@@ -137,8 +122,9 @@ def collect(
             profile,
             *samples,
             seed=exemplars.seed,
-            noise_draws=int(parameters.get("noise_draws", 1)),
-            variants=exemplars.variants if exemplars.images is not None else (),
+            noise_draws=noise_draws(definition),
+            variants=exemplars.made,
+            capturing=capturing,
             progress=progress,
         )
     first = 0
@@ -162,6 +148,8 @@ def collect_all(
     held: Mapping[str, Sequence[AnchorSet]] | None = None,
     agree: Callable[[Sequence[ModelProfile]], object] | None = None,
     progress: ProgressBar | None = None,
+    placement: Placement | None = None,
+    capturing: Capturing | None = None,
 ) -> dict[str, Collected]:
     """Collect several concepts' anchors, for each task of a model.
 
@@ -179,13 +167,14 @@ def collect_all(
         agree: Called with the profiles once the models are loaded; what it raises ends it all
             before anything is collected.
         progress: Makes what reports the progress of one concept and task, by their names.
+        placement: Precision and offload of the model.
+        capturing: See ``collect``.
 
     Returns:
         What was collected, by slug, in the order of the definitions.
     """
     collected = {definition.slug: Collected(strict=bool(tasks)) for definition in definitions}
-    own = ("edit", "t2i") if model == TESTBED and profile is None else (None,)
-    pipelines = [load_pipeline(model, task, profile) for task in tasks or own]
+    pipelines = load_all(model, tasks, profile, placement)
     if agree is not None:
         agree([found for _, found in pipelines])
     for pipe, found in pipelines:
@@ -194,17 +183,29 @@ def collect_all(
             if outcome.strict and outcome.problem is not None:
                 continue
             asked = _with_prototypes(definition, prototypes)
+            means = capturing and replace(capturing, used=outcome.features)
             bar = progress(f"{definition.slug} {found.task}") if progress else nullcontext()
             try:
                 with bar as report:
                     anchors = collect(
                         pipe, found, asked, exemplars, report,
-                        _of(found, (held or {}).get(definition.slug, ())), outcome.doubt,
+                        _of(found, (held or {}).get(definition.slug, ())), outcome.doubt, means,
                     )  # fmt: skip
                 outcome.collections.append(anchors)
             except UVRError as error:
                 outcome.problem = error
     return collected
+
+
+def load_all(
+    model: str,
+    tasks: Sequence[str] = (),
+    profile: ModelProfile | None = None,
+    placement: Placement | None = None,
+) -> list[tuple[Any, ModelProfile]]:
+    """Load the pipeline of each task that is collected for; see ``collect_all``."""
+    own = ("edit", "t2i") if model == TESTBED and profile is None else (None,)
+    return [load_pipeline(model, task, profile, placement) for task in tasks or own]
 
 
 def _of(profile: ModelProfile, sets: Sequence[AnchorSet]) -> AnchorSet | None:
@@ -217,66 +218,3 @@ def _with_prototypes(definition: ConceptDefinition, count: int | None) -> Concep
     if count is None:
         return definition
     return replace(definition, parameters={**definition.parameters, "prototypes": count})
-
-
-def samples_of(
-    profile: ModelProfile, definition: ConceptDefinition, exemplars: Exemplars
-) -> tuple[list[Sample], list[Sample]] | None:
-    """Pictures with the concept and without; None to generate them from prompts."""
-    if exemplars.images is None and exemplars.benign is not None:
-        raise PictureError("A folder of benign pictures needs one of pictures with the concept.")
-    if exemplars.images is not None:
-        if exemplars.benign is None:
-            raise PictureError(
-                "Pictures of the concept need pictures without it to compare with: add a folder of "
-                "benign and near-miss pictures."
-            )
-        with_concept, without = _prompts(profile, definition)
-        positives = read_samples(exemplars.images, with_concept, masked=True)
-        benign = read_samples(exemplars.benign, without)
-        return _as_asked(profile, positives), _as_asked(profile, benign)
-    if profile.task == "t2i":
-        return None
-    if profile.model != TESTBED:
-        raise PictureError(
-            f"Anchors for {profile.name} come from pictures of the concept with masks, and "
-            "benign ones: give a folder of each."
-        )
-    if definition.slug not in CONCEPTS:
-        raise PictureError(
-            f"The testbed has no scenes of '{definition.slug}' for the task {profile.task!r}; it "
-            f"has {', '.join(CONCEPTS)}. Give a folder of pictures, or collect for t2i alone."
-        )
-    positives, benign = labelled_samples(
-        definition.slug, profile.task, exemplars.seed, TESTBED_SCENES[profile.task]
-    )
-    return _as_asked(profile, positives), _as_asked(profile, benign)
-
-
-def _as_asked(profile: ModelProfile, samples: Sequence[Sample]) -> list[Sample]:
-    """The pictures under their own texts or, as finished pictures are checked, one that is mute."""
-    if profile.task != CHECK:
-        return list(samples)
-    return [replace(sample, prompt=UNSAID) for sample in samples]
-
-
-def _pictures_without(
-    definition: ConceptDefinition,
-    samples: tuple[list[Sample], list[Sample]] | None,
-    held: AnchorSet | None,
-) -> int:
-    """Number of pictures without the concept that a collection will have."""
-    if samples is None:
-        new = seeds_per_prompt(definition) * len(definition.near_misses + definition.benign)
-    else:
-        new = len(samples[1])
-    return new + (benign_pictures(held) if held is not None else 0)
-
-
-def _prompts(
-    profile: ModelProfile, definition: ConceptDefinition
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Prompts for pictures with the concept and without, where they bring none of their own."""
-    if profile.task == "edit":
-        return definition.edits, definition.edits
-    return definition.prompts, (*definition.near_misses, *definition.benign)

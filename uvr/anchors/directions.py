@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from concepts.prototypes import group_by_direction, row_blocks, weighted_mean
+from concepts.prototypes import Rows, group_by_direction, row_blocks, weighted_mean
 from uvr.anchors.logistic import Others, logistic_vector
 
 Array = NDArray[np.float32]
@@ -49,7 +49,7 @@ class Direction:
     offset: float
     part: int = 0
 
-    def scores(self, features: Array) -> NDArray[np.float64]:
+    def scores(self, features: Rows) -> NDArray[np.float64]:
         """Score features, (..., dim)."""
         return _product(features, self.weight) + self.offset
 
@@ -74,6 +74,25 @@ def fit_direction(
         weights: Weight of each counter-anchor, (m,), summing to 1; equal by default.
     """
     return fit_directions(anchors, counters, rule=rule, shrinkage=shrinkage, weights=weights)[0]
+
+
+def fit_whitened(
+    anchors: Rows,
+    counters: Rows,
+    *,
+    shrinkage: float = 0.1,
+    weights: NDArray[np.float64] | None = None,
+) -> Direction:
+    """Fit what ``fit_direction`` does by its rule "whitened", to the bit, a block at a time.
+
+    Neither anchors nor counter-anchors need fit into memory; see ``fit_direction`` for the rest.
+    """
+    if weights is None:
+        weights = np.full(len(counters), 1 / len(counters))
+    mean = weighted_mean(counters, weights)
+    covariance = _covariance(counters, mean, weights)
+    (vector,) = _whiten(_plain_mean(anchors)[None] - mean, covariance, shrinkage)
+    return _standardised(vector, counters, weights)
 
 
 def fit_directions(
@@ -127,9 +146,13 @@ def _mean_vectors(groups: Sequence[Array], others: Others, shrinkage: float) -> 
 
 def _whitened_vectors(groups: Sequence[Array], others: Others, shrinkage: float) -> Vectors:
     covariance = _covariance(others.features, others.mean, others.weights)
+    return _whiten(_mean_vectors(groups, others, shrinkage) - others.mean, covariance, shrinkage)
+
+
+def _whiten(apart: Vectors, covariance: Vectors, shrinkage: float) -> Vectors:
+    """Solve ``(covariance + ridge) x = apart`` for each row of ``apart``, (n, dim)."""
     ridge = shrinkage * float(np.trace(covariance)) / len(covariance)
     covariance[np.diag_indices_from(covariance)] += max(ridge, 1e-12)
-    apart = _mean_vectors(groups, others, shrinkage) - others.mean
     return np.ascontiguousarray(np.linalg.solve(covariance, apart.T).T)
 
 
@@ -141,7 +164,7 @@ _FITS = {"mean": _mean_vectors, "whitened": _whitened_vectors, "logistic": _logi
 
 
 def _standardised(
-    weight: NDArray[np.float64], counters: Array, weights: NDArray[np.float64]
+    weight: NDArray[np.float64], counters: Rows, weights: NDArray[np.float64]
 ) -> Direction:
     raw = _product(counters, weight)
     centre = float(weights @ raw)
@@ -157,17 +180,28 @@ def highest_scores(directions: Sequence[Direction], features: Array) -> NDArray[
     return best
 
 
-def _product(features: Array, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+def _product(features: Rows, weight: NDArray[np.float64]) -> NDArray[np.float64]:
     """Product of each vector with a weight in float64, (..., dim) to (...)."""
-    flat = features.reshape(-1, features.shape[-1])
+    flat = features
+    if isinstance(features, np.ndarray):
+        flat = features.reshape(-1, features.shape[-1])
     products = np.empty(len(flat))
     for rows, block in row_blocks(flat):
         products[rows] = block @ weight
     return products.reshape(features.shape[:-1])
 
 
+def _plain_mean(features: Rows) -> NDArray[np.float64]:
+    """Mean of rows, added one after the other as numpy's mean over an array of them does."""
+    total = np.zeros(features.shape[1])
+    for _, block in row_blocks(features):
+        total = np.concatenate([total[None], block]).sum(axis=0)
+    mean: NDArray[np.float64] = total / len(features)
+    return mean
+
+
 def _covariance(
-    features: Array, mean: NDArray[np.float64], weights: NDArray[np.float64]
+    features: Rows, mean: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     total = np.zeros((features.shape[1], features.shape[1]))
     for rows, block in row_blocks(features):

@@ -2,13 +2,12 @@
 
 From pictures: encode, add noise to the look's noise level, one transformer pass. Cheap, and how a
 policy team brings reference art. From prompts: generate, and capture along the real trajectory; the
-patches that show the concept are then told apart without a segmenter (``label_patches``).
+patches that show the concept are then told apart without a segmenter (``uvr.anchors.labels``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -20,16 +19,13 @@ from torch.nn import functional as F
 from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
-from concepts.prototypes import balanced_weights
-from uvr.anchors.capture import (
-    FeatureArray,
-    Progress,
-    capture_from_images,
-    capture_from_prompts,
-)
-from uvr.anchors.directions import fit_direction
+from uvr.anchors.batches import BATCH_SIZE, NoisedBatch, drawn_batches, noised_batches
+from uvr.anchors.capture import Progress, look_sigma, picture_grid
+from uvr.anchors.capturing import Capturing
 from uvr.anchors.kinds import NEAR_MISS, kinds_of, variants_of
-from uvr.anchors.variants import make_variants
+from uvr.anchors.labels import label_patches
+from uvr.anchors.stack import Pictures, Rows
+from uvr.anchors.variants import Variant, make_variants
 from uvr.families.family import tap_width
 from uvr.families.known import family_of
 from uvr.profiles import ModelProfile
@@ -51,7 +47,7 @@ def collect_from_images(
     seed: int = 0,
     noise_draws: int = 1,
     variants: Sequence[str] = (),
-    batch_size: int = 8,
+    capturing: Capturing | None = None,
     progress: Progress | None = None,
 ) -> AnchorSet:
     """Collect anchors from pictures with masks, counter-anchors from the rest of them and others.
@@ -68,32 +64,20 @@ def collect_from_images(
         noise_draws: How often each picture is noised.
         variants: Kinds of variants that are made of ``positives`` and collected from as well,
             numbered last (``uvr.anchors.variants``).
-        batch_size: Pictures in a pass.
+        capturing: How features are captured and where they are kept; by default in memory.
         progress: Told how far it is.
 
     Raises:
         UVRError: A positive picture has no mask, or no patch is covered enough.
     """
-    if any(sample.mask is None for sample in positives):
-        raise UVRError("Every picture of the concept needs a mask of the pixels that show it.")
-    grid = picture_grid(pipe, profile)
-    shown = [_anchors_of(sample, grid).any() for sample in positives]
-    # One that gives no anchors would have a number that no anchor has.
-    made = [
-        variant
-        for variant in make_variants(positives, variants, seed)
-        if shown[variant.of] and _anchors_of(variant.sample, grid).any()
-    ]
+    capturing = capturing or Capturing()
+    made = usable_variants(pipe, profile, positives, variants, seed)
     samples = [*positives, *benign, *(variant.sample for variant in made)]
-    features = capture_from_images(
-        pipe,
-        profile,
-        samples,
-        seed=seed,
-        noise_draws=noise_draws,
-        batch_size=batch_size,
-        progress=progress,
+    batches = image_batches(
+        pipe, profile, samples, seed=seed, noise_draws=noise_draws, size=capturing.size
     )
+    features = capturing.stacks(pipe, profile, batches, progress)["look"]
+    grid = picture_grid(pipe, profile)
     covered = np.stack([patch_coverage(sample.mask, grid) for sample in samples])
     shows, clear = covered >= MIN_COVERAGE, covered == 0
     # A picture of the concept without anchors must not pass for one that lacks the concept.
@@ -110,9 +94,45 @@ def collect_from_images(
         "seed": seed,
         **kinds_of([sample.kind for sample in samples]),
         **variants_of([(v.kind, v.of) for v in made], first=len(positives) + len(benign)),
-        **_conditions(profile, profile.steps),
+        **_conditions(profile, profile.steps, capturing),
     }
     return _anchor_set(pipe, profile, features, anchors, counters, numbers, provenance, seed)
+
+
+def usable_variants(
+    pipe: Any, profile: ModelProfile, positives: Sequence[Sample], kinds: Sequence[str], seed: int
+) -> list[Variant]:
+    """Variants of pictures that give anchors, as far as they give some too.
+
+    One that gives none would have a number that no anchor has.
+
+    Raises:
+        UVRError: A picture has no mask.
+    """
+    if any(sample.mask is None for sample in positives):
+        raise UVRError("Every picture of the concept needs a mask of the pixels that show it.")
+    grid = picture_grid(pipe, profile)
+    shown = [_anchors_of(sample, grid).any() for sample in positives]
+    return [
+        variant
+        for variant in make_variants(positives, kinds, seed)
+        if shown[variant.of] and _anchors_of(variant.sample, grid).any()
+    ]
+
+
+def image_batches(
+    pipe: Any,
+    profile: ModelProfile,
+    samples: Sequence[Sample],
+    *,
+    seed: int,
+    noise_draws: int,
+    size: int,
+) -> list[NoisedBatch]:
+    """Batches of pictures noised to the look's level, all of the first draw first."""
+    sigma = look_sigma(pipe, profile)
+    work = list(samples) * noise_draws
+    return list(noised_batches(pipe, profile, work, sigma, seed=seed, size=size))
 
 
 def collect_from_prompts(
@@ -122,15 +142,15 @@ def collect_from_prompts(
     *,
     seed: int = 0,
     steps: int | None = None,
-    batch_size: int = 8,
+    capturing: Capturing | None = None,
     progress: Progress | None = None,
 ) -> AnchorSet:
     """Generate pictures for a definition's prompts and collect anchors from them.
 
     Features of the look step, from the real trajectory, become the anchors; features of the last
-    step, where the picture is plain to see, say which patches show the concept. Both are held in
-    memory until then: about 100 MB a picture of 4,096 patches with features of 3,072
-    numbers.
+    step, where the picture is plain to see, say which patches show the concept. Both are kept
+    until then: about 100 MB a picture of 4,096 patches with features of 3,072 numbers, in memory
+    unless ``capturing`` has a folder.
 
     Raises:
         UVRError: The definition has no near-miss or benign prompts, or no patch stands out.
@@ -138,82 +158,54 @@ def collect_from_prompts(
     """
     if profile.task != "t2i":
         raise ValueError("editing needs source pictures: use collect_from_images")
-    positive = list(definition.prompts)
-    counter = [*definition.near_misses, *definition.benign]
-    if not positive or not counter:
-        raise UVRError(
-            f"Concept {definition.slug!r} needs prompts, and near-misses or benign prompts: found "
-            f"{len(positive)} and {len(counter)}."
-        )
-    repeats = seeds_per_prompt(definition)
-    prompts = [prompt for prompt in positive + counter for _ in range(repeats)]
-    look, late = capture_from_prompts(
-        pipe, profile, prompts, seed=seed, steps=steps, batch_size=batch_size, progress=progress
-    )
-    split = len(positive) * repeats
-    shows, clear = label_patches(late[:split], late[split:])
+    capturing, steps = capturing or Capturing(), steps or profile.steps
+    prompts, split = prompts_of(definition)
+    batches = drawn_batches(prompts, seed=seed, steps=steps, size=capturing.size)
+    stacks = capturing.stacks(pipe, profile, batches, progress)
+    shows, clear = label_patches(stacks["late"], split)
     if not shows.any():
         raise UVRError(
             f"No patch of {split} pictures for {definition.slug!r} stands out from the "
             f"{len(prompts) - split} others: does the model draw this concept?"
         )
     clear &= shows.any(axis=1, keepdims=True)  # or it would pass for a picture without the concept
-    everything = np.ones((len(prompts) - split, late.shape[1]), dtype=bool)
+    everything = np.ones((len(prompts) - split, shows.shape[1]), dtype=bool)
     provenance = {
         "method": "prompts",
-        "prompts": positive,
-        "counter_prompts": counter,
-        "seeds_per_prompt": repeats,
+        "prompts": list(definition.prompts),
+        "counter_prompts": [*definition.near_misses, *definition.benign],
+        "seeds_per_prompt": seeds_per_prompt(definition),
         "seed": seed,
         **kinds_of([NEAR_MISS if prompt in definition.near_misses else "" for prompt in prompts]),
-        **_conditions(profile, steps or profile.steps),
+        **_conditions(profile, steps, capturing),
     }
     anchors = np.concatenate([shows, np.zeros_like(everything)])
     counters = np.concatenate([clear, everything])
     numbers = np.arange(len(prompts))
+    look = stacks["look"]
     return _anchor_set(pipe, profile, look, anchors, counters, numbers, provenance, seed)
+
+
+def prompts_of(definition: ConceptDefinition) -> tuple[list[str], int]:
+    """The prompt of each picture that is drawn for a definition, and how many show the concept.
+
+    Raises:
+        UVRError: It has no prompts, or neither near-misses nor benign prompts.
+    """
+    counter = [*definition.near_misses, *definition.benign]
+    if not definition.prompts or not counter:
+        raise UVRError(
+            f"Concept {definition.slug!r} needs prompts, and near-misses or benign prompts: found "
+            f"{len(definition.prompts)} and {len(counter)}."
+        )
+    repeats = seeds_per_prompt(definition)
+    prompts = [prompt for prompt in (*definition.prompts, *counter) for _ in range(repeats)]
+    return prompts, repeats * len(definition.prompts)
 
 
 def seeds_per_prompt(definition: ConceptDefinition) -> int:
     """Number of pictures that are drawn for each prompt of a definition."""
     return int(definition.parameters.get("seeds_per_prompt", 4))
-
-
-def label_patches(
-    positive: FeatureArray, counter: FeatureArray, *, rate: float = 0.01, clear_rate: float = 0.2
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Tell the patches that show a concept, knowing only which pictures do.
-
-    A direction is fitted on all patches of pictures that show the concept against all patches of
-    those that do not. It is then refitted twice, on the patches that stand out; the lower-scoring
-    half of the same pictures joins the other side, because every patch knows a little of what else
-    is in its picture. A concept that fills more than half of its pictures is labelled only in part.
-
-    Args:
-        positive: Late features of pictures that show the concept, (pictures, patches, dim).
-        counter: The same of pictures that do not.
-        rate: Share of the other side's patches allowed above the line.
-        clear_rate: Patches below the other side's ``1 - clear_rate`` quantile are clear of it.
-
-    Returns:
-        Which positive patches show the concept, and which clearly do not; the rest is unsure.
-    """
-    counters = counter.reshape(-1, counter.shape[-1])
-    direction = fit_direction(positive.reshape(-1, positive.shape[-1]), counters)
-    scores = direction.scores(positive)
-    line = clear_line = _line(scores, direction.scores(counters), rate)
-    for _ in range(2):
-        shows, lower = scores > line, scores <= np.median(scores)
-        if not shows.any():
-            break
-        other = np.concatenate([positive[lower], counters])
-        weights = balanced_weights(np.arange(len(other)) < int(lower.sum()))
-        direction = fit_direction(positive[shows], other, weights=weights)
-        scores, outside = direction.scores(positive), direction.scores(counters)
-        line = _line(scores, outside, rate)
-        clear_line = _line(scores, outside, clear_rate)
-    shows = scores > line
-    return shows, ~shows & (scores < clear_line)
 
 
 def _anchors_of(sample: Sample, grid: tuple[int, int]) -> NDArray[np.bool_]:
@@ -251,7 +243,7 @@ def anchor_space(pipe: Any, profile: ModelProfile) -> AnchorSpace:
 def _anchor_set(
     pipe: Any,
     profile: ModelProfile,
-    features: FeatureArray,
+    features: Pictures,
     anchors: NDArray[np.bool_],
     counters: NDArray[np.bool_],
     numbers: NDArray[np.int_],
@@ -268,31 +260,21 @@ def _anchor_set(
     pictures = np.broadcast_to(numbers[:, None].astype(np.int32), anchors.shape)
     return AnchorSet(
         space=anchor_space(pipe, profile),
-        anchors=features[anchors],
+        anchors=Rows(features, anchors)[:],
         anchor_images=pictures[anchors],
-        counter_anchors=features[counters],
+        counter_anchors=Rows(features, counters)[:],
         counter_images=pictures[counters],
         provenance=provenance,
     )
 
 
-def _line(inside: NDArray[Any], outside: NDArray[Any], rate: float) -> float:
-    """Score that about ``rate`` of the patches without the concept exceed.
-
-    Outside of its pictures that is a quantile. Within them, the lower half is taken to be free of
-    it, and tells the spread of the rest by assuming a normal distribution.
-    """
-    tenth, median = np.quantile(inside, [0.1, 0.5])
-    deviation = float(median - tenth) / NormalDist().inv_cdf(0.9)
-    within = float(median) + NormalDist().inv_cdf(1 - rate) * deviation
-    return max(within, float(np.quantile(outside, 1 - rate)))
-
-
-def _conditions(profile: ModelProfile, steps: int) -> dict[str, Any]:
-    """What ``uvr.conditions.conditions_of`` reads."""
-    given = {"size": list(profile.size), "steps": steps}
+def _conditions(profile: ModelProfile, steps: int, capturing: Capturing) -> dict[str, Any]:
+    """What ``uvr.conditions.conditions_of`` reads, and an unusual size of batches."""
+    given: dict[str, Any] = {"size": list(profile.size), "steps": steps}
     text_length = profile.call.get("max_sequence_length")
-    return given if text_length is None else {**given, "text_length": text_length}
+    if text_length is not None:
+        given["text_length"] = text_length
+    return given if capturing.size == BATCH_SIZE else {**given, "batch_size": capturing.size}
 
 
 def _thin(chosen: NDArray[np.bool_], random: np.random.Generator) -> NDArray[np.bool_]:
@@ -302,10 +284,3 @@ def _thin(chosen: NDArray[np.bool_], random: np.random.Generator) -> NDArray[np.
     order = np.where(chosen, random.random(chosen.shape), np.inf)
     rank = order.argsort(axis=1).argsort(axis=1)
     return chosen & (rank < MAX_COUNTERS)
-
-
-def picture_grid(pipe: Any, profile: ModelProfile) -> tuple[int, int]:
-    """Rows and columns of patches of the profile's usual pictures."""
-    height, width = profile.size
-    patch = family_of(pipe).patch_size(pipe)
-    return height // patch, width // patch

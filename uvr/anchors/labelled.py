@@ -1,7 +1,7 @@
 """Labelled pictures of a concept: given, the testbed's own scenes, or drawn from prompts.
 
 Drawn pictures are labelled by the model itself: features of the last step, where the picture is
-plain to see, say which patches show the concept (``uvr.anchors.extract.label_patches``).
+plain to see, say which patches show the concept (``uvr.anchors.labels``).
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from PIL import Image
 
 from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
-from uvr.anchors.capture import Progress, recorded_features
-from uvr.anchors.collection import Exemplars, samples_of
-from uvr.anchors.extract import label_patches, picture_grid
+from uvr.anchors.capture import Progress, picture_grid, recorded_features
+from uvr.anchors.exemplars import Exemplars, samples_of
+from uvr.anchors.extract import prompts_of
+from uvr.anchors.labels import label_patches
 from uvr.families.known import family_of
 from uvr.pipelines import TESTBED
 from uvr.profiles import ModelProfile
@@ -64,9 +65,7 @@ def drawn_pictures(
     Raises:
         UVRError: No patch of the pictures for the prompts stands out from the others.
     """
-    repeats = int(definition.parameters.get("seeds_per_prompt", 4))
-    other = (*definition.near_misses, *definition.benign)
-    prompts = [prompt for prompt in (*definition.prompts, *other) for _ in range(repeats)]
+    prompts, split = prompts_of(definition)
     images: list[Image.Image] = []
     late = []
     for start in range(0, len(prompts), BATCH):
@@ -76,9 +75,7 @@ def drawn_pictures(
         late.append(features)
         if progress is not None:
             progress(len(images), len(prompts))
-    split = repeats * len(definition.prompts)
-    features = np.concatenate(late)
-    shows, _ = label_patches(features[:split], features[split:])
+    shows, _ = label_patches(np.concatenate(late), split)
     if not shows.any():
         raise UVRError(
             f"No patch of {split} pictures for {definition.slug!r} stands out from the "

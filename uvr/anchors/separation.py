@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from concepts.anchors import AnchorSet, AnchorSpace
-from uvr.anchors.capture import Progress, noised_features
+from uvr.anchors.capture import Progress
+from uvr.anchors.capturing import noised_features
 from uvr.anchors.extract import MIN_COVERAGE, patch_coverage
 from uvr.anchors.held_out import held_out_scores, highest_of_each
 from uvr.profiles import ModelProfile

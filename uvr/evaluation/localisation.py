@@ -24,7 +24,8 @@ from concepts.bundle import Member, read_bundle
 from concepts.definition import load_shipped
 from concepts.words import TASKS
 from uvr.anchors.capture import recorded_features
-from uvr.anchors.collection import Exemplars, collect
+from uvr.anchors.collection import collect
+from uvr.anchors.exemplars import Exemplars
 from uvr.evaluation.cases import Case, batches_of
 from uvr.evaluation.drawing import call_arguments
 from uvr.evaluation.drawn import BATCH

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uvr.anchors.calibration import fit_scorer
-from uvr.anchors.capture import capture_from_images
+from uvr.anchors.capturing import capture_from_images
 from uvr.anchors.directions import Direction, highest_scores
 from uvr.anchors.extract import MIN_COVERAGE, collect_from_images, patch_coverage
 from uvr.profiles import PROFILES

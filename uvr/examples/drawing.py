@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from concepts.errors import MismatchError
 from concepts.scorer import Scorer
-from uvr.anchors.capture import Progress, look_sigma, noised_features, recorded_features
-from uvr.anchors.extract import MIN_COVERAGE, anchor_space, patch_coverage, picture_grid
+from uvr.anchors.capture import Progress, look_sigma, picture_grid, recorded_features
+from uvr.anchors.capturing import noised_features
+from uvr.anchors.extract import MIN_COVERAGE, anchor_space, patch_coverage
 from uvr.examples.kept import Drawn, Kept
 from uvr.examples.wanted import COLLECTED, PROMPTS, Wanted
 from uvr.families.known import family_of

@@ -192,6 +192,15 @@ class Family(Protocol):
         """
         ...
 
+    def noise_size(self, pipe: Any, profile: ModelProfile) -> int:
+        """Number of random numbers that ``noised_call`` draws for each picture.
+
+        By it the noise of any batch is known without drawing those before it.
+        """
+        height, width = profile.size
+        patch = self.patch_size(pipe)
+        return (height // patch) * (width // patch) * int(pipe.transformer.config.in_channels)
+
     def call_arguments(self, profile: ModelProfile, request: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments of a pipeline call: the request's, and the profile's for the rest."""
         return {**profile.call, **request}

@@ -129,9 +129,8 @@ def _encode_images(pipe: Any, images: Sequence[Image.Image], size: tuple[int, in
     resized = [image.convert("RGB").resize((width, height)) for image in images]
     pixels = pipe.image_processor.preprocess(resized, height=height, width=width)
     parameter = next(pipe.vae.parameters())
-    latents: Tensor = pipe._encode_vae_image(
-        pixels.to(parameter.device, parameter.dtype), generator=None
-    )
+    device = getattr(pipe, "_execution_device", parameter.device)  # see ``encode_pixels``
+    latents: Tensor = pipe._encode_vae_image(pixels.to(device, parameter.dtype), generator=None)
     return latents
 
 

@@ -91,7 +91,9 @@ def encode_images(pipe: Any, images: Sequence[Image.Image], size: tuple[int, int
 def encode_pixels(pipe: Any, pixels: Tensor) -> Tensor:
     """The same of pixels from -1 to 1, (batch, 3, height, width); gradients go through."""
     parameter = next(pipe.vae.parameters())
-    encoded = pipe.vae.encode(pixels.to(parameter.device, parameter.dtype))
+    # Offloaded weights are elsewhere until they run; pixels must be where they will be.
+    device = getattr(pipe, "_execution_device", parameter.device)
+    encoded = pipe.vae.encode(pixels.to(device, parameter.dtype))
     # AutoencoderKL returns a distribution, AutoencoderTiny the latents themselves.
     latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
     config = pipe.vae.config

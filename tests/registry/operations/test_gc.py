@@ -5,6 +5,7 @@ import time
 import pytest
 
 from concepts.errors import InputError, PolicyError
+from concepts.files import in_use, write_file
 from registry.operations import collect_garbage
 from registry.operations.gc import named_blobs
 
@@ -46,6 +47,19 @@ def test_what_an_edit_leaves_unnamed_has_its_grace_from_then_on(filled, collect)
     filled.versions.edit("pistol", actor="ann", collections=[collect(2)])
     found = collect_garbage(filled.workspace, actor="ann")
     assert (found.blobs, found.kept) == ((), 1)
+
+
+def test_old_features_go_unless_a_collection_is_under_way(filled):
+    cache = filled.workspace.home / "cache" / "features"
+    for name, hours in (("old", 25), ("young", 23)):
+        write_file(cache / name, b"12345")
+        os.utime(cache / name, (time.time() - hours * HOUR,) * 2)
+    with in_use(cache):
+        assert collect_garbage(filled.workspace, actor="ann").features == 0
+    found = collect_garbage(filled.workspace, actor="ann")
+    assert (found.features, found.feature_bytes) == (1, 5)
+    assert {path.name for path in cache.iterdir() if path.is_file()} == {"young", "lock"}
+    assert len(filled.audit.events()) == 2
 
 
 def test_nothing_to_collect_is_no_event(filled):

@@ -11,8 +11,8 @@ from concepts.definition import load_shipped
 from concepts.errors import GateError, UVRError
 from tests.uvr.test_end_to_end import scenes
 from uvr.anchors.analyse import Analysis, Stages, analyse
-from uvr.anchors.collection import Exemplars
-from uvr.anchors.extract import picture_grid
+from uvr.anchors.capture import picture_grid
+from uvr.anchors.exemplars import Exemplars
 from uvr.anchors.heat_map import heat_map
 from uvr.anchors.labelled import drawn_pictures
 from uvr.anchors.separation import Separation, area_under_curve, label_noised

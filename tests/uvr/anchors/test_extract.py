@@ -13,13 +13,14 @@ from concepts.errors import UVRError
 from tests.uvr.conftest import HEAD_DIM, HEADS, STEPS, call_pipe, make_transformer
 from uvr.anchors.calibration import fit_scorer
 from uvr.anchors.capture import recorded_features
+from uvr.anchors.capturing import Capturing
 from uvr.anchors.extract import (
     collect_from_images,
     collect_from_prompts,
-    label_patches,
     patch_coverage,
 )
 from uvr.anchors.kinds import pictures_by_kind, variants_by_kind
+from uvr.anchors.labels import label_patches
 from uvr.conditions import conditions_of
 from uvr.revision import weights_revision
 from uvr.sample import Sample
@@ -48,7 +49,7 @@ def test_anchors_from_pictures_are_the_covered_patches(task, request):
         samples(2, masked=True),
         samples(3, masked=False),
         noise_draws=2,
-        batch_size=4,
+        capturing=Capturing(4),
         progress=lambda done, total: seen.append((done, total)),
     )
     grid = 32 // (pipe.vae_scale_factor * 2)
@@ -136,7 +137,7 @@ def test_anchors_from_prompts_come_from_the_look_step(t2i_pipe, t2i_profile):
         benign=("a star",),
         parameters={"seeds_per_prompt": 3},
     )
-    chosen = collect_from_prompts(t2i_pipe, t2i_profile, definition, seed=2, batch_size=4)
+    chosen = collect_from_prompts(t2i_pipe, t2i_profile, definition, seed=2, capturing=Capturing(4))
     assert chosen.anchors.shape[1] == DIM
     assert set(chosen.anchor_images.tolist()) <= {0, 1, 2}
     assert {3, 4, 5, 6, 7, 8} <= set(chosen.counter_images.tolist())
@@ -165,7 +166,7 @@ def test_patches_are_labelled_from_picture_labels_alone(leak):
     counter = random.normal(size=(40, 16, 8)).astype(np.float32)
     positive[:, :, 0] += leak
     positive[:, 3:6, 2] += 8
-    shows, clear = label_patches(positive, counter)
+    shows, clear = label_patches(np.concatenate([positive, counter]), 20)
     assert shows[:, 3:6].mean() > 0.95
     assert shows[:, 6:].mean() < 0.05
     assert not (shows & clear).any()

@@ -17,7 +17,8 @@ from torch import Tensor
 from concepts.bundle import Bundle, BundleVariant, Member
 from concepts.definition import load_shipped
 from tests.uvr.conftest import make_scorer
-from uvr.anchors.collection import Exemplars, collect
+from uvr.anchors.collection import collect
+from uvr.anchors.exemplars import Exemplars
 from uvr.engine.check import FeatureCheck
 from uvr.engine.regulator import Regulator
 from uvr.evaluation.judges import sightings

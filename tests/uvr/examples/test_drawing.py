@@ -21,7 +21,7 @@ from tests.uvr.conftest import (
     random_weights,
     space_of,
 )
-from uvr.anchors.capture import capture_from_prompts
+from uvr.anchors.capturing import capture_from_prompts
 from uvr.anchors.extract import anchor_space, collect_from_prompts
 from uvr.drawing import draw
 from uvr.examples.drawing import draw_examples, score_map

@@ -18,7 +18,7 @@ from tests.uvr.conftest import HEAD_DIM, HEADS, bundle_of, make_scorer
 from tests.uvr.engine.conftest import locked, picture
 from tests.uvr.families.flux2 import CALL, PATCH, make_flux2, make_transformer
 from uvr import Regulator
-from uvr.anchors.capture import capture_from_prompts
+from uvr.anchors.capturing import capture_from_prompts
 from uvr.anchors.extract import collect_from_images
 from uvr.families.attention import Action, AttentionState, RegulatedAttention
 from uvr.families.flux2 import Flux2Family

@@ -26,6 +26,7 @@ from tests.uvr.families.toy import (
 )
 from uvr import Regulator, fits, register_family
 from uvr.anchors.calibration import fit_scorer
+from uvr.anchors.capturing import Capturing
 from uvr.anchors.extract import collect_from_images, collect_from_prompts
 from uvr.families import known
 from uvr.method.tokens import TokenLayout
@@ -214,6 +215,6 @@ def test_anchors_are_collected_along_generations(pipe):
         benign=("a star",),
         parameters={"seeds_per_prompt": 3},
     )
-    anchors = collect_from_prompts(pipe, T2I, definition, seed=2, batch_size=4)
+    anchors = collect_from_prompts(pipe, T2I, definition, seed=2, capturing=Capturing(4))
     assert anchors.space.model == "toy"
     assert anchors.anchors.shape[1] == 2 * WIDTH

@@ -229,6 +229,10 @@ class ToyFamily(Family):
         scheduler.set_timesteps(profile.steps)
         return [float(sigma) for sigma in scheduler.sigmas.tolist()[:-1]]
 
+    def noise_size(self, pipe: Any, profile: ModelProfile) -> int:
+        height, width = profile.size
+        return 3 * (height // PATCH * PATCH) * (width // PATCH * PATCH)
+
     def noised_call(
         self,
         pipe: Any,

@@ -15,7 +15,8 @@ from concepts.bundle import (
     write_bundle,
 )
 from concepts.files import write_file
-from uvr.anchors.collection import Exemplars, collect
+from uvr.anchors.collection import collect
+from uvr.anchors.exemplars import Exemplars
 from uvr.evaluation.setting import Setting
 from uvr.pipelines import check_profile_of
 from uvr.profiles import ModelProfile

@@ -7,7 +7,8 @@ from typing import Any
 
 from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
-from uvr.anchors.capture import FeatureArray, capture_from_prompts
+from uvr.anchors.capture import FeatureArray
+from uvr.anchors.capturing import capture_from_prompts
 from uvr.evaluation.setting import Setting
 from uvr.method.taps import output_taps
 

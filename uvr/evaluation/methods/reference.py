@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from uvr.anchors.extract import label_patches
+from uvr.anchors.labels import label_patches
 from uvr.evaluation.cases import Case
 from uvr.evaluation.drawing import Drawer, Picture, call_arguments
 from uvr.evaluation.methods.attention import PassState, Run, own_attention
@@ -94,7 +94,7 @@ class Reference(Method):
 def mean_anchor(pipe: Any, setting: Setting, definition: Any, count: int) -> Tensor:
     """The mean of late features that show a concept, (dim,); all of its pictures' if none do."""
     drawn = draw_features(pipe, setting, definition, count)
-    shows, _ = label_patches(drawn.late, drawn.other_late)
+    shows, _ = label_patches(np.concatenate([drawn.late, drawn.other_late]), len(drawn.late))
     chosen = drawn.late[shows] if shows.any() else drawn.late.reshape(-1, drawn.late.shape[-1])
     return torch.from_numpy(chosen.mean(axis=0))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from uvr.evaluation.methods.method import Method
 from uvr.evaluation.setting import Setting
 from uvr.evaluation.suites.source import Asked
 from uvr.evaluation.suites.suite import Suite
-from uvr.revision import weights_revision
+from uvr.revision import pipeline_facts
 
 
 @dataclass(frozen=True)
@@ -60,23 +59,13 @@ class Model:
     @cached_property
     def identity(self) -> str:
         """Digest of weights, pipeline, profile, libraries and device."""
-        parameter = next(self.pipe.transformer.parameters())
         return json_digest(
             {
-                "weights": weights_revision(self.pipe.transformer),
-                "pipeline": type(self.pipe).__name__,
-                "scheduler": _settings(self.pipe.scheduler.config),
+                **pipeline_facts(self.pipe),
                 "profile": self.setting.profile.to_dict(),
-                "libraries": {name: version(name) for name in ("torch", "diffusers")},
-                "on": [parameter.device.type, str(parameter.dtype)],
                 "code": [code_digest(f"uvr.evaluation.{name}") for name in ("cases", "drawing")],
             }
         )
-
-
-def _settings(config: Mapping[str, Any]) -> dict[str, str]:
-    """A scheduler's settings; names with an underscore are notes of diffusers, in no order."""
-    return {name: repr(config[name]) for name in config if not name.startswith("_")}
 
 
 def plan_calls(suite: Suite, models: dict[str, Model], asked: Asked) -> list[Call]:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from tests.uvr.conftest import bundle_of, make_pipe, make_scorer, random_weights
-from uvr.anchors.capture import noised_features
+from uvr.anchors.capturing import noised_features
 from uvr.evaluation.attacks.adaptive import AdaptiveNoise
 from uvr.evaluation.attacks.embeddings import LearnedEmbeddings
 from uvr.evaluation.attacks.latents import ChosenLatents, InvertedLatents
