@@ -7,7 +7,17 @@ from collections.abc import Callable
 from starlette.responses import Response
 
 from console.call import Call
-from console.pages import audit, concepts, incidents, live, releases, reviews, strictness, wizard
+from console.pages import (
+    audit,
+    concepts,
+    incidents,
+    jobs,
+    live,
+    releases,
+    reviews,
+    strictness,
+    wizard,
+)
 
 Page = Callable[[Call], Response]
 PAGES: dict[str, Page] = {
@@ -24,6 +34,7 @@ PAGES: dict[str, Page] = {
     "/releases/{bundle}": releases.newest,
     "/releases/{bundle}/{sequence:int}": releases.release,
     "/new-release": wizard.begin,
+    "/jobs": jobs.jobs,
     "/incident": incidents.begin,
     "/audit": audit.trail,
     "/audit/verify": audit.verify,
@@ -44,6 +55,9 @@ CHANGES: dict[str, Page] = {
     "/reviews/{slug}/{number:int}/send-back": reviews.send_back,
     "/releases/{bundle}/{sequence:int}/move": releases.move,
     "/new-release": wizard.go_on,
+    "/jobs/{job:int}/cancel": jobs.cancel,
+    "/concepts/{slug}/collect": jobs.collect,
+    "/concepts/{slug}/{number:int}/measure": jobs.measure,
     "/incident": incidents.explain_it,
     "/audit/compare": audit.compare,
 }

@@ -18,6 +18,7 @@ from registry.registry import Registry
 
 NOTICES = {
     "approved": "Your approval was recorded.",
+    "asked": "The job waits for a worker: `uvr-registry worker`.",
     "deprecated": "The version is out of use.",
     "draft": "The draft was saved.",
     "look-alike": "The look-alike was added to the words of the next version.",
@@ -25,6 +26,7 @@ NOTICES = {
     "released": "The release was made.",
     "returned": "The version was sent back to its authors.",
     "revoked": "The version was revoked.",
+    "stopped": "The job stops, at once or at its worker's next word.",
     "submitted": "The version waits for review.",
 }
 """What a page says after a change; an address names one, so that no text comes from outside."""

@@ -24,7 +24,7 @@ PAGES = (
     "/", "/concepts", "/concepts/pistol/1", "/concepts/pistol/1/strictness",
     "/concepts/pistol/2/against/1", "/concepts/nudity/1", "/concepts/knife", "/reviews",
     "/reviews/pistol/2", "/releases", "/releases/policy/1", "/new-release", "/audit",
-    "/incident", "/concepts/pistol/words", "/audit/verify", "/nix",
+    "/incident", "/jobs", "/concepts/pistol/words", "/audit/verify", "/nix",
 )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ EVIL = (
     "</textarea><svg onload=alert(1)>",
     "\u202egnp.exe",
 )
-FILLED = {"slug": "pistol", "number": 2, "before": 1, "bundle": "policy", "sequence": 1}
+FILLED = {"job": 1, "slug": "pistol", "number": 2, "before": 1, "bundle": "policy", "sequence": 1}
 ACTIONS = [path.replace(":int", "").format(**FILLED) for path in CHANGES]
 ADDRESSES = sorted({path.replace(":int", "").format(**FILLED) for path in (*PAGES, *CHANGES)})
 
