@@ -57,6 +57,7 @@ CHANGES: dict[str, Page] = {
     "/new-release": wizard.go_on,
     "/jobs/{job:int}/cancel": jobs.cancel,
     "/concepts/{slug}/collect": jobs.collect,
+    "/concepts/{slug}/{number:int}/draw": jobs.draw,
     "/concepts/{slug}/{number:int}/measure": jobs.measure,
     "/incident": incidents.explain_it,
     "/audit/compare": audit.compare,

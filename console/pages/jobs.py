@@ -18,6 +18,7 @@ SHOWN = 50
 KINDS = {
     "collect-anchors": "collect example pictures",
     "calibrate": "fit anew",
+    "draw-examples": "draw example pictures",
     "evaluate": "measure",
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
@@ -42,6 +43,15 @@ def collect(call: Call) -> Response:
     words = (concept.slug, f"--model={_name(form.text('model'))}", f"--task={task}",
              f"--seed={seed}")  # fmt: skip
     call.registry.jobs.add("collect-anchors", words, actor=call.actor)
+    return go_to("/jobs", "asked")
+
+
+def draw(call: Call) -> Response:
+    """Ask for a version's example pictures, as pages show them."""
+    version = call.registry.versions.get(call.path["slug"], call.path["number"])
+    model = _name(call.form.text("model"))
+    words = (f"{version.slug}@{version.number}", f"--model={model}")
+    call.registry.jobs.add("draw-examples", words, actor=call.actor)
     return go_to("/jobs", "asked")
 
 

@@ -12,8 +12,8 @@ from evidence.sheet import VEILED
 from registry.answers import VersionDetail
 
 NOT_DRAWN = (
-    "Its example pictures were not drawn yet. `uvr-registry report {name} --out FILE` draws them, "
-    "and they are here from then on."
+    "Its example pictures were not drawn yet. A worker draws them, or `uvr-registry report {name} "
+    "--out FILE`, and they are here from then on."
 )
 GIVEN = (
     "Its example pictures were given, and such pictures are never stored. To see them, give them "
@@ -30,11 +30,13 @@ class Pictures:
         panels: What a page shows of each use of a model.
         veiled: Whether somebody must ask to see them, as they show nudity.
         before: The version that they are compared with.
+        model: What draws those that are lacking; "" where none is, or nobody can.
     """
 
     panels: list[Panel]
     veiled: bool
     before: int | None = None
+    model: str = ""
 
 
 def pictures_of(
@@ -61,4 +63,9 @@ def pictures_of(
             panels.append(panel_of(pictured(home, place, note=note), before))
         except OSError:  # The cache may be deleted, or damaged, at any time.
             panels.append(panel_of(Pictured(place, note=note), before))
-    return Pictures(panels, veiled and not unveiled, before)
+    lacking = [
+        panel.item.place.space.space.model
+        for panel in panels
+        if panel.item.examples is None and panel.item.place.origin is not None
+    ]
+    return Pictures(panels, veiled and not unveiled, before, next(iter(lacking), ""))

@@ -32,6 +32,18 @@ def test_a_measurement_is_asked_for(team, visit):
     check_arguments(job.kind, job.arguments)
 
 
+def test_pictures_that_are_lacking_are_asked_for_where_they_would_be(team, visit):
+    visitor = visit(team, "ann")
+    assert "Have them drawn" not in visitor.page("/concepts/pistol/2")
+    (team.home / "cache").unlink()
+    for path in ("/concepts/pistol/2", "/reviews/pistol/2"):
+        assert "Have them drawn" in visitor.page(path)
+    visitor.post("/concepts/pistol/2/draw", {"model": "testbed"})
+    (job,) = team.jobs.list()
+    assert (job.kind, job.arguments) == ("draw-examples", ("pistol@2", "--model=testbed"))
+    check_arguments(job.kind, job.arguments)
+
+
 def test_how_far_a_job_is_and_how_it_ended_is_told(team, visit):
     visitor = visit(team, "ann")
     for number in range(2):
@@ -73,6 +85,8 @@ def test_no_option_is_smuggled_into_a_job(team, visit, wrong):
     assert visit(team, "ann").post("/concepts/pistol/collect", fields).status_code == 422
     suite = {"suite": fields["model"]} if "model" in wrong else {"suite": "--record=x"}
     assert visit(team, "ann").post("/concepts/pistol/1/measure", suite).status_code == 422
+    if "model" in wrong:
+        assert visit(team, "ann").post("/concepts/pistol/1/draw", wrong).status_code == 422
     assert team.jobs.list() == []
 
 
