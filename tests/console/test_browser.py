@@ -97,7 +97,8 @@ def _check(page, url, options):
     """Look at a page, all that it folds away opened, with axe."""
     page.goto(url)
     page.evaluate("document.querySelectorAll('details').forEach(item => { item.open = true })")
-    found = Axe().run(page, options=options)
+    few = {"exclude": [[".contact:nth-child(n+4)"]]}  # Pictures beside it are all alike.
+    found = Axe().run(page, few, options)
     assert found.violations_count == 0, (url, found.generate_report())
 
 
