@@ -39,10 +39,12 @@ from commands import (
     channels,
     collection,
     concepts,
+    console,
     drafts,
     evaluation,
     exemplars,
     incidents,
+    jobs,
     keys,
     operations,
     pictures,
@@ -50,6 +52,7 @@ from commands import (
     reports,
     team,
     versions,
+    worker,
 )
 from commands.app import App
 from commands.parameters import PathName
@@ -78,7 +81,8 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         pictures.generate, pictures.edit, incidents.check, incidents.incident, incidents.hits,
         analysis.analyse, evaluation.demo, evaluation.evaluate,
     ),
-    "Team": (team.actor, team.policy, keys.key, audit.audit),
+    "Team": (team.actor, team.policy, keys.key, audit.audit, console.console),
+    "Jobs": (jobs.jobs, worker.worker),
     "Operations": (
         operations.doctor, operations.gc, operations.backup, operations.restore,
         operations.export_concept, operations.import_concept, operations.index,

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App
-from commands.options import engine_option
-from commands.output import progress_bar, progress_lines
+from commands.options import engine_option, progress_option
 from commands.reading import require_ray
 from commands.table import Table
 from concepts.files import in_use
@@ -21,7 +20,6 @@ from concepts.files import in_use
 if TYPE_CHECKING:
     from concepts.definition import ConceptDefinition
     from uvr.anchors.capturing import Capturing
-    from uvr.anchors.collection import ProgressBar
     from uvr.anchors.exemplars import Exemplars
     from uvr.anchors.feature_folder import FeatureFolder
     from uvr.anchors.plan import Plan
@@ -48,14 +46,7 @@ _OPTIONS = (
     ),
     click.option("--allow-cpu", is_flag=True, help="Run a full-size model without a GPU."),
     engine_option,
-    click.option(
-        "--progress",
-        "progress_form",
-        type=click.Choice(["bar", "json"]),
-        default="bar",
-        show_default=True,
-        help="On stderr: a bar, or a line of JSON for each batch.",
-    ),
+    progress_option,
 )
 
 
@@ -124,11 +115,6 @@ class Means:
 
             engine = stack.enter_context(ray_engine(model, self.placement(model), address))
             yield Capturing(self.batch_size, folder, engine)
-
-    @property
-    def progress(self) -> ProgressBar:
-        """What reports progress, by a label."""
-        return progress_lines if self.progress_form == "json" else progress_bar
 
 
 def feature_folder(home: Path) -> FeatureFolder:

@@ -23,7 +23,7 @@ from commands.options import (
     task_choice,
     yes,
 )
-from commands.output import version_json
+from commands.output import progress_of, version_json
 from commands.parameters import PATH, SLUG, Instant
 from commands.reading import check_model, read_profile
 from commands.text import version_name
@@ -147,7 +147,7 @@ def collect_anchors(
             definitions, exemplars, **model_options, prototypes=prototypes,
             held=_held(registry, before) if add else None,
             agree=None if add else partial(_ask_to_replace, app, before),
-            progress=means.progress,
+            progress=progress_of(means.progress_form),
             capturing=capturing,
         )  # fmt: skip
     versions: dict[str, VersionInfo] = {}

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App, pass_app
-from commands.options import as_json, dry_run, engine_option, keys_option, seed_option
+from commands.options import (
+    as_json,
+    dry_run,
+    engine_option,
+    keys_option,
+    progress_option,
+    seed_option,
+)
 from commands.output import progress_bar, progress_steps, silenced
 from commands.parameters import FILE, OUT_FOLDER, PATH, VERSION
 from commands.reading import check_model, read_bundle_file, read_key_list, require_ray
@@ -78,6 +85,7 @@ def demo(out: Path, seed: int) -> None:
     help="Bars to reach, else exit code 9.  [default with --record: the policy's gate]",
 )
 @engine_option
+@progress_option
 @dry_run
 @as_json
 @pass_app
@@ -98,6 +106,7 @@ def evaluate(
     record: tuple[str, int | None] | None,
     gate_file: Path | None,
     engine: tuple[str, str | None],
+    progress_form: str,
 ) -> None:
     """Measure methods on a suite: what they erase, what they leave alone, who gets around them.
 
@@ -147,7 +156,9 @@ def evaluate(
     from uvr.evaluation.suites.source import Asked
 
     asked = Asked(definitions, asked_suite.seed if seed is None else seed, count, data)
-    report, written = _measured(asked_suite, asked, released, model, engine, out, pictures)
+    report, written = _measured(
+        asked_suite, asked, released, model, engine, out, pictures, progress_form
+    )
     rows = [{column: row.get(column, "") for column in COLUMNS} for row in report_table(report)]
     lines: list[str | Table] = [Table(COLUMNS, rows), f"Report: {out / 'report.html'}"]
     digest = sha256(written)
@@ -169,6 +180,7 @@ def _measured(
     engine: tuple[str, str | None],
     out: Path,
     pictures: int | None,
+    progress_form: str,
 ) -> tuple[dict[str, Any], bytes]:
     """Draw and judge what is missing in a folder; return its report, and the bytes written."""
     from uvr.evaluation.page import evaluation_page
@@ -182,7 +194,7 @@ def _measured(
     kind, address = engine
     models = load_models(suite, asked, released, model)
     with work_folder(out) as work:
-        with silenced("uvr.regulator"), progress_steps() as progress:
+        with silenced("uvr.regulator"), progress_steps(progress_form) as progress:
             draws = RayEngine(address) if kind == "ray" else draw_calls
             outcomes = run_suite(suite, models, asked, work, progress, draws)
         report = evaluation_report(suite, models, asked, work, outcomes)

@@ -77,5 +77,13 @@ engine_option = click.option(
     show_default=True,
     help="What draws: this process, or the workers of a Ray cluster, one a GPU.",
 )
+progress_option = click.option(
+    "--progress",
+    "progress_form",
+    type=click.Choice(["bar", "json"]),
+    default="bar",
+    show_default=True,
+    help="On stderr: a bar, or a line of JSON for each step.",
+)
 steps_option = click.option("--steps", type=click.IntRange(1, 1000), help="Inference steps.")
 task_choice = click.Choice(TASKS)

@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from registry.answers import LivePlace, VersionDetail, VersionInfo, VersionSpace
     from registry.change.workspace import Workspace
 
+ProgressBar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
@@ -200,16 +201,26 @@ def progress_lines(label: str) -> Iterator[Callable[[int, int], None]]:
     yield update
 
 
+def progress_of(form: str) -> ProgressBar:
+    """Return what makes progress known by a label: in bars, or "json" for lines."""
+    return progress_lines if form == "json" else progress_bar
+
+
 @contextmanager
-def progress_steps() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield what reports progress, as (step, done, total), in a bar for each step on stderr."""
+def progress_steps(form: str = "bar") -> Iterator[Callable[[str, int, int], None]]:
+    """Yield what reports progress, as (step, done, total), in a bar for each step on stderr.
+
+    Args:
+        form: "json" for lines of JSON in place of bars.
+    """
+    told = progress_of(form)
     with ExitStack() as stack:
         bars: dict[str, Callable[[int, int], None]] = {}
 
         def update(step: str, done: int, total: int) -> None:
             if step not in bars:
                 stack.close()
-                bars[step] = stack.enter_context(progress_bar(step.capitalize()))
+                bars[step] = stack.enter_context(told(step.capitalize()))
             bars[step](done, total)
 
         yield update

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.app import App, pass_app
-from commands.options import as_json, model_option, profile_option, task_choice
-from commands.output import progress_bar
+from commands.options import as_json, model_option, profile_option, progress_option, task_choice
+from commands.output import ProgressBar, progress_bar, progress_of
 from commands.parameters import OUT_FILE, PATH, RELEASE, VERSION, Instant
 from commands.reading import check_model, read_profile
 from commands.table import Table
@@ -74,6 +74,7 @@ def report() -> None:
 )
 @click.option("--images", type=PATH, help="Folder of pictures that show the concept.")
 @click.option("--benign", type=PATH, help="Folder of pictures without it.")
+@progress_option
 @as_json
 @pass_app
 def report_version(
@@ -88,6 +89,7 @@ def report_version(
     learned: bool,
     images: Path | None,
     benign: Path | None,
+    progress_form: str,
 ) -> None:
     """Write a version's contact sheet: what it catches and misses, in pictures.
 
@@ -121,7 +123,8 @@ def report_version(
             folders = {"images": images, "benign": benign, "scratch": scratch}
             pictures = _given(registry, record.detail, places, folders, model, given_profile)
         else:
-            draw = partial(_draw, registry, model, given_profile, count)
+            progress = progress_of(progress_form)
+            draw = partial(_draw, registry, model, given_profile, count, progress=progress)
             pictures = pictures_of(registry.home, places, count, draw)
         if out is not None:
             from evidence.page import sheet_page
@@ -249,12 +252,13 @@ def _draw(
     profile: ModelProfile | None,
     count: int,
     places: list[Place],
+    progress: ProgressBar = progress_bar,
 ) -> dict[str, str]:
     """Draw what the cache lacks."""
     from evidence.drawing import draw_lacking  # It loads torch.
 
     return draw_lacking(
-        registry.home, places, model=model, profile=profile, count=count, progress=progress_bar
+        registry.home, places, model=model, profile=profile, count=count, progress=progress
     )
 
 

@@ -54,6 +54,11 @@ def parse_instant(text: str, now: str | None = None) -> str:
         raise ValueError(f"'{text}' is not {EXPECTED} ({error})") from error
 
 
+def later(instant: str, seconds: float) -> str:
+    """Return the instant some seconds after another."""
+    return _format(datetime.fromisoformat(instant) + timedelta(seconds=seconds))
+
+
 def _format(moment: datetime) -> str:
     # strftime writes years before 1000 with fewer digits, isoformat does not.
     return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

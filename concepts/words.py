@@ -27,6 +27,12 @@ STATES = ("draft", "in_review", "approved", "deprecated", "revoked")
 REQUEST_STATES = ("open", "approved", "rejected", "withdrawn")
 """Where the request to review a version stands."""
 
+JOB_KINDS = ("collect-anchors", "calibrate", "draw-examples", "evaluate")
+"""What a worker does for an actor."""
+
+JOB_STATES = ("waiting", "running", "done", "failed", "cancelled")
+"""Where a job stands."""
+
 ROLES = ("admin", "auditor", "curator", "publisher", "reviewer")
 """What an actor of a registry may do."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,10 +36,12 @@ class CaughtIn:
     Attributes:
         where: Which picture that is, in words.
         caught: What was found in it.
+        prompt: What it was drawn for; "" where that is not known.
     """
 
     where: str
     caught: list[Caught]
+    prompt: str = ""
 
 
 def caught_in(
@@ -60,26 +62,21 @@ def caught_in(
     """
     path = Path(subject)
     if path.suffix == ".json":
-        return _of_report(path)
+        return caught_by_report(RegulationReport.load(path), f"'{path}'")
     if not path.is_file():
         if log is None:
             raise NotFoundError(
                 f"No file '{subject}'. To look for a request of that name give --log."
             )
-        return _of_decisions(log.of_request(subject), f"request '{subject}'")
+        return caught_by_decisions(log.of_request(subject), f"request '{subject}'")
     image = read_picture(path)
     if log is not None and (decisions := log.of_picture(pixels_digest(image))):
-        if len(decisions) > SHARED:
-            raise ConflictError(
-                f"{len(decisions)} pictures in the log have the pixels of '{subject}', as grey "
-                "ones that take the place of blocked ones do. Ask by the request's name."
-            )
-        return _of_decisions(decisions, subject)
+        return caught_in_pictures(decisions, f"'{subject}'")
     return _of_live(registry, image, subject, check)
 
 
-def _of_report(path: Path) -> list[CaughtIn]:
-    report = RegulationReport.load(path)
+def caught_by_report(report: RegulationReport, name: str) -> list[CaughtIn]:
+    """Return what was found in each picture of a report, which ``name`` names for people."""
     found: dict[int, dict[str, Caught]] = {place: {} for place in range(len(report.images))}
     for place, item in report.fired_findings():
         found[place][item.slug] = Caught(
@@ -92,14 +89,34 @@ def _of_report(path: Path) -> list[CaughtIn]:
                 seen.concept, seen.version, seen.mode, seen.score, seen.threshold, report.digest,
                 report.time,
             ))  # fmt: skip
-    name = f"request '{report.request}'" if report.request else f"'{path}'"
+    name = f"request '{report.request}'" if report.request else name
     return [
         CaughtIn(f"picture {place} of {name}", list(caught.values()))
         for place, caught in found.items()
     ]
 
 
-def _of_decisions(decisions: Iterable[Decision], subject: str) -> list[CaughtIn]:
+def caught_in_pictures(decisions: Sequence[Decision], subject: str) -> list[CaughtIn]:
+    """Return what was found in the pictures that have the pixels of one, which is ``subject``.
+
+    Raises:
+        ConflictError: There are more than ``SHARED``.
+        NotFoundError: There are none.
+    """
+    if len(decisions) > SHARED:
+        raise ConflictError(
+            f"{len(decisions)} pictures in the log have the pixels of {subject}, as grey ones that "
+            "take the place of blocked ones do. Ask by the request's name."
+        )
+    return caught_by_decisions(decisions, subject)
+
+
+def caught_by_decisions(decisions: Iterable[Decision], subject: str) -> list[CaughtIn]:
+    """Return what was found in the pictures that decisions are on.
+
+    Raises:
+        NotFoundError: There are none; ``subject`` says on what.
+    """
     found = []
     for decision in decisions:
         verdict, caught = decision.verdict, dict[str, Caught]()
@@ -110,7 +127,7 @@ def _of_decisions(decisions: Iterable[Decision], subject: str) -> list[CaughtIn]
             if item.concept not in caught or feature is not None:
                 caught[item.concept] = one
         where = f"picture {verdict.picture} of request '{decision.request}'"
-        found.append(CaughtIn(where, list(caught.values())))
+        found.append(CaughtIn(where, list(caught.values()), decision.prompt or ""))
     if not found:
         raise NotFoundError(f"No decision on {subject} in the log.")
     return found

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from registry.audit.trail import Trail
 from registry.change.workspace import Workspace
 from registry.index.service import Index
+from registry.jobs import Jobs
 from registry.keys.service import Keys
 from registry.releases.channels import Channels
 from registry.releases.service import Releases
@@ -32,7 +33,8 @@ class Registry:
     """Concepts, versions and releases of one folder and its database.
 
     Each method of a service is one transaction: it does all of its work or, on any error, none.
-    Every method that changes something writes one audit event. See ``create`` and ``open``.
+    Every method that changes something writes one audit event, but for those of ``jobs``. See
+    ``create`` and ``open``.
 
     Attributes:
         workspace: Folder, database and blobs, which the functions of ``registry.operations`` take.
@@ -45,6 +47,7 @@ class Registry:
         keys: Who may sign releases.
         team: Who may do what, and the policy.
         audit: The audit trail.
+        jobs: What was asked for that takes long.
     """
 
     def __init__(self, workspace: Workspace) -> None:
@@ -58,6 +61,7 @@ class Registry:
         self.keys = Keys(workspace)
         self.team = Team(workspace)
         self.audit = Trail(workspace)
+        self.jobs = Jobs(workspace)
 
     @classmethod
     def create(cls, home: Path, url: str | None = None) -> Registry:

@@ -17,6 +17,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from concepts.errors import UVRError
+from concepts.instant import is_instant
+from concepts.words import MODES
 from registry.answers import LivePlace, ReleasedMember, ReleaseInfo
 from registry.change.workspace import Workspace
 from registry.releases.assemble import read_bundle_of
@@ -52,6 +54,18 @@ class Caught:
     at: str = ""
     space: str = ""
     feature: NDArray[Any] | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        texts = (self.slug, self.mode, self.bundle_digest, self.at, self.space)
+        numbers = (self.score, self.threshold)
+        if not all(isinstance(text, str) for text in texts) or self.mode not in MODES:
+            raise ValueError("what was found must be named by texts, in a mode that there is")
+        if not all(isinstance(number, int | float) for number in numbers):
+            raise ValueError("a score and its threshold must be numbers")
+        if type(self.version) is not int and self.version is not None:
+            raise ValueError(f"a version must be a whole number, not {self.version!r}")
+        if self.at and not is_instant(self.at):
+            raise ValueError(f"{self.at!r} is no instant")
 
 
 @dataclass(frozen=True)

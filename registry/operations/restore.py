@@ -19,6 +19,7 @@ from registry.change.clock import read_times
 from registry.change.policy import policy_row
 from registry.change.work import NewBlobs, kept_blobs
 from registry.change.workspace import Workspace
+from registry.jobs import close_open_jobs
 from registry.operations.archive import (
     BATCH,
     MAX_LINE,
@@ -80,6 +81,7 @@ def restore(
                 with kept_blobs(session, workspace.store) as blobs:
                     _load_blobs(session, blobs, archive, progress)
                     _verify(session, workspace.store, about)
+                close_open_jobs(session, at)
                 event.record(
                     session, "registry.restore", about["registry"], actor=actor,
                     at=at, events=about["events"], digest=about["digest"],

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, mapped_column
 
 from concepts.errors import PolicyError
-from concepts.words import MODES, REQUEST_STATES, STATES
+from concepts.words import JOB_STATES, MODES, REQUEST_STATES, STATES
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -354,6 +354,29 @@ class SignatureRow(Base):
     by: Mapped[str] = mapped_column(Text)
 
 
+class JobRow(Base):
+    """Work that an actor asked for and a worker does; what it changes is audited, it is not."""
+
+    __tablename__ = "job"
+    __table_args__ = (CheckConstraint(f"state IN {JOB_STATES}", name="state"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    arguments: Mapped[str] = mapped_column(Text)  # JSON, a list of words
+    asked_at: Mapped[str] = mapped_column(Instant)
+    asked_by: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    cancelled_by: Mapped[str | None] = mapped_column(Text)
+    attempts: Mapped[int]
+    worker: Mapped[str | None] = mapped_column(Text)
+    leased_until: Mapped[str | None] = mapped_column(Instant)
+    done: Mapped[int]
+    total: Mapped[int]
+    message: Mapped[str] = mapped_column(Text)
+    result: Mapped[str | None] = mapped_column(Text)  # JSON that the command printed
+    ended_at: Mapped[str | None] = mapped_column(Instant)
+
+
 class AuditEventRow(Base):
     """One state change; each event's digest covers the one before."""
 
@@ -389,6 +412,8 @@ APPEND_ONLY = (
     AuditCheckpoint,
 )  # fmt: skip
 VERSION_IDENTITY = ("concept_id", "number", "created_at", "created_by")
+JOB_IDENTITY = ("kind", "arguments", "asked_at", "asked_by")
+OPEN_JOBS = ("waiting", "running")
 VERSION_CONTENT = ("definition", "content_digest", "authors")
 
 
@@ -411,6 +436,15 @@ def _guard_version(_mapper: Mapper[Base], _connection: Connection, row: ConceptV
         raise PolicyError(f"A version never goes from {before} to {after}.")
 
 
+def _guard_job(_mapper: Mapper[Base], _connection: Connection, row: JobRow) -> None:
+    if _changed(row, JOB_IDENTITY):
+        raise PolicyError("What a job is to do, and for whom, never changes; ask for another.")
+    history = inspect(row).attrs.state.history
+    before = [*history.deleted, *history.unchanged][0]
+    if before not in OPEN_JOBS:
+        raise PolicyError(f"Job {row.id} is {before}: it never changes again.")
+
+
 def _changed(row: Base, names: object) -> bool:
     attributes = inspect(row).attrs
     return any(attributes[name].history.has_changes() for name in names)  # type: ignore[attr-defined]
@@ -425,4 +459,6 @@ for _table in APPEND_ONLY:
     event.listen(_table, "before_delete", _refuse_delete)
 event.listen(ConceptVersion, "before_update", _guard_version)
 event.listen(ConceptVersion, "before_delete", _refuse_delete)
+event.listen(JobRow, "before_update", _guard_job)
+event.listen(JobRow, "before_delete", _refuse_delete)
 event.listen(VersionAnchors, "before_update", _refuse_update)

@@ -68,7 +68,7 @@ def test_given_pictures_are_told_by_their_hashes_and_kept_nowhere(
     assert place["seen"]
     assert place["examples"]["must_catch"]["n"] == place["examples"]["benign"]["n"] == 4
     assert Path("page.html").read_text("utf-8").count('<figure class="contact') == 8
-    assert not (home / "cache").exists()
+    assert not (home / "cache" / "examples").exists()
 
 
 def test_pictures_of_another_model_are_asked_for_by_its_name(run, collected):

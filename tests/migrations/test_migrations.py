@@ -10,7 +10,12 @@ from sqlalchemy.orm import Session
 from concepts.digest import json_digest
 from concepts.errors import PolicyError
 from concepts.words import STATES
-from migrations.versions import r0001_first, r0002_registry_in_full, r0003_evaluations
+from migrations.versions import (
+    r0001_first,
+    r0002_registry_in_full,
+    r0003_evaluations,
+    r0004_jobs,
+)
 from registry import Registry
 from registry.change.workspace import Workspace
 from registry.store import db, guards, schema
@@ -96,6 +101,10 @@ ROWS = {
     "signing_key": {"id": 1, "key_id": "k", "name": "key", "pem": "p", **MADE},
     "key_list": {"version": 1, "envelope": "{}", **MADE},
     "signature": {"release_id": 1, "key_id": "k", "value": "ab", "at": AT, "by": "ann"},
+    "job": {
+        "id": 1, "kind": "calibrate", "arguments": "[]", "asked_at": AT, "asked_by": "ann",
+        "state": "waiting", "attempts": 0, "done": 0, "total": 0, "message": "",
+    },
     "audit_event": {**EVENT, "digest": json_digest(EVENT)},
     "audit_checkpoint": {
         "id": 1, "event_number": 1, "event_digest": "d", "envelope": "{}", **MADE,
@@ -208,9 +217,11 @@ def test_down_to_base_leaves_nothing_and_up_again_agrees(engine):
 def test_each_schema_has_the_triggers_of_its_guards(engine):
     dialect = engine.dialect.name
     schema.upgrade(engine)
-    newest = guards.definitions(r0003_evaluations.GUARDS, dialect)
+    newest = guards.definitions(r0004_jobs.GUARDS, dialect)
     assert installed(engine) == newest
-    for number, revision in (("0002", r0002_registry_in_full), ("0001", r0001_first)):
+    for number, revision in (
+        ("0003", r0003_evaluations), ("0002", r0002_registry_in_full), ("0001", r0001_first)
+    ):  # fmt: skip
         schema.downgrade(engine, number)
         assert installed(engine) == guards.definitions(revision.GUARDS, dialect)
     schema.upgrade(engine)
@@ -218,10 +229,10 @@ def test_each_schema_has_the_triggers_of_its_guards(engine):
 
 
 def test_the_database_guards_what_the_models_guard():
-    guards = r0003_evaluations.GUARDS
+    guards = r0004_jobs.GUARDS
     fixed = {guard.table for guard in guards if guard.append_only}
     assert fixed == set(FIXED)
-    others = {"concept_version", "version_anchors", "change_request", "source_ref"}
+    others = {"concept_version", "version_anchors", "change_request", "source_ref", "job"}
     assert {guard.table for guard in guards} == fixed | others == set(ROWS) - {"concept"}
 
 
@@ -289,10 +300,19 @@ def test_a_registry_of_the_schema_before_keeps_every_row_and_gets_no_event(fille
     assert "evaluation" not in before
     schema.upgrade(filled)
     after = content(filled)
-    assert after.pop("evaluation") == []
+    assert (after.pop("evaluation"), after.pop("job")) == ([], [])
     assert {row.pop("gate") for row in after["policy"]} == {None}
     assert {row.pop("evaluation") for row in after["review"]} == {None}
     assert after == before
+
+
+def test_a_job_moves_until_it_has_ended_and_stays_what_it_was_asked_to_be(filled):
+    for column in ("id", "kind", "arguments", "asked_at", "asked_by"):
+        value = 7 if column == "id" else "'x'"
+        refused(filled, f"UPDATE job SET {column} = {value}", "job refuses this change")
+    run(filled, "UPDATE job SET state = 'running', done = 1", "UPDATE job SET state = 'done'")
+    refused(filled, "UPDATE job SET state = 'waiting'", "job refuses this change")
+    refused(filled, "DELETE FROM job", "job refuses this change")
 
 
 @pytest.mark.parametrize("table", FIXED)
@@ -340,7 +360,7 @@ def with_two_rows(tmp_path_factory):
         yield connection
 
 
-@pytest.mark.parametrize("guard", r0003_evaluations.GUARDS, ids=lambda guard: guard.table)
+@pytest.mark.parametrize("guard", r0004_jobs.GUARDS, ids=lambda guard: guard.table)
 def test_a_guard_knows_every_key_of_its_table(guard):
     assert {tuple(key.split(", ")) for key in guard.keys} == set(keys_of(guard.table))
 
@@ -350,7 +370,7 @@ def test_a_guard_knows_every_key_of_its_table(guard):
     ("table", "key"),
     [
         (guard.table, key)
-        for guard in r0003_evaluations.GUARDS
+        for guard in r0004_jobs.GUARDS
         for key in [("rowid",), *keys_of(guard.table)]
     ],
 )

@@ -45,6 +45,8 @@ def filled(registry, define, collect):
     registry.releases.add("policy", actor="ann", keys=[key], drop=["bomb"])
     registry.channels.move("prod", "policy", actor="ann")
     registry.audit.checkpoint(actor="ann", key=key)
+    registry.jobs.add("calibrate", ["pistol"], actor="ann")
+    registry.jobs.cancel(1, actor="ann")
     return registry
 
 

@@ -1,0 +1,136 @@
+"""Kinds of jobs: the command that does each, and what of it may be asked for.
+
+A job is a list of words for one of a few commands. It is parsed where it is asked for and again
+before it is done, never by a shell, and may set no option but those that are named here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from commands.calibration import calibrate
+from commands.collection import collect_anchors
+from commands.evaluation import evaluate
+from commands.reports import report_version
+from concepts.errors import InputError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A command that workers run.
+
+    Attributes:
+        name: Its words on the command line.
+        command: The command.
+        settable: Names of the parameters that a job may set.
+        added: Words that the worker puts before the job's own.
+        out: How the name of what it writes ends, where it has an ``--out``.
+    """
+
+    name: tuple[str, ...]
+    command: click.Command
+    settable: frozenset[str]
+    added: tuple[str, ...]
+    out: str | None = None
+
+
+KINDS = {
+    "collect-anchors": Kind(
+        ("collect-anchors",),
+        collect_anchors,
+        frozenset(
+            (
+                "slugs", "model", "profile_file", "tasks", "images", "benign", "variants", "add",
+                "origin", "legal_basis", "retain_until", "prototypes", "seed", "steps",
+                "batch_size", "dtype", "offload", "allow_cpu", "engine",
+            )
+        ),
+        ("--yes", "--json", "--progress", "json"),
+    ),
+    "calibrate": Kind(
+        ("calibrate",),
+        calibrate,
+        frozenset(
+            ("version", "tasks", "rate", "patch_rate", "margin", "prototypes", "expect_digest")
+        ),
+        ("--json",),
+    ),
+    "draw-examples": Kind(
+        ("report", "version"),
+        report_version,
+        frozenset(("version", "model", "profile_file", "tasks", "count", "learned")),
+        ("--json", "--progress", "json"),
+        out=".html",
+    ),
+    "evaluate": Kind(
+        ("evaluate",),
+        evaluate,
+        frozenset(
+            (
+                "suite", "bundle_file", "keys_file", "methods", "attacks", "count", "seed", "data",
+                "model", "pictures", "record", "gate_file", "engine",
+            )
+        ),
+        ("--json", "--progress", "json"),
+        out="",
+    ),
+}  # fmt: skip
+
+
+def check_arguments(kind: str, arguments: Sequence[str]) -> None:
+    """Check that a kind's command takes these words, and that a job may give them.
+
+    Raises:
+        InputError: It takes others, or a job may not set one of them.
+    """
+    found = KINDS.get(kind)
+    if found is None:
+        raise InputError(f"No kind of job '{kind}'; there are {', '.join(KINDS)}.")
+    try:
+        context = found.command.make_context(kind, list(arguments))
+    except click.exceptions.Exit as error:  # --help
+        raise InputError(f"A job of {kind} takes no such option: {' '.join(arguments)}.") from error
+    except click.ClickException as error:
+        raise InputError(f"{kind}: {error.format_message()}") from error
+    with context:
+        names = {str(param.name) for param in found.command.params}
+        given = {
+            name
+            for name in names
+            if context.get_parameter_source(name) == ParameterSource.COMMANDLINE
+        }
+        for name in sorted(given - found.settable):
+            option = name.replace("_", "-")
+            raise InputError(f"A job of {kind} may not set --{option}: the worker does.")
+        for path in _paths(context.params[name] for name in sorted(given)):
+            if not path.is_absolute():
+                raise InputError(
+                    f"'{path}' is not the whole path: a worker may run in another folder."
+                )
+
+
+def words(kind: str, arguments: Sequence[str], report: Path) -> list[str]:
+    """Words of the command line for a job.
+
+    Args:
+        kind: Its kind.
+        arguments: What was asked for.
+        report: What it may write, without the end of the name.
+    """
+    found = KINDS[kind]
+    out = () if found.out is None else ("--out", f"{report}{found.out}")
+    return [*found.name, *found.added, *out, *arguments]
+
+
+def _paths(values: Iterable[Any]) -> Iterator[Path]:
+    for value in values:
+        if isinstance(value, Path):
+            yield value
+        elif isinstance(value, tuple):
+            yield from _paths(value)

@@ -1,0 +1,111 @@
+"""The process that does one job: a command of this program, which ends with whoever began it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+PATIENCE_S = 20.0
+"""How long a process may take to stop before it is killed."""
+
+
+class JobProcess:
+    """A command that runs, told about by what it writes.
+
+    Args:
+        words: Of its command line, without the program.
+        environment: What to add to this process's environment.
+
+    Attributes:
+        step: What it does.
+        done: Steps done.
+        total: Steps in all, 0 while that is not known.
+        said: Its last line that is not about progress.
+    """
+
+    def __init__(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.step, self.said, self.done, self.total = "", "", 0, 0
+        self._out = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
+        self._stopped: float | None = None
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, *words],
+            env={**os.environ, **environment},
+            # Held open for as long as this process lives: see ``main``.
+            stdin=subprocess.PIPE,
+            stdout=self._out,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # Ctrl-C is for whoever began it to pass on.
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait(self, seconds: float) -> int | None:
+        """Wait so long at most; its exit code, or None while it runs."""
+        if self._stopped is not None and time.monotonic() > self._stopped + PATIENCE_S:
+            self._process.kill()
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        self._reader.join()
+        return code
+
+    def stop(self) -> None:
+        """Have it stop as with Ctrl-C."""
+        if self._stopped is None:
+            self._stopped = time.monotonic()
+            self._process.send_signal(signal.SIGINT)
+
+    def close(self) -> None:
+        """End it at once, if it still runs, and let go of what it wrote."""
+        self._process.kill()
+        with self._process, self._out:
+            self._reader.join()
+
+    def result(self) -> Any:
+        """The JSON that it printed, None for anything else."""
+        self._out.seek(0)
+        try:
+            return json.loads(self._out.read())
+        except ValueError:
+            return None
+
+    def _read(self) -> None:
+        for line in self._process.stderr or ():
+            try:
+                row = json.loads(line)
+                self.step, self.done, self.total = row["step"], row["done"], row["total"]
+            except (ValueError, TypeError, KeyError):
+                self.said = line.strip() or self.said
+
+
+def main() -> None:
+    """Run a command of this program; end at once when whoever began this process is gone.
+
+    A worker that is killed cannot stop what it began, and another worker begins the same anew.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    import cli
+
+    cli.main(sys.argv[1:])
+
+
+def _end_with_parent() -> None:
+    # Nothing is ever written: it returns when the other end is gone. Not by sys.stdin, whose lock
+    # would be held when the interpreter ends.
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

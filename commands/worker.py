@@ -1,0 +1,112 @@
+"""The command that does jobs, one after the other."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import click
+
+from commands.app import App, pass_app
+from commands.job_kinds import check_arguments, words
+from commands.job_process import JobProcess
+from concepts.errors import BusyError, ConflictError, InputError
+
+if TYPE_CHECKING:
+    from registry.jobs import JobInfo, Jobs
+    from registry.registry import Registry
+
+WORDS_A_LEASE = 4
+"""How often a worker tells its progress in the time of a lease."""
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Do what waits, and end.")
+@click.option(
+    "--poll",
+    type=click.FloatRange(0.1, 3600),
+    default=5.0,
+    show_default=True,
+    help="Seconds until it looks again when nothing waits.",
+)
+@click.option(
+    "--lease",
+    type=click.FloatRange(0.5, 3600),
+    default=60.0,
+    show_default=True,
+    help="Seconds without a word after which its job is another worker's.",
+)
+@pass_app
+def worker(app: App, once: bool, poll: float, lease: float) -> None:
+    """Do jobs that were asked for, one after the other, each in the name of who asked.
+
+    Start as many as the machine bears: one a GPU, each with CUDA_VISIBLE_DEVICES of its own. A
+    worker that is stopped gives its job back; one that is killed lets its lease run out, and
+    another goes on: a collection from the features that are kept, an evaluation from its pictures.
+    Reports are in the registry's folder, under reports/.
+
+    \b
+    Examples:
+      uvr-registry worker
+      uvr-registry worker --once
+    """
+    registry = app.open()
+    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        while True:
+            job = registry.jobs.claim(name, lease=lease)
+            if job is not None:
+                _do(registry, job, name, lease)
+            elif once:
+                return
+            else:
+                time.sleep(poll)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _do(registry: Registry, job: JobInfo, name: str, lease: float) -> None:
+    """Do a job, and tell how it ended."""
+    click.echo(f"Job {job.id}: {' '.join((job.kind, *job.arguments))}", err=True)
+    try:
+        check_arguments(job.kind, job.arguments)
+        ended = _run(registry, job, name, lease)
+    except InputError as error:
+        ended = registry.jobs.fail(job.id, name, str(error))
+    except ConflictError as error:  # another worker has it
+        click.echo(str(error), err=True)
+        return
+    click.echo(f"Job {job.id} is {ended.state}. {ended.message}".strip(), err=True)
+
+
+def _run(registry: Registry, job: JobInfo, name: str, lease: float) -> JobInfo:
+    jobs, home = registry.jobs, registry.home.resolve()
+    line = words(job.kind, job.arguments, home / "reports" / f"job-{job.id}")
+    process = JobProcess(["--home", str(home), *line], {"UVR_ACTOR": job.asked_by})
+    try:
+        with closing(process):
+            while (code := process.wait(lease / WORDS_A_LEASE)) is None:
+                if not _told(jobs, job, name, process, lease):
+                    process.stop()
+            _told(jobs, job, name, process, lease)
+            result = process.result()
+    except KeyboardInterrupt:
+        jobs.give_back(job.id, name)
+        raise
+    if code == 0:
+        return jobs.finish(job.id, name, result)
+    return jobs.fail(job.id, name, process.said.removeprefix("Error: ") or f"exit code {code}")
+
+
+def _told(jobs: Jobs, job: JobInfo, name: str, process: JobProcess, lease: float) -> bool:
+    """Tell how far a job is; whether to go on."""
+    try:
+        return jobs.progress(job.id, name, process.done, process.total, process.step, lease=lease)
+    except BusyError:  # the next word may come through before the lease ends
+        return True

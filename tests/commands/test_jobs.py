@@ -1,0 +1,160 @@
+"""Jobs as the command line has them, and the worker that does them."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from commands.job_kinds import KINDS, check_arguments, words
+from commands.job_process import JobProcess
+from concepts.errors import InputError
+from concepts.instant import now
+from concepts.words import JOB_KINDS
+from registry.registry import Registry
+from tests.commands.test_capturing import DEFINITION, PICTURES
+
+WAIT_S = 120
+
+
+def until(condition, process=None):
+    """Wait for a condition, as long as a process runs."""
+    end = time.monotonic() + WAIT_S
+    while not (found := condition()):
+        assert time.monotonic() < end
+        assert process is None or process.poll() is None
+        time.sleep(0.05)
+    return found
+
+
+def is_there(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_the_registry_and_the_worker_know_the_same_kinds():
+    assert tuple(KINDS) == JOB_KINDS
+    for kind in KINDS.values():
+        params = {param.name for param in kind.command.params if param.expose_value}
+        assert kind.settable <= params
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "match"),
+    [
+        ("rm", ["-rf", "/"], "No kind of job 'rm'"),
+        ("calibrate", [], "Missing argument"),
+        ("calibrate", ["pistol", "--margin", "7"], "7"),
+        ("calibrate", ["pistol", "--dry-run"], "may not set --dry-run"),
+        ("calibrate", ["pistol", "--help"], "takes no such option"),
+        ("collect-anchors", ["pistol", "--yes"], "may not set --yes"),
+        ("collect-anchors", ["pistol", "--plan"], "may not set --plan"),
+        ("collect-anchors", ["pistol", "--images", "art"], "'art' is not the whole path"),
+        ("evaluate", ["testbed-quick", "--out", "/etc"], "may not set --out"),
+        ("evaluate", ["testbed-quick; rm -rf /", "x"], "unexpected extra argument"),
+    ],
+)
+def test_what_a_job_may_not_ask_for_is_refused(kind, arguments, match):
+    with pytest.raises(InputError, match=match):
+        check_arguments(kind, arguments)
+
+
+def test_the_worker_adds_its_own_words_to_those_of_a_job():
+    check_arguments("evaluate", ["testbed-quick", "--record", "pistol@2", "--count", "4"])
+    assert words("evaluate", ["testbed-quick"], Path("/r/job-7")) == [
+        "evaluate", "--json", "--progress", "json", "--out", "/r/job-7", "testbed-quick",
+    ]  # fmt: skip
+    assert words("draw-examples", ["pistol@2"], Path("/r/job-7")) == [
+        "report", "version", "--json", "--progress", "json", "--out", "/r/job-7.html", "pistol@2",
+    ]  # fmt: skip
+
+
+def test_jobs_are_asked_for_listed_shown_and_stopped(run, filled):
+    added = run("jobs", "add", "calibrate", "pistol", "--margin", "0.1")
+    assert (added.code, added.out) == (0, "Job 1 waits for a worker\n")
+    (job,) = run("jobs", "list", "--json").json()
+    assert (job["arguments"], job["asked_by"]) == (["pistol", "--margin", "0.1"], "tester")
+    assert run("jobs", "cancel", "1").out == "Job 1 is cancelled\n"
+    assert "state: cancelled\n" in run("jobs", "show", "1").out
+    assert run("jobs", "list", "--state", "waiting").out == "No jobs.\n"
+    assert run("jobs", "cancel", "1").code == 4
+    assert run("jobs", "show", "2").code == 3
+
+
+def test_what_a_worker_finds_in_the_table_is_checked_again(run, filled):
+    filled.jobs.add("calibrate", ["pistol", "--dry-run"], actor="tester")
+    assert run("worker", "--once").code == 0
+    job = filled.jobs.show(1)
+    assert (job.state, job.message) == (
+        "failed", "A job of calibrate may not set --dry-run: the worker does.",
+    )  # fmt: skip
+
+
+def test_a_worker_that_is_stopped_gives_its_job_back(run, filled, monkeypatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(JobProcess, "wait", interrupted)
+    filled.jobs.add("calibrate", ["pistol"], actor="tester")
+    assert run("worker", "--once").code == 130
+    assert (filled.jobs.show(1).state, filled.jobs.show(1).attempts) == ("waiting", 0)
+
+
+def test_a_process_stops_as_with_ctrl_c(filled, home):
+    with closing(JobProcess(["--home", str(home), "worker", "--poll", "0.1"], {})) as process:
+        filled.jobs.add("calibrate", ["pistol", "--dry-run"], actor="tester")
+        until(lambda: filled.jobs.show(1).state == "failed")
+        assert process.wait(0.1) is None
+        process.stop()
+        until(lambda: process.wait(0.1) == 130)
+    assert process.said == "Error: Stopped. Nothing unfinished was recorded."
+
+
+def test_a_killed_workers_process_ends_and_another_worker_goes_on(run, models, home, tmp_path):
+    (tmp_path / "ball.yaml").write_text(DEFINITION)
+    run("init")
+    run("add-concept", "ball.yaml")
+    run("jobs", "add", "collect-anchors", "ball", "--steps", "2", "--batch-size", "1",
+        "--model", models["t2i"])  # fmt: skip
+    jobs = Registry.open(home).jobs
+    program = [sys.executable, "-m", "cli", "--home", str(home), "worker", "--lease", "2"]
+    first = subprocess.Popen(program, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: list((home / "cache").rglob("*.npy")), first)
+        children = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
+    finally:
+        first.kill()
+        first.wait()
+    until(lambda: not any(is_there(int(child)) for child in children))
+    kept = len(list((home / "cache").rglob("*.npy")))
+    assert 0 < kept < PICTURES
+    assert jobs.show(1).state == "running"
+    until(lambda: (jobs.show(1).leased_until or "") < now())
+
+    assert run("worker", "--once").code == 0
+    job = jobs.show(1)
+    assert (job.state, job.attempts, job.done, job.total) == ("done", 2, PICTURES, PICTURES)
+    assert job.result["ball"]["number"] == 1
+    events = Registry.open(home).audit.events()
+    assert [(event.actor, event.action) for event in events][1:] == [("tester", "version.add")]
+
+
+def test_a_worker_ends_when_it_is_told_to(filled, home):
+    program = [sys.executable, "-m", "cli", "--home", str(home), "worker", "--poll", "0.1"]
+    worker = subprocess.Popen(program, stderr=subprocess.DEVNULL)
+    try:
+        filled.jobs.add("calibrate", ["pistol", "--dry-run"], actor="tester")
+        until(lambda: filled.jobs.show(1).state == "failed", worker)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 130
+    finally:
+        worker.kill()
+        worker.wait()
