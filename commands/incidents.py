@@ -52,7 +52,7 @@ def incident(app: App, subject: str, logs: tuple[Path, ...], count: int, model: 
       uvr-registry incident picture.png --log decisions.jsonl
     """
     check_model(model)
-    from evidence.caught import caught_in
+    from console.evidence.caught import caught_in
     from registry.operations import explain
     from uvr.decisions.reading import LoggedDecisions
 

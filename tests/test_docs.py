@@ -21,7 +21,7 @@ TOP = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY", "C
 PAGES = sorted([*DOCS.glob("*.md"), *TOP])
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-PACKAGES = r"(?:commands|concepts|console|evidence|migrations|registry|uvr)"
+PACKAGES = r"(?:commands|concepts|console|migrations|registry|uvr)"
 
 
 def reference() -> ModuleType:

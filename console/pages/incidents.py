@@ -10,7 +10,7 @@ from starlette.responses import Response
 from concepts.errors import InputError, MismatchError, UVRError
 from concepts.instant import now
 from console.call import Call
-from evidence.caught import (
+from console.evidence.caught import (
     CaughtIn,
     caught_by_decisions,
     caught_by_report,

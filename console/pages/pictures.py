@@ -6,9 +6,9 @@ import logging
 from dataclasses import dataclass
 
 from console.call import Call
-from evidence.page import Panel, panel_of
-from evidence.pictures import Pictured, pictured, places_of
-from evidence.sheet import VEILED
+from console.evidence.page import Panel, panel_of
+from console.evidence.pictures import Pictured, pictured, places_of
+from console.evidence.sheet import VEILED
 from registry.answers import VersionDetail
 
 NOT_DRAWN = (

@@ -14,9 +14,9 @@ from starlette.responses import Response
 from concepts.calibration import Share
 from concepts.errors import InputError, NotFoundError
 from console.call import Call, go_to
+from console.evidence.cards import Card, card_of
+from console.evidence.page import Panel
 from console.pages.pictures import Pictures, pictures_of
-from evidence.cards import Card, card_of
-from evidence.page import Panel
 from registry.answers import VersionDetail, VersionInfo, VersionSpace
 from uvr.examples.examples import Example, Examples
 

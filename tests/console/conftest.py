@@ -19,8 +19,8 @@ from concepts.anchors import AnchorSet
 from concepts.definition import load_shipped
 from concepts.scorer import Scorer
 from console.app import make_app
+from console.evidence.pictures import cache_of, places_of
 from console.settings import Settings
-from evidence.pictures import cache_of, places_of
 from registry.registry import Registry
 from tests.conftest import toy_collection, toy_evaluation
 from uvr.examples.kept import Drawn

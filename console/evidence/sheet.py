@@ -8,7 +8,7 @@ from typing import Any
 
 from concepts.calibration import Calibration, recorded_calibration
 from concepts.definition import ConceptDefinition
-from evidence.pictures import Pictured
+from console.evidence.pictures import Pictured
 from registry.answers import RequestInfo, VersionDetail
 from registry.registry import Registry
 from registry.versions.diff import VersionDiff

@@ -8,9 +8,9 @@ from typing import Any
 
 from concepts.calibration import Calibration, Share
 from concepts.instant import now
-from evidence.cards import Strip, changed_strip, histogram_of, strips_of
-from evidence.pictures import Pictured
-from evidence.sheet import Record, calibration_of
+from console.evidence.cards import Strip, changed_strip, histogram_of, strips_of
+from console.evidence.pictures import Pictured
+from console.evidence.sheet import Record, calibration_of
 from uvr.pages.chart import Histogram
 from uvr.pages.page import render_page
 

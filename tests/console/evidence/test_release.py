@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from evidence.release import change_words, release_page, release_sheet
+from console.evidence.release import change_words, release_page, release_sheet
 from registry.answers import Difference
-from tests.evidence.conftest import Loads
+from tests.console.evidence.conftest import Loads
 
 
 def test_a_release_is_told_with_its_thresholds_changes_channels_and_gaps(filled, sheet):

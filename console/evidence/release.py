@@ -8,9 +8,9 @@ from itertools import groupby
 from typing import Any
 
 from concepts.instant import now
-from evidence.page import panel_of
-from evidence.pictures import Pictured
-from evidence.sheet import is_veiled
+from console.evidence.page import panel_of
+from console.evidence.pictures import Pictured
+from console.evidence.sheet import is_veiled
 from registry.answers import Difference, NewRelease, ReleasedMember, VersionDetail
 from registry.registry import Registry
 from registry.releases.channels import ChannelInfo

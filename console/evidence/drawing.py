@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from concepts.errors import MismatchError, UVRError
-from evidence.pictures import TESTBED, Pictured, Place, cache_of, read
+from console.evidence.pictures import TESTBED, Pictured, Place, cache_of, read
 from registry.answers import VersionDetail
 from registry.registry import Registry
 from uvr.anchors.capture import Progress

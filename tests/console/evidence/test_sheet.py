@@ -4,11 +4,11 @@ import re
 from dataclasses import replace
 
 from concepts.definition import load_shipped
-from evidence.page import sheet_page
-from evidence.pictures import NOT_STORED, Pictured, pictured, places_of
-from evidence.sheet import sheet_numbers, version_record
+from console.evidence.page import sheet_page
+from console.evidence.pictures import NOT_STORED, Pictured, pictured, places_of
+from console.evidence.sheet import sheet_numbers, version_record
 from tests.conftest import toy_evaluation
-from tests.evidence.conftest import Loads, place_of, with_category
+from tests.console.evidence.conftest import Loads, place_of, with_category
 from uvr.pages.page import POLICY
 
 

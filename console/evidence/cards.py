@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from evidence.pictures import Pictured
+from console.evidence.pictures import Pictured
 from uvr.examples.examples import Example, Examples
 from uvr.pages.chart import Histogram
 from uvr.pages.picture import outline_uri, picture_uri

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evidence.pictures import Pictured, Place, places_of
-from evidence.sheet import Record, version_record
+from console.evidence.pictures import Pictured, Place, places_of
+from console.evidence.sheet import Record, version_record
 from registry.registry import Registry
 from uvr.examples.examples import Example, Examples
 

@@ -5,11 +5,11 @@ from sqlalchemy import text
 
 from concepts.errors import VerificationError
 from concepts.instant import now
-from evidence.governance import governance, governance_page
+from console.evidence.governance import governance, governance_page
 from registry.store.db import transaction
 from registry.versions.exemplars import Exemplar
 from tests.conftest import toy_collection, toy_evaluation
-from tests.evidence.conftest import Loads
+from tests.console.evidence.conftest import Loads
 
 
 def test_an_instant_is_told_as_it_was_and_not_what_came_later(filled):

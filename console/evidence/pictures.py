@@ -1,6 +1,6 @@
 """The example pictures of a version, task by task, read from the cache of a registry's home.
 
-Reading needs no model and no torch; ``evidence.drawing`` draws what is lacking.
+Reading needs no model and no torch; ``console.evidence.drawing`` draws what is lacking.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from concepts.instant import now
-from evidence.sheet import Ground, grounds_of
+from console.evidence.sheet import Ground, grounds_of
 from registry.answers import EvaluationInfo, ReleasedMember
 from registry.change.event import AuditEvent
 from registry.registry import Registry
