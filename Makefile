@@ -17,7 +17,7 @@ export TRANSFORMERS_OFFLINE := 1
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,testbed,postgres,docs,ray]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,testbed,postgres,docs,serve,console]'
 	touch $@
 
 $(LOWEST)/.installed: pyproject.toml .ci/lowest.txt
@@ -73,12 +73,13 @@ bench-engine: $(STAMP) demo ## measure erase rate, preservation and cost on the 
 bench-gpu: $(STAMP) ## time full-size models with random weights, on one GPU of 80 GB
 	$(BIN)/python benchmarks/gpu.py --json benchmarks/results/gpu.json $(ARGS)
 
-bench-registry: $(STAMP) ## measure the registry: commands, adding, bundles, search; draws growth.png
+bench-registry: $(STAMP) ## measure the registry: commands, adding, bundles, search, console; draws growth.png
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/cli.py --json benchmarks/results/cli.json
 	$(BIN)/python benchmarks/add.py --json benchmarks/results/add.json
 	$(BIN)/python benchmarks/bundle.py --json benchmarks/results/bundle.json
 	$(BIN)/python benchmarks/index.py --json benchmarks/results/index.json
+	$(BIN)/python -m benchmarks.console --json benchmarks/results/console.json
 	$(BIN)/python benchmarks/plot.py
 
 train-testbed: $(STAMP) ## train the miniature FLUX again (PRESET=cpu or gpu)

@@ -5,7 +5,7 @@ imports what it needs when it runs.
 
 Exit codes: 0 done, 1 any other error, 2 wrong usage or a bad file, 3 not found, 4 conflict,
 5 against the registry's rules, 6 corrupt or made for another model, 7 database schema, 8 busy,
-9 a gate failed, 130 stopped with Ctrl-C.
+9 a gate failed, 10 a checked picture shows what is banned, 130 stopped with Ctrl-C.
 """
 
 from __future__ import annotations
@@ -39,9 +39,11 @@ from commands import (
     channels,
     collection,
     concepts,
+    console,
     drafts,
     evaluation,
     exemplars,
+    incidents,
     jobs,
     keys,
     operations,
@@ -76,9 +78,10 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         releases.sign, channels.channel, channels.live, bundles.bundle, bundles.pull,
     ),
     "Pictures": (
-        pictures.generate, pictures.edit, analysis.analyse, evaluation.demo, evaluation.evaluate,
+        pictures.generate, pictures.edit, incidents.check, incidents.incident, incidents.hits,
+        analysis.analyse, evaluation.demo, evaluation.evaluate,
     ),
-    "Team": (team.actor, team.policy, keys.key, audit.audit),
+    "Team": (team.actor, team.policy, keys.key, audit.audit, console.console),
     "Jobs": (jobs.jobs, worker.worker),
     "Operations": (
         operations.doctor, operations.gc, operations.backup, operations.restore,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from commands.reading import read_bundle_file, read_key_list
 from commands.table import Table
 from commands.text import cell
 from concepts.errors import UVRError, VerificationError
+from concepts.files import write_file
 from concepts.instant import now
 
 if TYPE_CHECKING:
@@ -43,6 +45,33 @@ def bundle_inspect(app: App, file: Path, keys_file: Path | None) -> None:
 
     summary = bundle_summary(read_bundle_file(file, read_key_list(keys_file)))
     app.show(summary, _bundle_lines(summary))
+
+
+@bundle.command("sbom")
+@click.argument("file", type=PATH)
+@keys_option
+@click.option("--out", type=OUT, help="Write it to this file.  [default: print it]")
+def bundle_sbom(file: Path, keys_file: Path | None, out: Path | None) -> None:
+    """Write a bundle as a CycloneDX 1.6 bill of materials, for a software inventory.
+
+    The release is a component that depends on its versions of concepts and on the models that they
+    are for, each with its digest. The same bundle gives the same bytes.
+
+    \b
+    Example:
+      uvr-registry bundle sbom policy.uvr --keys keys.json --out policy.cdx.json
+    """
+    from concepts.bundle.bom import bundle_bom
+    from concepts.digest import sha256
+    from concepts.files import read_bytes
+
+    found = read_bundle_file(file, read_key_list(keys_file))
+    text = json.dumps(bundle_bom(found, sha256(read_bytes(file))), indent=2) + "\n"
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    write_file(out, text.encode())
+    click.echo(f"Wrote {out}")
 
 
 @bundle.command("verify")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from commands.options import (
     steps_option,
 )
 from commands.output import progress_bar, save_picture, silenced
-from commands.parameters import FILE, NUMBER, OUT, PATH, SIDE
+from commands.parameters import FILE, NUMBER, OUT, OUT_FILE, PATH, SIDE
 from commands.reading import check_model, read_bundle_file, read_key_list, read_profile
 from commands.table import Table
 from concepts.files import check_writable, write_file
@@ -59,6 +60,9 @@ def _picture_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--on-residual",
             type=click.Choice(RESIDUAL),
             help="What happens to a picture that the check finds something in.  [default: flag]",
+        ),
+        click.option(
+            "--log", "log_file", type=OUT_FILE, help="Append the decision to this decision log."
         ),
         click.option("--heat-map", type=OUT, help="Also draw what matched, as a picture."),
         seed_option,
@@ -145,6 +149,7 @@ def _draw(
     out: Path,
     report: Path | None,
     heat_map: Path | None,
+    log_file: Path | None,
     seed: int,
     steps: int | None,
     height: int | None,
@@ -155,8 +160,8 @@ def _draw(
     regulation: dict[str, Any] = {
         name: value for name, value in given_regulation.items() if value is not None
     }
-    if bundle_file is None and (report or heat_map or keys_file or checks or regulation):
-        needing = "--report, --heat-map, --keys, --check, --preset and --strength"
+    if bundle_file is None and any((report, heat_map, log_file, keys_file, checks, regulation)):
+        needing = "--report, --heat-map, --log, --keys, --check, --preset and --strength"
         raise click.UsageError(f"{needing} need --bundle.")
     if on_residual and not checks:
         raise click.UsageError("--on-residual says what to do with what --check finds; give both.")
@@ -180,6 +185,7 @@ def _draw(
     released = None
     if bundle_file is not None:
         released = read_bundle_file(bundle_file, read_key_list(keys_file), now())
+    from uvr.decisions.log import DecisionLog
     from uvr.drawing import draw
     from uvr.pipelines import load_pipeline
 
@@ -189,10 +195,14 @@ def _draw(
     given = {"num_inference_steps": steps, "height": height, "width": width}
     request |= {name: value for name, value in given.items() if value is not None}
     # What the regulator logs is among the notes.
-    with silenced("uvr.regulator"), progress_bar("Drawing") as progress:
+    with ExitStack() as stack:
+        stack.enter_context(silenced("uvr.regulator"))
+        progress = stack.enter_context(progress_bar("Drawing"))
+        listeners = [stack.enter_context(DecisionLog(log_file, features=True))] if log_file else []
         image, found = draw(
-            pipe, profile, request, seed=seed, bundle=released, check=_checks(checks),
-            on_residual=on_residual or "flag", progress=progress, **regulation,
+            pipe, profile, request, seed=seed, bundle=released, check=checks_named(checks),
+            on_residual=on_residual or "flag", on_decision=listeners, progress=progress,
+            **regulation,
         )  # fmt: skip
     save_picture(image, out)
     click.echo(f"Wrote {out}")
@@ -214,7 +224,8 @@ def _draw(
         click.echo(f"Warning: {printable(note)}", err=True)
 
 
-def _checks(names: Sequence[str]) -> list[Check]:
+def checks_named(names: Sequence[str]) -> list[Check]:
+    """Return the checks that an option names."""
     from uvr.engine.check import FeatureCheck
 
     made: list[Check] = [FeatureCheck()] if "features" in names else []

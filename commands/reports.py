@@ -21,8 +21,8 @@ from commands.text import cell, mode_words, plural, version_name
 from concepts.files import write_file
 
 if TYPE_CHECKING:
-    from evidence.governance import Governance
-    from evidence.pictures import Pictured, Place
+    from console.evidence.governance import Governance
+    from console.evidence.pictures import Pictured, Place
     from registry.answers import VersionDetail
     from registry.registry import Registry
     from uvr.profiles import ModelProfile
@@ -112,8 +112,8 @@ def report_version(
     check_model(model)
     given_profile = read_profile(profile_file)
     registry = app.open()
-    from evidence.pictures import pictures_of, places_of
-    from evidence.sheet import sheet_numbers, version_record
+    from console.evidence.pictures import pictures_of, places_of
+    from console.evidence.sheet import sheet_numbers, version_record
 
     record = version_record(registry, *version)
     places = places_of(registry, record.detail, tasks=tasks, before=record.before, learned=learned)
@@ -127,7 +127,7 @@ def report_version(
             draw = partial(_draw, registry, model, given_profile, count, progress=progress)
             pictures = pictures_of(registry.home, places, count, draw)
         if out is not None:
-            from evidence.page import sheet_page
+            from console.evidence.page import sheet_page
 
             write_file(out, sheet_page(record, pictures).encode())
         numbers = sheet_numbers(record, pictures)
@@ -168,8 +168,8 @@ def report_release(
     _require_output(app, out)
     check_model(model)
     registry = app.open()
-    from evidence.pictures import pictures_of, places_of
-    from evidence.release import release_page, release_sheet
+    from console.evidence.pictures import pictures_of, places_of
+    from console.evidence.release import release_page, release_sheet
 
     draw = None if kept else partial(_draw, registry, model, None, count)
 
@@ -201,7 +201,7 @@ def report_governance(app: App, at: str | None, out: Path | None) -> None:
       uvr-registry report governance --at 2026-11-24 --json
     """
     from concepts.instant import now
-    from evidence.governance import governance, governance_page
+    from console.evidence.governance import governance, governance_page
 
     found = governance(app.open(), at or now())
     if out is not None:
@@ -255,7 +255,7 @@ def _draw(
     progress: ProgressBar = progress_bar,
 ) -> dict[str, str]:
     """Draw what the cache lacks."""
-    from evidence.drawing import draw_lacking  # It loads torch.
+    from console.evidence.drawing import draw_lacking  # It loads torch.
 
     return draw_lacking(
         registry.home, places, model=model, profile=profile, count=count, progress=progress
@@ -270,7 +270,7 @@ def _given(
     model: str,
     profile: ModelProfile | None,
 ) -> list[Pictured]:
-    from evidence.drawing import Folders, look_at_given
+    from console.evidence.drawing import Folders, look_at_given
 
     return [
         look_at_given(

@@ -41,6 +41,10 @@ class PolicyError(UVRError):
     exit_code: ClassVar[int] = 5
 
 
+class ContentError(PolicyError):
+    """A definition names what this system must not hold."""
+
+
 class VerificationError(UVRError):
     """Bytes are not what their digest or their format says: a corrupt bundle, blob or payload."""
 

@@ -13,6 +13,7 @@ _INVISIBLE = (
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff"
 )
+_WITHOUT_PLACE = re.compile(f"[{_INVISIBLE}]")
 _UNPRINTABLE = re.compile(f"[{_ACTING}{_INVISIBLE}]")
 
 
@@ -24,3 +25,8 @@ def is_printable(text: str) -> bool:
 def printable(text: str) -> str:
     """Return the text with an escape for each character that a terminal acts on or hides."""
     return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def without_invisible(text: str) -> str:
+    """Return the text without the characters that take no place."""
+    return _WITHOUT_PLACE.sub("", text)

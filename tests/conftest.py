@@ -59,6 +59,7 @@ TOGETHER = {
     "test_train.py": "training",
     "test_cluster.py": "clusters",
     "test_workers.py": "clusters",
+    "test_ray.py": "clusters",
 }
 
 

@@ -21,7 +21,7 @@ TOP = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY", "C
 PAGES = sorted([*DOCS.glob("*.md"), *TOP])
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-PACKAGES = r"(?:commands|concepts|evidence|migrations|registry|uvr)"
+PACKAGES = r"(?:commands|concepts|console|migrations|registry|uvr)"
 
 
 def reference() -> ModuleType:
@@ -50,9 +50,11 @@ def test_every_command_that_writes_checks_the_place():
     }
     assert writing == {
         "analyse out", "audit checkpoint out", "audit export out", "backup file",
-        "bundle export out", "demo out", "edit heat_map", "edit out", "edit report",
+        "bundle export out", "bundle sbom out", "demo out", "edit heat_map", "edit log_file",
+        "edit out", "edit report",
         "evaluate out", "export-concept out",
-        "generate heat_map", "generate out", "generate report", "key export out",
+        "generate heat_map", "generate log_file", "generate out", "generate report",
+        "key export out",
         "key generate out", "pull out", "pull state", "release out", "report governance out",
         "report release out", "report version out", "rollback out", "sign out",
     }  # fmt: skip

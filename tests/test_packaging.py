@@ -57,8 +57,13 @@ def test_registry_does_not_import_torch():
     )
 
 
+def test_the_console_does_not_import_torch():
+    heavy = {"torch", "diffusers", "transformers", "alembic", "faiss"}
+    assert modules_after("import console.server") & heavy == set()
+
+
 def test_evidence_is_read_without_torch():
-    reading = "import evidence.page, evidence.release, evidence.governance"
+    reading = "import console.evidence.page, console.evidence.release, console.evidence.governance"
     assert modules_after(reading) & {"torch", "diffusers", "transformers"} == set()
 
 
@@ -106,7 +111,7 @@ def test_testbed_prompts_name_things_and_backgrounds_of_the_world():
 def test_every_package_of_the_tree_is_packaged():
     found = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     listed = set(find_packages(str(ROOT), include=found["find"]["include"]))
-    roots = ("commands", "concepts", "evidence", "migrations", "registry", "uvr")
+    roots = ("commands", "concepts", "console", "migrations", "registry", "uvr")
     folders = {
         path.parent.relative_to(ROOT) for root in roots for path in (ROOT / root).rglob("*.py")
     }

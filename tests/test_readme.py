@@ -20,6 +20,7 @@ from concepts.scorer import Scorer
 from concepts.signing.keys import KeyList, PrivateKey
 from registry.registry import Registry
 from tests.conftest import toy_collection
+from uvr.decisions.decision import Decision
 from uvr.pipelines import load_pipeline
 from uvr.verdict import Evidence, Verdict
 
@@ -123,13 +124,15 @@ def test_a_source_is_followed_as_written(monkeypatch, tmp_path):
 
 
 def test_verdicts_become_events_of_a_span():
-    (code,) = blocks(section("docs/verdicts.md", "Keep verdicts"), "python")
+    (code,) = blocks(section("docs/verdicts.md", "OpenTelemetry"), "python")
     found: dict[str, Any] = {}
     exec(code, found)
     evidence = Evidence("look", "ball", "Ball", 1, "enforce", 4.0, 2.0, 0.25)
     tracer = TracerProvider().get_tracer("test")
     with tracer.start_as_current_span("draw") as span:
-        found["tell"](Verdict(0, "regulated", "f" * 64, (evidence,), "Ball was found."))
+        verdict = Verdict(0, "regulated", "f" * 64, (evidence,), "Ball was found.")
+        about = ("2026-11-24T10:00:00.000000Z", "r-17", "testbed", "t2i", "policy", 5, "ok", "")
+        found["tell"](Decision(*about, verdict))
     (event,) = span.events
     assert event.name == "gen_ai.evaluation.result"
     assert dict(event.attributes) == {
@@ -137,7 +140,19 @@ def test_verdicts_become_events_of_a_span():
         gen_ai.GEN_AI_EVALUATION_SCORE_VALUE: 4.0,
         gen_ai.GEN_AI_EVALUATION_SCORE_LABEL: "regulated",
         gen_ai.GEN_AI_EVALUATION_EXPLANATION: "Ball was found.",
+        "uvr.request": "r-17",
+        "uvr.release": "policy#5",
     }
+
+
+def test_the_manual_names_every_field_of_a_decision():
+    verdict = Verdict(0, "untouched", "f" * 64, (), "Why.")
+    features = {"ball": np.ones(2, dtype=np.float16)}
+    about = ("2026-11-24T10:00:00.000000Z", "r-17", "testbed", "t2i", "policy", 5, "ok", "")
+    decision = Decision(*about, verdict, prompt="a ball", features=features)
+    written = decision.to_dict(text=True, features=True).keys() - verdict.to_dict().keys()
+    rows = re.findall(r"^\| (`.*?`) \|", section("docs/verdicts.md", "The decision log"), re.M)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == written
 
 
 def test_the_manual_names_every_field_of_a_verdict():

@@ -12,7 +12,7 @@ from PIL import Image
 from concepts.bundle import Bundle
 from uvr.anchors.capture import Progress
 from uvr.delivery.source import BundleSource
-from uvr.engine.check import Check
+from uvr.engine.check import Check, Listener
 from uvr.engine.regulator import Regulator
 from uvr.families.known import family_of
 from uvr.method.presets import OWN
@@ -31,6 +31,7 @@ def draw(
     on_residual: str = "flag",
     preset: str = OWN,
     strength: float = 1.0,
+    on_decision: Listener | Sequence[Listener] = (),
     progress: Progress | None = None,
 ) -> tuple[Image.Image, RegulationReport | None]:
     """Call a pipeline once.
@@ -46,6 +47,7 @@ def draw(
         on_residual: The same.
         preset: How to regulate; see ``Regulator``.
         strength: How strongly.
+        on_decision: As ``Regulator`` takes it; needs a bundle.
         progress: Called after each step with steps done and steps in all.
 
     Raises:
@@ -64,7 +66,7 @@ def draw(
         if bundle is not None:
             regulator = Regulator(
                 bundle, profile=profile, preset=preset, strength=strength, check=check,
-                on_residual=on_residual,
+                on_residual=on_residual, on_decision=on_decision,
             )  # fmt: skip
             drawing = stack.enter_context(regulator.attach(pipe))
         images = drawing(**arguments, generator=generator, callback_on_step_end=after_step).images

@@ -19,7 +19,8 @@ from uvr.verdict import Verdict
 _NAMES = ("slug", "name", "version", "mode", "enforced", "fired", "step")
 _NUMBERS = ("sigma", "score", "threshold", "area")
 _HEADER = (
-    "bundle", "sequence", "digest", "profile", "space", "bundle_state",
+    "request", "time", "bundle", "sequence", "digest", "profile", "model", "task", "space",
+    "bundle_state",
     "rewound", "looked", "passes", "extra_passes", "notes",
 )  # fmt: skip
 _FINDINGS = ("images", "shadow", "checks")
@@ -109,6 +110,12 @@ class RegulationReport:
             empty without one.
         verdicts: What became of each picture.
         notes: Anything a reader should know about this call.
+        model: Name of the model in anchor spaces.
+        task: "t2i" or "edit".
+        request: Name of the call; see ``uvr.named_request``.
+        time: When the call ended.
+        seconds: Of the "call" and of parts of it: the "look", the "rewind" with the look step
+            regulated, and the "check" with pictures that were drawn again.
     """
 
     bundle: str
@@ -126,6 +133,11 @@ class RegulationReport:
     checks: list[list[ConceptFinding]] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    model: str = ""
+    task: str = ""
+    request: str = ""
+    time: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def fired(self) -> bool:
@@ -139,6 +151,7 @@ class RegulationReport:
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
         header = {name: getattr(self, name) for name in _HEADER}
+        header["seconds"] = {name: round(value, 4) for name, value in self.seconds.items()}
         found = {
             name: [[finding.to_dict() for finding in findings] for findings in getattr(self, name)]
             for name in _FINDINGS
@@ -176,13 +189,16 @@ class RegulationReport:
     def from_dict(cls, data: Mapping[str, Any]) -> RegulationReport:
         """Read the JSON form; ValueError, LookupError or TypeError for anything else."""
         # Reports of 0.2.0 have none of these.
-        data = {"checks": [], "verdicts": [], "passes": 0, "extra_passes": 0, **data}
+        lacking = {"checks": [], "verdicts": [], "passes": 0, "extra_passes": 0, "seconds": {}}
+        texts = dict.fromkeys(("model", "task", "request", "time"), "")
+        data = {**lacking, **texts, **data}
         images, shadow, checks = (
             [[ConceptFinding.from_dict(item) for item in findings] for findings in data[part]]
             for part in _FINDINGS
         )
         return cls(
             **{name: data[name] for name in _HEADER},
+            seconds=dict(data["seconds"]),
             images=images,
             shadow=shadow,
             checks=checks,

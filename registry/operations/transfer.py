@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from concepts.anchors import AnchorSet
 from concepts.archive import pack, unpack
 from concepts.canonical import canonical_json, strict_json
+from concepts.content_rules import refuse_minors
 from concepts.definition import ConceptDefinition
 from concepts.digest import sha256
 from concepts.errors import ConflictError, NotFoundError, UVRError, VerificationError
@@ -97,7 +98,8 @@ class _Collection:
 class _Version:
     """A version of an exported concept, checked."""
 
-    definition: str
+    definition: ConceptDefinition
+    text: str
     content_digest: str
     collections: tuple[_Collection, ...]
 
@@ -155,9 +157,12 @@ def import_concept(
     Raises:
         NotFoundError: If there is no such file.
         VerificationError: If it is not an exported concept, or is damaged.
+        ContentError: If a definition in it names minors where it must not.
         ConflictError: If the concept exists with another category, or nothing in the file is new.
     """
     exported = _read(Path(path), max_bytes)
+    for definition in (exported.definition, *(item.definition for item in exported.versions)):
+        refuse_minors(definition)
     with workspace.work(actor, "curator") as unit:
         slug = exported.definition.slug
         concept = unit.session.scalars(select(Concept).filter_by(slug=slug)).first()
@@ -258,7 +263,7 @@ def _decode_version(item: Any, blobs: Mapping[str, bytes], slug: str) -> _Versio
     text = canonical_json(item["definition"]).decode()
     if content_digest(text, [entry.content for entry in collections]) != item["content_digest"]:
         raise ValueError("a version does not have its content digest")
-    return _Version(text, item["content_digest"], collections)
+    return _Version(definition, text, item["content_digest"], collections)
 
 
 def _decode_collection(item: Any, blobs: Mapping[str, bytes]) -> _Collection:
@@ -280,9 +285,9 @@ def _expect(item: Any, keys: set[str]) -> None:
 
 def _authors(unit: Work, concept: Concept, item: _Version) -> str:
     """Return who wrote a version as far as this registry knows: words and anchors come back."""
-    same = select(ConceptVersion).filter_by(concept_id=concept.id, definition=item.definition)
+    same = select(ConceptVersion).filter_by(concept_id=concept.id, definition=item.text)
     known = {name for version in unit.session.scalars(same) for name in authors_of(version)}
-    if concept.definition == item.definition:
+    if concept.definition == item.text:
         known |= set(json.loads(concept.defined_by))
     sets = [entry.anchors.digest for entry in item.collections]
     return join_authors(unit.actor, *known, *wrote_before(unit.session, sets))
@@ -292,7 +297,7 @@ def _add_version(unit: Work, concept: Concept, item: _Version) -> ConceptVersion
     latest = latest_version(unit.session, concept)
     row = ConceptVersion(
         concept_id=concept.id, number=latest.number + 1 if latest else 1, state="draft",
-        definition=item.definition, content_digest=item.content_digest,
+        definition=item.text, content_digest=item.content_digest,
         authors=_authors(unit, concept, item), created_at=unit.at, created_by=unit.actor,
     )  # fmt: skip
     unit.session.add(row)

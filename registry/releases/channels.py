@@ -28,6 +28,7 @@ from registry.releases.moves import (
 )
 from registry.releases.reading import find_release, release_info
 from registry.store.models import BundleRow, Channel, ChannelMove, Release
+from registry.versions.quorum import Approval
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,21 @@ class Channels:
                 )
                 for move, release in session.execute(query)
             ]  # fmt: skip
+
+    def now(self) -> builtins.list[LiveInfo]:
+        """Return what is live in each channel now, by its name."""
+        asked, known = now(), dict[int, Approval | None]()
+        with self._workspace.read() as session:
+            found = []
+            for channel in session.scalars(select(Channel)).all():
+                move = last_move(session, channel)
+                if move is not None:
+                    bundle = session.get_one(BundleRow, channel.bundle_id)
+                    release = session.get_one(Release, move.release_id)
+                    # Channels hold many of the same versions, whose approvals are read once.
+                    info = release_info(session, bundle, release, known=known)
+                    found.append(_live(channel.name, asked, move, info))
+        return sorted(found, key=lambda item: item.channel)
 
     def live(self, name: str, at: str | None = None) -> LiveInfo:
         """Return what was live in a channel at an instant, by default now.

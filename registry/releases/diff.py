@@ -11,7 +11,7 @@ from registry.answers import Difference
 from registry.releases.assemble import released_members
 from registry.releases.lineup import Chosen
 from registry.releases.thresholds import own_threshold, place
-from registry.store.models import BundleRow, Release
+from registry.store.models import BundleRow, ConceptVersion, Release
 from registry.versions.quorum import approvals_of
 from registry.versions.reading import StoredAnchors, stored_anchors_of
 
@@ -19,7 +19,11 @@ Anchors = Mapping[int, Sequence[StoredAnchors]]
 
 
 def differences(
-    session: Session, bundle: BundleRow, before: Release | None, after: Release
+    session: Session,
+    bundle: BundleRow,
+    before: Release | None,
+    after: Release,
+    members: Sequence[Chosen] | None = None,
 ) -> tuple[Difference, ...]:
     """Return what differs between two releases of a bundle, by slug.
 
@@ -28,11 +32,11 @@ def differences(
         bundle: The bundle.
         before: The older release, None for none at all.
         after: The newer one.
+        members: Its members, where they were read.
     """
     old = _by_slug(released_members(session, before) if before else ())
-    new = _by_slug(released_members(session, after))
-    versions = [item.version for items in (old, new) for item in items.values()]
-    anchors = stored_anchors_of(session, versions)
+    new = _by_slug(released_members(session, after) if members is None else members)
+    anchors = stored_anchors_of(session, [*_rescored(old, new), *_rescored(new, old)])
     approved = _approved(session, bundle, before, after, list(new.values()))
     found: list[Difference] = []
     for slug in sorted(old | new):
@@ -54,6 +58,22 @@ def _by_slug(members: Sequence[Chosen]) -> dict[str, Chosen]:
     return {item.concept.slug: item for item in members}
 
 
+def _rescored(these: Mapping[str, Chosen], others: Mapping[str, Chosen]) -> list[ConceptVersion]:
+    """Return the versions of members that the other release holds not at all, or scored apart."""
+    return [
+        item.version for slug, item in these.items() if not _scored_alike(item, others.get(slug))
+    ]
+
+
+def _scored_alike(one: Chosen, other: Chosen | None) -> bool:
+    """Whether two members have the same version at the same thresholds."""
+    return (
+        other is not None
+        and one.version.id == other.version.id
+        and one.thresholds == other.thresholds
+    )
+
+
 def _of_one(
     slug: str, old: Chosen | None, new: Chosen | None, anchors: Anchors
 ) -> Iterator[Difference]:
@@ -67,7 +87,8 @@ def _of_one(
     mode = old.mode if old else "enforce"
     if mode != new.mode:
         yield Difference(slug, "mode", mode if old else None, new.mode)
-    yield from _thresholds(slug, old, new, anchors)
+    if not _scored_alike(new, old):
+        yield from _thresholds(slug, old, new, anchors)
     until = old.disabled_until if old else None
     if until != new.disabled_until:
         yield Difference(slug, "disabled_until", until, new.disabled_until)

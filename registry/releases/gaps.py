@@ -14,36 +14,38 @@ from sqlalchemy.orm import Session
 from registry.answers import Gap
 from registry.releases.assemble import released_members
 from registry.releases.lineup import Chosen, releasable_drafts
-from registry.releases.thresholds import place
+from registry.releases.thresholds import places_of
 from registry.store.models import Concept, ConceptVersion, Release
-from registry.versions.reading import stored_anchors_of
+
+Known = tuple[int, str]
+"""Number and state of a version."""
 
 
-def gaps(session: Session, release: Release) -> list[Gap]:
-    """Return the gaps of a release, by slug."""
-    members = released_members(session, release)
+def gaps(session: Session, release: Release, members: Sequence[Chosen] | None = None) -> list[Gap]:
+    """Return the gaps of a release, by slug; ``members`` are its own where they were read."""
+    if members is None:
+        members = released_members(session, release)
     states = ("approved", *releasable_drafts(session))
     numbers = {item.concept.id: item.version.number for item in members}
-    versions: dict[int, list[ConceptVersion]] = {}
-    for version in session.scalars(select(ConceptVersion).order_by(ConceptVersion.number)):
-        versions.setdefault(version.concept_id, []).append(version)
+    versions: dict[int, list[Known]] = {}
+    query = select(ConceptVersion.concept_id, ConceptVersion.number, ConceptVersion.state)
+    for concept_id, number, state in session.execute(query.order_by(ConceptVersion.number)):
+        versions.setdefault(concept_id, []).append((number, state))
     found = _uncovered(session, members)
-    for concept in session.scalars(select(Concept)):
-        known, number = versions.get(concept.id, []), numbers.get(concept.id)
-        ready = [item for item in known if item.number > (number or 0) and item.state in states]
-        if number is None or ready:
+    for concept_id, slug in session.execute(select(Concept.id, Concept.slug)):
+        known, held = versions.get(concept_id, []), numbers.get(concept_id)
+        ready = [item for item in known if item[0] > (held or 0) and item[1] in states]
+        if held is None or ready:
             why = _why(ready[-1:] or known)
-            takes = f"{concept.slug}@{ready[-1].number}" if ready else ""
-            found.append(Gap(concept.slug, why, nowhere=number is None, takes=takes))
+            takes = f"{slug}@{ready[-1][0]}" if ready else ""
+            found.append(Gap(slug, why, nowhere=held is None, takes=takes))
     return sorted(found, key=lambda gap: gap.slug)
 
 
 def _uncovered(session: Session, members: Sequence[Chosen]) -> list[Gap]:
     """Return the members without anchors for a model and task that another one has them for."""
-    anchors = stored_anchors_of(session, [item.version for item in members])
-    covered = {
-        item.concept.slug: {place(entry) for entry in anchors[item.version.id]} for item in members
-    }
+    places = places_of(session, [item.version.id for item in members])
+    covered = {item.concept.slug: places[item.version.id] for item in members}
     everywhere = set().union(*covered.values())
     return [
         Gap(slug, f"no anchors for {', '.join(missing)}", nowhere=False, takes="")
@@ -52,8 +54,8 @@ def _uncovered(session: Session, members: Sequence[Chosen]) -> list[Gap]:
     ]
 
 
-def _why(versions: Sequence[ConceptVersion]) -> str:
+def _why(versions: Sequence[Known]) -> str:
     if not versions:
         return "no anchors yet"
-    newest = versions[-1]
-    return f"version {newest.number} is {newest.state.replace('_', ' ')}"
+    number, state = versions[-1]
+    return f"version {number} is {state.replace('_', ' ')}"

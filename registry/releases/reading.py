@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -43,9 +45,24 @@ def newest_release(session: Session, bundle: BundleRow) -> Release | None:
     return session.scalars(query.order_by(Release.sequence.desc())).first()
 
 
-def release_info(session: Session, bundle: BundleRow, release: Release) -> ReleaseInfo:
-    """Return a release as callers see it."""
-    return _info(session, bundle, release, {})
+def release_info(
+    session: Session,
+    bundle: BundleRow,
+    release: Release,
+    members: Sequence[Chosen] | None = None,
+    known: dict[int, Approval | None] | None = None,
+) -> ReleaseInfo:
+    """Return a release as callers see it.
+
+    Args:
+        session: Of a transaction.
+        bundle: Its bundle.
+        release: The release.
+        members: Its members, where they were read.
+        known: How versions were approved, by their id; those of the members are added.
+    """
+    members = released_members(session, release) if members is None else members
+    return _info(session, bundle, release, {} if known is None else known, members)
 
 
 def list_releases(session: Session, name: str | None = None) -> list[ReleaseInfo]:
@@ -55,7 +72,8 @@ def list_releases(session: Session, name: str | None = None) -> list[ReleaseInfo
         query = query.where(BundleRow.id == find_bundle(session, name).id)
     known: dict[int, Approval | None] = {}
     releases = [
-        _info(session, bundle, release, known) for bundle, release in session.execute(query)
+        release_info(session, bundle, release, known=known)
+        for bundle, release in session.execute(query)
     ]
     return sorted(releases, key=lambda release: (release.bundle, release.sequence))
 
@@ -83,9 +101,12 @@ def summaries(session: Session) -> list[ReleaseSummary]:
 
 
 def _info(
-    session: Session, bundle: BundleRow, release: Release, known: dict[int, Approval | None]
+    session: Session,
+    bundle: BundleRow,
+    release: Release,
+    known: dict[int, Approval | None],
+    members: Sequence[Chosen],
 ) -> ReleaseInfo:
-    members = released_members(session, release)
     new = [item.version for item in members if item.version.id not in known]
     known |= dict.fromkeys((version.id for version in new), None)
     known |= approvals_of(session, new)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from registry.answers import Difference, NewRelease, ReleaseInfo, ReleaseSummary
 from registry.change.workspace import Workspace
-from registry.releases.assemble import read_bundle_of, trial_bundle
+from registry.releases.assemble import read_bundle_of, released_members, trial_bundle
 from registry.releases.changes import Changes
 from registry.releases.diff import differences, release_before
 from registry.releases.gaps import gaps
@@ -224,6 +224,8 @@ class Releases:
 
 def _told(session: Session, row: BundleRow, release: Release) -> NewRelease:
     """Return a release with what it changes and what it leaves uncovered."""
-    info = release_info(session, row, release)
-    changes = differences(session, row, release_before(session, release), release)
-    return NewRelease(**vars(info), changes=changes, left_out=tuple(gaps(session, release)))
+    members = released_members(session, release)
+    info = release_info(session, row, release, members)
+    changes = differences(session, row, release_before(session, release), release, members)
+    left_out = tuple(gaps(session, release, members))
+    return NewRelease(**vars(info), changes=changes, left_out=left_out)

@@ -6,12 +6,15 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from concepts.errors import PolicyError
 from registry.answers import RaisedThreshold
 from registry.releases.lineup import Chosen
 from registry.store.blobs import BlobStore
+from registry.store.models import AnchorSpaceRow, VersionAnchors
+from registry.versions.quorum import batches
 from registry.versions.reading import (
     StoredAnchors,
     read_anchor_set,
@@ -80,6 +83,19 @@ def own_threshold(entry: StoredAnchors) -> float:
 def place(entry: StoredAnchors) -> str:
     """Return how a message names a space: its model and task."""
     return f"{entry.space.model} {entry.space.task}"
+
+
+def places_of(session: Session, version_ids: Sequence[int]) -> dict[int, set[str]]:
+    """Return the models and tasks that versions have anchors of, by their id, as ``place`` does."""
+    places: dict[int, set[str]] = {version_id: set() for version_id in version_ids}
+    for ids in batches(version_ids):
+        query = select(VersionAnchors.version_id, AnchorSpaceRow.model, AnchorSpaceRow.task)
+        query = query.join(AnchorSpaceRow, AnchorSpaceRow.id == VersionAnchors.space_id)
+        for version_id, model, task in session.execute(
+            query.where(VersionAnchors.version_id.in_(ids))
+        ):
+            places[version_id].add(f"{model} {task}")
+    return places
 
 
 def _check_reached(

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.canonical import canonical_json
+from concepts.content_rules import refuse_minors
 from concepts.definition import ConceptDefinition
 from concepts.digest import json_digest
 from concepts.errors import ConflictError
@@ -54,6 +55,7 @@ def add_concept(
     unit: Work, definition: ConceptDefinition, expect_digest: str | None = None
 ) -> Concept:
     """Insert a concept, or give an existing one the definition for its next version."""
+    refuse_minors(definition)
     row = unit.session.scalars(select(Concept).where(Concept.slug == definition.slug)).first()
     if expect_digest is not None:
         found = row.definition_digest if row else "none"

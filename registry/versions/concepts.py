@@ -28,6 +28,7 @@ class Concepts:
             expect_digest: Digest that the current definition must have.
 
         Raises:
+            ContentError: If it names minors where it must not; see ``concepts.content_rules``.
             ConflictError: If it exists with another category or with this very definition, or
                 the current definition is not the one expected.
         """

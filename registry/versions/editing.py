@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from concepts.content_rules import refuse_minors
 from concepts.definition import ConceptDefinition
 from concepts.errors import ConflictError, InputError, NotFoundError
 from concepts.scorer import Scorer
@@ -110,6 +111,7 @@ def edited_definition(
             f"The definition is of '{definition.slug}', but the version is of '{concept.slug}'."
         )
     refuse_other_category(concept, definition)
+    refuse_minors(definition)
     return definition_json(definition)
 
 

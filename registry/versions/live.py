@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Select, Subquery, func, select
 from sqlalchemy.orm import Session
 
 from registry.answers import ConceptStanding, LivePlace
 from registry.store.models import (
+    AnchorSpaceRow,
     BundleRow,
     Channel,
     ChannelMove,
@@ -17,8 +19,10 @@ from registry.store.models import (
     ConceptVersion,
     Release,
     ReleaseMember,
+    VersionAnchors,
 )
-from registry.versions.reading import StoredAnchors, list_concepts, stored_anchors_of
+from registry.versions.quorum import batches
+from registry.versions.reading import list_concepts
 
 
 def live_members() -> Select[int]:
@@ -38,26 +42,29 @@ def live_places(session: Session, concept: Concept | None = None) -> dict[int, l
     """
     moves = _last_moves()
     query = (
-        select(Channel.name, BundleRow.name, Release.sequence, ReleaseMember, ConceptVersion)
+        select(
+            Channel.name, BundleRow.name, Release.sequence, ReleaseMember.concept_id,
+            ReleaseMember.mode, ReleaseMember.thresholds, ReleaseMember.disabled_until,
+            ConceptVersion.id, ConceptVersion.number, ConceptVersion.state,
+        )
         .join(moves, moves.c.channel_id == Channel.id)
         .join(Release, Release.id == moves.c.release_id)
         .join(BundleRow, BundleRow.id == Release.bundle_id)
         .join(ReleaseMember, ReleaseMember.release_id == Release.id)
         .join(ConceptVersion, ConceptVersion.id == ReleaseMember.version_id)
-    )
+    )  # fmt: skip
     if concept is not None:
         query = query.where(ReleaseMember.concept_id == concept.id)
     rows = sorted(session.execute(query), key=lambda row: str(row[0]))  # Databases collate apart.
-    held = stored_anchors_of(session, list({row[4].id: row[4] for row in rows}.values()))
+    held = own_thresholds(session, list({row.id for row in rows}))
     places: dict[int, list[LivePlace]] = {}
-    for channel, bundle, sequence, member, version in rows:
+    for channel, bundle, sequence, held_by, mode, moved, until, version_id, number, state in rows:
         place = LivePlace(
-            channel=channel, bundle=bundle, sequence=sequence,
-            version=version.number, state=version.state, mode=member.mode,
-            thresholds=seed_thresholds(held[version.id], json.loads(member.thresholds)),
-            disabled_until=member.disabled_until,
+            channel=channel, bundle=bundle, sequence=sequence, version=number, state=state,
+            mode=mode, thresholds=seed_thresholds(held[version_id], json.loads(moved)),
+            disabled_until=until,
         )  # fmt: skip
-        places.setdefault(member.concept_id, []).append(place)
+        places.setdefault(held_by, []).append(place)
     return places
 
 
@@ -65,52 +72,76 @@ def standings(session: Session) -> list[ConceptStanding]:
     """Return all concepts, sorted by slug, each with its newest version and where it is live."""
     infos = {info.slug: info for info in list_concepts(session)}
     newest = _newest_versions(session)
-    held = stored_anchors_of(session, list(newest.values()))
+    held = own_thresholds(session, [version_id for version_id, _ in newest.values()])
     places = live_places(session)
-    concepts = {concept.slug: concept.id for concept in session.scalars(select(Concept))}
     found = []
-    for slug, info in infos.items():
-        version = newest.get(concepts[slug])
+    for concept_id, slug in session.execute(select(Concept.id, Concept.slug)):
+        version_id, state = newest.get(concept_id, (None, None))
         found.append(
             ConceptStanding(
-                **vars(info),
-                state=version.state if version else None,
-                thresholds=seed_thresholds(held[version.id]) if version else {},
-                live=tuple(places.get(concepts[slug], ())),
+                **vars(infos[slug]),
+                state=state,
+                thresholds={} if version_id is None else seed_thresholds(held[version_id]),
+                live=tuple(places.get(concept_id, ())),
             )
         )
+    return sorted(found, key=lambda item: item.slug)
+
+
+@dataclass(frozen=True)
+class OwnThreshold:
+    """What a version's scorer starts a region from in one space: its digest, and where that is."""
+
+    space: str
+    place: str
+    threshold: float
+
+
+def own_thresholds(session: Session, version_ids: Sequence[int]) -> dict[int, list[OwnThreshold]]:
+    """Return the seed thresholds of versions by their id, as ``stored_anchors`` sorts spaces."""
+    found: dict[int, list[OwnThreshold]] = {version_id: [] for version_id in version_ids}
+    for ids in batches(list(found)):
+        query = (
+            select(
+                VersionAnchors.version_id, VersionAnchors.scorer, AnchorSpaceRow.digest,
+                AnchorSpaceRow.model, AnchorSpaceRow.task,
+            )
+            .join(AnchorSpaceRow, AnchorSpaceRow.id == VersionAnchors.space_id)
+            .where(VersionAnchors.version_id.in_(ids))
+            .order_by(AnchorSpaceRow.task.desc(), AnchorSpaceRow.model, AnchorSpaceRow.digest)
+        )  # fmt: skip
+        for version_id, scorer, digest, model, task in session.execute(query):
+            threshold = json.loads(scorer)["seed_threshold"]
+            found[version_id].append(OwnThreshold(digest, f"{model}/{task}", threshold))
     return found
 
 
 def seed_thresholds(
-    entries: Sequence[StoredAnchors], moved: Mapping[str, float] | None = None
+    own: Sequence[OwnThreshold], moved: Mapping[str, float] | None = None
 ) -> dict[str, float]:
     """Return a version's seed thresholds by "MODEL/TASK".
 
     Args:
-        entries: Its anchors.
+        own: Its scorers'.
         moved: Those that a release sets, by the digest of their space.
     """
-    return {
-        f"{entry.space.model}/{entry.space.task}": (moved or {}).get(
-            entry.space.digest, json.loads(entry.row.scorer)["seed_threshold"]
-        )
-        for entry in entries
-    }
+    return {item.place: (moved or {}).get(item.space, item.threshold) for item in own}
 
 
-def _newest_versions(session: Session) -> dict[int, ConceptVersion]:
-    """Return each concept's newest version, by the concept's id."""
+def _newest_versions(session: Session) -> dict[int, tuple[int, str]]:
+    """Return id and state of each concept's newest version, by the concept's id."""
     last = (
         select(ConceptVersion.concept_id, func.max(ConceptVersion.number).label("number"))
         .group_by(ConceptVersion.concept_id)
         .subquery()
     )
-    query = select(ConceptVersion).join(
+    query = select(ConceptVersion.concept_id, ConceptVersion.id, ConceptVersion.state).join(
         last,
         (last.c.concept_id == ConceptVersion.concept_id) & (last.c.number == ConceptVersion.number),
     )
-    return {version.concept_id: version for version in session.scalars(query)}
+    return {
+        concept_id: (version_id, state) for concept_id, version_id, state in session.execute(query)
+    }
 
 
 def _last_moves() -> Subquery:

@@ -181,6 +181,7 @@ class Reviews:
 
         Raises:
             NotFoundError: If there is no such version or space.
+            ContentError: If the definition names minors where it must not.
             PolicyError: If it is approved, deprecated or revoked.
             ConflictError: If its content is not the expected one, would not change, or exists as
                 another version.
@@ -243,15 +244,26 @@ class Reviews:
             record(unit, "revoke", concept, version, reason=reason)
             return version_info(unit.session, concept, version)
 
-    def requests(self, state: str | None = "open") -> list[RequestInfo]:
-        """Return the requests in a state, None for all, oldest first."""
+    def requests(
+        self, state: str | None = "open", *, closed: int | None = None
+    ) -> list[RequestInfo]:
+        """Return the requests in a state, None for all, oldest first.
+
+        Args:
+            state: Which.
+            closed: Instead, at most so many of those that were closed, the last.
+        """
         query = (
             select(ChangeRequest, ConceptVersion, Concept)
             .join(ConceptVersion, ConceptVersion.id == ChangeRequest.version_id)
             .join(Concept, Concept.id == ConceptVersion.concept_id)
             .order_by(ChangeRequest.id)
         )
-        if state is not None:
+        if closed is not None:
+            last = select(ChangeRequest.id).where(ChangeRequest.state != "open")
+            last = last.order_by(ChangeRequest.closed_at.desc(), ChangeRequest.id.desc())
+            query = query.where(ChangeRequest.id.in_(last.limit(closed)))
+        elif state is not None:
             query = query.where(ChangeRequest.state == state)
         with self._workspace.read() as session:
             needed = policy_row(session).approvals

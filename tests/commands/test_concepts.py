@@ -33,6 +33,18 @@ def test_add_concept_takes_flags(run):
     assert result == Result(0, "Added kite (object): Kite\n", "")
 
 
+def test_add_concept_refuses_a_definition_of_nudity_that_names_minors(run):
+    run("init")
+    flags = ["--slug", "nude", "--name", "Nude", "--category", "nudity", "--description", "A nude."]
+    result = run("add-concept", *flags, "--prompt", "a nude", "--near-miss", "a 12 year old")
+    assert result.code == 5
+    assert result.err.startswith(
+        "Error: The definition of 'nude' is refused: '12 year old' in its near_misses[0] names "
+        "minors, and its category is nudity. "
+    )
+    assert run("concepts", "--json").json() == []
+
+
 def test_add_concept_reports_the_line_of_a_yaml_error(run, tmp_path):
     run("init")
     file = tmp_path / "bad.yaml"

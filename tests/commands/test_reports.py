@@ -37,7 +37,7 @@ def test_a_second_report_draws_nothing_and_the_cache_may_be_deleted(
     assert place["examples"]["must_catch"]["n"] == place["examples"]["benign"]["n"] == 2
     page = Path("page.html").read_text("utf-8")
     with monkeypatch.context() as patched:
-        patched.setattr("evidence.drawing.load_pipeline", refuse)
+        patched.setattr("console.evidence.drawing.load_pipeline", refuse)
         assert run(*ask, "--json").json() == first.json()
     assert page.count('<figure class="contact') == 6
     for file in (home / "cache").rglob("*.png"):

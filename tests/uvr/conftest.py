@@ -15,6 +15,7 @@ from diffusers import (
     FluxPipeline,
     FluxTransformer2DModel,
 )
+from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     CLIPTextConfig,
@@ -27,8 +28,10 @@ from transformers import (
 from concepts.anchors import AnchorSpace
 from concepts.bundle import Bundle, BundleVariant, Member
 from concepts.scorer import Scorer
+from uvr.decisions.decision import Decision, pixels_digest
 from uvr.method.presets import ModulatePreset, RestrictPreset
 from uvr.profiles import ModelProfile
+from uvr.verdict import Evidence, Verdict
 
 WORDS = ["a", "red", "blue", "cup", "star", "ball", "on", "the", "left", "right"]
 WORDS += ["make", "it", "keep", "remove"]
@@ -207,3 +210,26 @@ def call_pipe(pipe: Any, prompts: Sequence[str] | str, seeds: Sequence[int], **m
     arguments = {**CALL, "output_type": "latent", **more}
     prompt = prompts if isinstance(prompts, str) else list(prompts)
     return pipe(prompt=prompt, generator=generators, **arguments).images
+
+
+@pytest.fixture
+def decide() -> Callable[..., Decision]:
+    """Make a decision on a picture in which concepts were found, each in a mode."""
+
+    def make(*found: tuple[str, str], day: str = "2026-11-24", **changes: object) -> Decision:
+        evidence = tuple(
+            Evidence("look", slug, slug.title(), 3, mode, 4.0, 2.0, 0.25) for slug, mode in found
+        )
+        outcome = "regulated" if any(mode == "enforce" for _, mode in found) else "untouched"
+        picture = Image.new("RGB", (8, 4), (200, 10, 10))
+        parts = {
+            "time": f"{day}T10:00:00.000000Z", "request": "r-17", "model": "testbed", "task": "t2i",
+            "bundle": "policy", "sequence": 5, "state": "ok", "space": "e" * 64,
+            "verdict": Verdict(0, outcome, "f" * 64, evidence, "Why."),
+            "seconds": {"call": 2.5, "look": 0.25}, "pixels": pixels_digest(picture),
+            "prompt": "a red ball", "picture": picture,
+            "features": {slug: np.arange(4, dtype=np.float16) for slug, _ in found},
+        }  # fmt: skip
+        return Decision(**{**parts, **changes})  # type: ignore[arg-type]
+
+    return make

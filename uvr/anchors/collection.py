@@ -91,6 +91,7 @@ def collect(
         capturing: How features are captured and where they are kept; by default in memory.
 
     Raises:
+        ContentError: The definition names minors where it must not.
         PictureError: Exemplars that this task needs are lacking.
         MismatchError: ``held`` is of another anchor space.
         ConflictError: ``held`` has all of these anchors already.
@@ -98,9 +99,9 @@ def collect(
         UVRError: No patch shows the concept, or there is too little to calibrate with.
     """
     parameters = definition.parameters
+    samples = samples_of(profile, definition, exemplars)
     if held is not None:
         require_space(held, anchor_space(pipe, profile))
-    samples = samples_of(profile, definition, exemplars)
     if RATE in parameters:  # Collecting takes long; what cannot come of it is refused before.
         require_promise(parameters[RATE], pictures_without(definition, samples, held))
     if samples is None:

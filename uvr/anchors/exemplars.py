@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from concepts.anchors import AnchorSet
+from concepts.content_rules import refuse_minors
 from concepts.definition import ConceptDefinition
 from uvr.anchors.calibration import benign_pictures
 from uvr.anchors.extract import seeds_per_prompt
@@ -45,7 +46,13 @@ class Exemplars:
 def samples_of(
     profile: ModelProfile, definition: ConceptDefinition, exemplars: Exemplars
 ) -> tuple[list[Sample], list[Sample]] | None:
-    """Pictures with the concept and without; None to generate them from prompts."""
+    """Pictures with the concept and without; None to generate them from prompts.
+
+    Raises:
+        ContentError: The definition names minors where it must not: nothing is drawn for it.
+        PictureError: Pictures that this task needs are lacking.
+    """
+    refuse_minors(definition)
     if exemplars.images is None and exemplars.benign is not None:
         raise PictureError("A folder of benign pictures needs one of pictures with the concept.")
     if exemplars.images is not None:

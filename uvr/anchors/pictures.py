@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import ClassVar
+from typing import IO, ClassVar
 
 from PIL import Image, UnidentifiedImageError
 
@@ -35,17 +35,35 @@ def read_picture(path: Path | str, mode: str = "RGB") -> Image.Image:
         PictureError: It is not a picture, or cut off, or has more than ``MAX_PIXELS``.
     """
     try:
-        with open_file(Path(path)) as file, Image.open(file, formats=FORMATS) as image:
+        with open_file(Path(path)) as file:
+            return decode_picture(file, f"'{path}'", mode)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"No picture at '{path}'.") from error
+    except OSError as error:
+        raise PictureError(f"'{path}' cannot be read as a picture: {error}.") from error
+
+
+def decode_picture(file: IO[bytes], name: str, mode: str = "RGB") -> Image.Image:
+    """Decode a picture whole.
+
+    Args:
+        file: Its bytes.
+        name: What an error calls it.
+        mode: Of the picture.
+
+    Raises:
+        PictureError: It is not a picture, or cut off, or has more than ``MAX_PIXELS``.
+    """
+    try:
+        with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise PictureError(
-                    f"'{path}' has {_pixels(image)}: at most {MAX_PIXELS:,} are read. Make it "
+                    f"{name} has {_pixels(image)}: at most {MAX_PIXELS:,} are read. Make it "
                     "smaller; models draw and look at far fewer."
                 )
             return image.convert(mode)
-    except FileNotFoundError as error:
-        raise NotFoundError(f"No picture at '{path}'.") from error
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
-        raise PictureError(f"'{path}' cannot be read as a picture: {error}.") from error
+        raise PictureError(f"{name} cannot be read as a picture: {error}.") from error
 
 
 def read_samples(

@@ -98,6 +98,7 @@ class BundleSource:
         self._clock = clock
         self._good = KnownGood(self._location, self._trust, clock)
         self._last_error: str | None = None
+        self._polls = self._polls_failed = 0
         self._logged: str | None = None
         self._poller = Poller(self._poll, poll_seconds)
 
@@ -174,9 +175,11 @@ class BundleSource:
             UVRError: The poll failed; the bundle in use stays.
         """
         with self._poller.turn:
+            self._polls += 1
             try:
                 changed = self._good.check()
             except UVRError as error:
+                self._polls_failed += 1
                 self._last_error = str(error)
                 log.warning("bundle source %s: %s", self._location.shown, error)
                 raise
@@ -194,12 +197,15 @@ class BundleSource:
             bundle=bundle.name if bundle else None,
             sequence=bundle.sequence if bundle else None,
             digest=bundle.digest if bundle else None,
+            created=bundle.created if bundle else None,
             checked_at=accepted.checked_at or None,
             loaded_at=held.loaded_at if held else None,
             expires=bundle.expires if bundle else None,
             stale=stale,
             last_error=self._last_error,
             key_list_version=accepted.keys.version if accepted.keys else None,
+            polls=self._polls,
+            polls_failed=self._polls_failed,
             warnings=self._good.warnings(bundle) if bundle else (),
         )
 
@@ -218,6 +224,7 @@ class BundleSource:
             return False
         # A thread that ended would never see another release, and nobody would know.
         except Exception as error:
+            self._polls_failed += 1
             self._last_error = f"{type(error).__name__}: {error}"
             log.exception("bundle source %s", self._location.shown)
             return False

@@ -22,12 +22,15 @@ class SourceStatus:
         bundle: Name of the bundle in use.
         sequence: Its release number.
         digest: Its digest.
+        created: When that release was made, "" when it does not tell.
         checked_at: When the location was last seen to offer it.
         loaded_at: When this process took it into use.
         expires: When it expires.
         stale: Why it is stale.
         last_error: What went wrong in the last poll.
         key_list_version: Version of the key list that is trusted now.
+        polls: How often this process asked the location.
+        polls_failed: How often that failed, and the bundle in use stayed.
         warnings: What weakens it and is no failure, a sentence each without a full stop.
     """
 
@@ -36,12 +39,15 @@ class SourceStatus:
     bundle: str | None
     sequence: int | None
     digest: str | None
+    created: str | None
     checked_at: str | None
     loaded_at: str | None
     expires: str | None
     stale: str | None
     last_error: str | None
     key_list_version: int | None
+    polls: int = 0
+    polls_failed: int = 0
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:

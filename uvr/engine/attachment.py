@@ -20,8 +20,9 @@ from uvr.engine.caches import check_no_caches
 from uvr.engine.calls import PipelineCalls
 from uvr.engine.condition_notes import ConditionNotes
 from uvr.engine.generation import Assignment, Detour, Generation, Regulation
-from uvr.engine.look import look_at
+from uvr.engine.look import Look, look_at
 from uvr.engine.schedule import current_step, is_plain_euler, noise_levels
+from uvr.engine.timing import timed
 from uvr.families.attention import Action, AttentionState
 from uvr.families.family import Family, named_arguments
 from uvr.method.masks import dilate, resize_mask
@@ -248,7 +249,8 @@ class Attachment:
         records, report = generation.take_records(), generation.report
         features = self._state.take_features(variant.space.taps).map(generation.rows.of_prompt)
         # Scores are float32 always.
-        with torch.autocast(features.output.device.type, enabled=False):
+        device = features.output.device
+        with timed(report.seconds, "look", device), torch.autocast(device.type, enabled=False):
             look = look_at(
                 features,
                 variant.members,
@@ -264,6 +266,18 @@ class Attachment:
             look = replace(look, mask=look.mask | generation.known)
         if not look.regulates:
             return output
+        with timed(report.seconds, "rewind", device):
+            return self._regulate(generation, look, records, call, output)
+
+    def _regulate(
+        self,
+        generation: Generation,
+        look: Look,
+        records: Sequence[StepRecord],
+        call: Call,
+        output: Any,
+    ) -> Any:
+        """Run what ran before, and the look step, again with what the look found."""
         action = self._action(generation, look.mask, look.sources)
         latents = generation.latents(call)
         detour = self._detour(generation, action, records, latents)

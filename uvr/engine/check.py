@@ -18,6 +18,7 @@ from PIL import Image
 
 from concepts.bundle import BundleVariant, Member
 from concepts.words import RESIDUAL
+from uvr.decisions.decision import Decision
 from uvr.engine.look import Look, look_at
 from uvr.families.attention import AttentionState
 from uvr.families.family import Family
@@ -27,7 +28,6 @@ from uvr.method.scores import LookScorers
 from uvr.profiles import CHECK, UNSAID, ModelProfile
 from uvr.report import ConceptFinding
 from uvr.sample import Sample
-from uvr.verdict import Verdict
 
 SEED = 0
 """Of the noise that is put over every finished picture, so that a score follows from it alone."""
@@ -40,6 +40,9 @@ class FeatureCheck:
 
 Check = FeatureCheck | Judge
 
+Listener = Callable[[Decision], object]
+"""Told each decision."""
+
 
 @dataclass(frozen=True)
 class Checks:
@@ -50,13 +53,13 @@ class Checks:
         judges: Who scores the pictures themselves.
         on_residual: One of ``words.RESIDUAL``: what happens to a picture that still shows what is
             banned.
-        on_verdict: Told each verdict; what it raises is logged and does not stop a call.
+        listeners: Told each decision; what they raise is logged and does not stop a call.
     """
 
     features: bool = False
     judges: tuple[Judge, ...] = ()
     on_residual: str = "flag"
-    on_verdict: Callable[[Verdict], object] | None = None
+    listeners: tuple[Listener, ...] = ()
 
     def __post_init__(self) -> None:
         if self.on_residual not in RESIDUAL:
@@ -75,14 +78,15 @@ class Checks:
         cls,
         check: Check | Sequence[Check] | None,
         on_residual: str,
-        on_verdict: Callable[[Verdict], object] | None,
+        on_decision: Listener | Sequence[Listener] = (),
     ) -> Checks:
         """Sort what a caller asks for."""
         asked: Sequence[Check] = ()
         if check is not None:
             asked = check if isinstance(check, Sequence) else [check]
         judges = tuple(item for item in asked if not isinstance(item, FeatureCheck))
-        return cls(len(judges) < len(asked), judges, on_residual, on_verdict)
+        listeners = (on_decision,) if callable(on_decision) else tuple(on_decision)
+        return cls(len(judges) < len(asked), judges, on_residual, listeners)
 
 
 @dataclass(frozen=True)

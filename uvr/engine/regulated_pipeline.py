@@ -4,7 +4,7 @@
 2. The check examines every picture. What it finds of enforced concepts is *residual*.
 3. A picture with residual is passed, flagged, blocked or drawn again, and so is that picture alone:
    the others of the batch stay as they were, to the bit.
-4. Each picture gets a ``Verdict``, on the call's report and for whoever listens.
+4. Each picture gets a ``Verdict`` on the call's report, and whoever listens the ``Decision``.
 
 What a picture is drawn again from says ``uvr.engine.redraw``.
 """
@@ -12,6 +12,7 @@ What a picture is drawn again from says ``uvr.engine.redraw``.
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -20,18 +21,20 @@ import torch
 
 from concepts.bundle import BundleVariant
 from concepts.errors import UVRError
+from concepts.instant import now
 from uvr.engine.attachment import Assign, Attachment
 from uvr.engine.check import Checks, Examined, look_at_picture
 from uvr.engine.generation import Generation, Regulation
 from uvr.engine.pictures import Pictures
 from uvr.engine.redraw import Redraw, Redraws
 from uvr.engine.request import CannotRedrawError, Request
+from uvr.engine.telling import decisions_of, tell
+from uvr.engine.timing import timed
 from uvr.engine.verdicts import Course, residual_of, verdict_of
 from uvr.families.family import Family
 from uvr.judges.judge import ask
 from uvr.method.rewind import Call
 from uvr.profiles import ModelProfile
-from uvr.report import RegulationReport
 from uvr.verdict import Verdict
 
 log = logging.getLogger("uvr.regulator")
@@ -74,7 +77,7 @@ class RegulatedPipeline(Attachment):
         return self._pipe(*args, **kwargs)
 
     def _pipeline_call(self, run: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        request = Request.of(run, args, kwargs)
+        begun, request = time.perf_counter(), Request.of(run, args, kwargs)
         if self._checks:
             request.require_pictures()
         result, generation = self._generate(run, *args, **kwargs)
@@ -82,11 +85,16 @@ class RegulatedPipeline(Attachment):
             if self._checks:
                 raise UVRError("The pipeline returned without a call of its transformer.")
             return result
+        report = generation.report
         if self._checks:
-            self._check(request, generation, Pictures(result))
+            with timed(report.seconds, "check"):
+                self._check(request, generation, Pictures(result))
         else:
-            generation.report.verdicts = self._looked(generation)
-        self._tell(generation.report)
+            report.verdicts = self._looked(generation)
+        report.request, report.time = request.name, now()
+        report.seconds["call"] = time.perf_counter() - begun
+        if self._checks.listeners:
+            tell(self._checks.listeners, decisions_of(report, request, result))
         return result
 
     def _begin(self, assign: Assign, step: int, call: Call) -> Generation:
@@ -206,12 +214,3 @@ class RegulatedPipeline(Attachment):
             return Pictures(result)
         finally:
             self._redraw, self.reports = None, kept
-
-    def _tell(self, report: RegulationReport) -> None:
-        if self._checks.on_verdict is None:
-            return
-        for verdict in report.verdicts:
-            try:
-                self._checks.on_verdict(verdict)
-            except Exception:
-                log.exception("a verdict was not taken by on_verdict; the call goes on")

@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,10 @@ from concepts.instant import now
 from uvr.delivery.bundle_file import UNSAID, Keys, open_bundle
 from uvr.delivery.source import BundleSource
 from uvr.delivery.status import BundleInUse, SourceStatus
-from uvr.engine.check import Check, Checks, LateScorers
+from uvr.engine.check import Check, Checks, LateScorers, Listener
 from uvr.engine.generation import Assignment
 from uvr.engine.regulated_pipeline import RegulatedPipeline
+from uvr.engine.status import RegulatorStatus
 from uvr.engine.variant import VariantChoice
 from uvr.families.family import tap_width
 from uvr.families.known import family_of
@@ -41,34 +42,8 @@ from uvr.method.taps import output_dim
 from uvr.profile_file import load_profile
 from uvr.profiles import CHECK, ModelProfile
 from uvr.report import RegulationReport
-from uvr.verdict import Verdict
 
 log = logging.getLogger("uvr.regulator")
-
-
-@dataclass(frozen=True)
-class RegulatorStatus:
-    """What a regulator would use now, and where this host departs from it.
-
-    Attributes:
-        bundle: Name of the bundle, None when there is none to use.
-        sequence: Its release number.
-        digest: Its digest.
-        deny: Concepts that this host enforces whatever the bundle says.
-        allow: Concepts that this host does not regulate whatever the bundle says.
-        source: How the bundle's source stands, None for a fixed bundle.
-    """
-
-    bundle: str | None
-    sequence: int | None
-    digest: str | None
-    deny: tuple[str, ...]
-    allow: tuple[str, ...]
-    source: SourceStatus | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return asdict(self)
 
 
 class Regulator:
@@ -92,7 +67,8 @@ class Regulator:
         on_residual: What happens to a picture in which the check still finds what is enforced:
             "pass" (the verdict says so), "flag", "retry" (it is drawn again, at most twice, then
             flagged), "block" (a grey picture takes its place), or "retry-or-block".
-        on_verdict: Called with the verdict on each picture, such as a ``VerdictLog``.
+        on_decision: Called with the decision on each picture when a call ends, such as a
+            ``DecisionLog``; or a list of such. What it raises is logged and stops nothing.
 
     Raises:
         InputError: There is a path, and no word on ``keys``; there is no such preset or strength.
@@ -114,7 +90,7 @@ class Regulator:
         strength: float = 1.0,
         check: Check | Sequence[Check] | None = None,
         on_residual: str = "flag",
-        on_verdict: Callable[[Verdict], object] | None = None,
+        on_decision: Listener | Sequence[Listener] = (),
     ) -> None:
         if isinstance(bundle, Path | str):
             bundle = open_bundle(bundle, keys)
@@ -133,7 +109,7 @@ class Regulator:
         self.preset = preset
         self.strength = strength
         find_preset(preset, "t2i", Regulation()).scaled(strength)
-        self.checks = Checks.of(check, on_residual, on_verdict)
+        self.checks = Checks.of(check, on_residual, on_decision)
         self._stacks: tuple[Bundle | None, dict[str, LookScorers]] = (None, {})
         self._warned = False
         if self._fixed is not None and (stale := _expiry(self._fixed, now())):
@@ -157,13 +133,27 @@ class Regulator:
         return self._in_use(now()).bundle
 
     def status(self) -> RegulatorStatus:
-        """Say what is in use and what this host overrides."""
-        source = self.source.status() if self.source else None
-        release = source or self.bundle
+        """Say what is in use, how it stands and what this host overrides; raises nothing."""
+        if self.source is not None:
+            return self._status(source := self.source.status(), source.bundle, source)
+        used = self._in_use(now())
+        return self._status(used.bundle, used.bundle.name, used)
+
+    def _status(
+        self,
+        release: Bundle | SourceStatus,
+        name: str | None,
+        standing: BundleInUse | SourceStatus,
+    ) -> RegulatorStatus:
+        source = standing if isinstance(standing, SourceStatus) else None
+        failure = source.last_error if source and source.state == "failed" else None
         return RegulatorStatus(
-            bundle=source.bundle if source else self.bundle.name,
+            bundle=name,
             sequence=release.sequence,
             digest=release.digest,
+            created=release.created,
+            state=standing.state,
+            why=standing.stale or failure,
             deny=tuple(sorted(self.deny)),
             allow=tuple(sorted(self.allow)),
             source=source,
@@ -232,6 +222,8 @@ class Regulator:
             bundle.sequence,
             bundle.digest,
             profile.name,
+            model=profile.model,
+            task=profile.task,
             space=variant.space.digest if variant else "",
             bundle_state=used.state,
             notes=[*self._overrides(), *_notes(bundle, variant, at)],

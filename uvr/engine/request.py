@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from concepts.errors import InputError, UVRError
+from uvr.decisions.decision import request_name
 
 _PER_PROMPT = (
     "prompt", "prompt_2", "negative_prompt", "negative_prompt_2",
@@ -31,18 +32,20 @@ class Request:
         arguments: By name, without those that were left out.
         accepted: Names that the pipeline takes.
         run: Runs a call of the pipeline.
+        name: As reports and decisions have it; see ``uvr.named_request``.
     """
 
     arguments: Mapping[str, Any]
     accepted: frozenset[str]
     run: Callable[..., Any]
+    name: str = ""
 
     @classmethod
     def of(cls, run: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Request:
         """Name the arguments of a call; TypeError where the pipeline takes no such ones."""
         signature = inspect.signature(run)
         given = signature.bind(*args, **kwargs).arguments
-        return cls(given, frozenset(signature.parameters), run)
+        return cls(given, frozenset(signature.parameters), run, request_name())
 
     def require_pictures(self) -> None:
         """Check that the call returns pictures.
@@ -55,6 +58,13 @@ class Request:
                 "output_type is 'latent', and a check needs finished pictures: ask for 'pil', "
                 "'np' or 'pt', or attach a regulator without a check."
             )
+
+    def prompt_of(self, place: int) -> str | None:
+        """The prompt of one picture of the call, None where it was given as tensors."""
+        prompt = self.arguments.get("prompt")
+        if isinstance(prompt, list | tuple):
+            prompt = prompt[place // (self.arguments.get("num_images_per_prompt") or 1)]
+        return prompt if isinstance(prompt, str) else None
 
     def of_picture(
         self, place: int, pictures: int, latents: Tensor, shared: Set[str] = frozenset()

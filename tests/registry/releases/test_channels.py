@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select
 
@@ -51,6 +53,15 @@ def test_channels_are_listed_by_name(released):
     for name in ("staging", "canary", "prod"):
         released.channels.move(name, "policy", actor="bob")
     assert [item.name for item in released.channels.list()] == ["canary", "prod", "staging"]
+
+
+def test_what_is_live_everywhere_is_told_at_once(released):
+    released.channels.move("prod", "policy", 1, actor="bob")
+    released.channels.move("canary", "policy", 2, actor="bob")
+    released.channels.move("arms", "weapons", actor="bob")
+    told = released.channels.now()
+    assert [item.channel for item in told] == ["arms", "canary", "prod"]
+    assert told == [replace(released.channels.live(i.channel), at=told[0].at) for i in told]
 
 
 def test_what_was_live_is_known_at_any_time(released, travel):

@@ -189,6 +189,16 @@ def test_breaking_the_glass_after_an_own_approval(team):
     assert version(team).state == "approved"
 
 
+def test_the_last_decisions_are_told(team):
+    for number in range(3):
+        team.versions.submit("pistol", actor="ann")
+        team.versions.reject("pistol", actor="bob", reason=f"no {number}")
+    told = [item.reviews[0].reason for item in team.versions.requests(closed=2)]
+    assert told == ["no 1", "no 2"]
+    team.versions.submit("pistol", actor="ann")
+    assert len(team.versions.requests(closed=9)) == 3
+
+
 def test_an_edit_in_review_makes_approvals_stale(team):
     team.versions.submit("pistol", actor="ann")
     team.versions.approve("pistol", actor="bob")

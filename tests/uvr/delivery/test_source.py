@@ -144,8 +144,9 @@ def test_status_is_plain_json(host):
         found = json.loads(json.dumps(source.status().to_dict()))
     assert found == {
         "location": str(host.file), "state": "ok", "bundle": "demo", "sequence": 1,
-        "digest": digest, "checked_at": START, "loaded_at": START, "expires": LATER,
-        "stale": None, "last_error": None, "key_list_version": 1, "warnings": [],
+        "digest": digest, "created": "2026-01-01T00:00:00.000000Z", "checked_at": START,
+        "loaded_at": START, "expires": LATER, "stale": None, "last_error": None,
+        "key_list_version": 1, "polls": 1, "polls_failed": 0, "warnings": [],
     }  # fmt: skip
 
 

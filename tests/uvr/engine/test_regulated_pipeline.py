@@ -17,7 +17,8 @@ from concepts.bundle import Bundle
 from concepts.errors import InputError, MismatchError, UVRError
 from tests.uvr.conftest import CALL, bundle_of, make_scorer, random_weights
 from tests.uvr.engine.conftest import firing, picture
-from uvr import FeatureCheck, Regulator, Verdict, VerdictLog
+from uvr import Decision, FeatureCheck, Regulator, Verdict, named_request
+from uvr.decisions.decision import pixels_digest
 from uvr.method.modulation import seeded_noise
 from uvr.method.presets import RestrictPreset
 from uvr.profiles import ModelProfile
@@ -88,14 +89,14 @@ def test_nothing_found_is_the_stock_picture_and_says_so(t2i_pipe, t2i_profile, q
     bundle, told = with_check(quiet, t2i_profile, 1e9), []
     regulator = Regulator(
         bundle, profile=t2i_profile, check=[FeatureCheck(), BrightnessJudge(256)],
-        on_residual="block", on_verdict=told.append,
+        on_residual="block", on_decision=told.append,
     )  # fmt: skip
     with regulator.attach(t2i_pipe) as regulated:
         images = call(regulated)
     assert [a.tobytes() for a in images] == [b.tobytes() for b in stock]
     digest = bundle.digest
     expected = [Verdict(i, "untouched", digest, (), "Nothing banned was found.") for i in range(3)]
-    assert told == expected == regulated.last.verdicts
+    assert [item.verdict for item in told] == expected == regulated.last.verdicts
     assert [len(findings) for findings in regulated.last.checks] == [1, 1, 1]
     assert regulated.last.extra_passes == 3  # the check's
 
@@ -316,15 +317,16 @@ def test_a_checked_call_for_latents_is_refused_before_anything_is_drawn(
 
 
 def test_without_a_check_both_ways_of_calling_tell_verdicts(t2i_pipe, t2i_profile):
-    told: list[Verdict] = []
-    regulator = Regulator(firing(t2i_profile), profile=t2i_profile, on_verdict=told.append)
+    told: list[Decision] = []
+    regulator = Regulator(firing(t2i_profile), profile=t2i_profile, on_decision=told.append)
     with regulator.attach(t2i_pipe) as regulated:
         bare = call(t2i_pipe)
         called = call(regulated)
     assert [a.tobytes() for a in bare] == [b.tobytes() for b in called]
-    assert told == [*regulated.reports[0].verdicts, *regulated.reports[1].verdicts]
-    assert [verdict.outcome for verdict in told] == ["regulated"] * 6
-    assert told[0].reason == "Ball was found at the look, and its place was filled in."
+    verdicts = [item.verdict for item in told]
+    assert verdicts == [*regulated.reports[0].verdicts, *regulated.reports[1].verdicts]
+    assert [verdict.outcome for verdict in verdicts] == ["regulated"] * 6
+    assert verdicts[0].reason == "Ball was found at the look, and its place was filled in."
 
 
 def test_what_is_only_reported_is_evidence_and_no_reason_to_act(t2i_pipe, t2i_profile):
@@ -360,25 +362,58 @@ def test_a_concept_that_only_a_judge_knows_is_enforced(t2i_pipe, t2i_profile, qu
 
 
 def test_a_listener_that_fails_does_not_stop_a_call(t2i_pipe, t2i_profile, quiet, caplog):
-    def fail(verdict: Verdict) -> None:
+    def fail(decision: Decision) -> None:
         raise OSError("disk full")
 
-    with Regulator(quiet, profile=t2i_profile, on_verdict=fail).attach(t2i_pipe) as regulated:
+    told: list[Decision] = []
+    regulator = Regulator(quiet, profile=t2i_profile, on_decision=[fail, told.append])
+    with regulator.attach(t2i_pipe) as regulated:
         assert len(call(regulated)) == 3
-    assert caplog.messages == ["a verdict was not taken by on_verdict; the call goes on"] * 3
+    assert caplog.messages == ["a decision was not taken by on_decision; the call goes on"] * 3
+    assert len(told) == 3
+
+
+def test_a_decision_says_in_which_call_a_picture_was_drawn(t2i_pipe, t2i_profile):
+    told: list[Decision] = []
+    bundle = firing(t2i_profile)
+    regulator = Regulator(bundle, profile=t2i_profile, on_decision=told.append)
+    with regulator.attach(t2i_pipe) as regulated:
+        with named_request("r-17"):
+            images = call(regulated)
+        call(regulated, PROMPTS[:1])
+    report, later = regulated.reports
+    assert [report.request, told[0].request, told[1].request] == ["r-17"] * 3
+    assert later.request == told[-1].request not in ("", "r-17")
+    seconds = report.seconds
+    assert set(seconds) == {"call", "look", "rewind"}
+    assert min(seconds.values()) > 0
+    assert seconds["look"] + seconds["rewind"] < seconds["call"]
+    assert told[1] == Decision(
+        time=report.time, request="r-17", model="tiny", task="t2i", bundle=bundle.name,
+        sequence=bundle.sequence, state="ok", space=report.space, verdict=report.verdicts[1],
+        seconds=seconds, pixels=pixels_digest(images[1]), prompt=PROMPTS[1],
+    )  # fmt: skip
+    assert told[1].features["ball"].tobytes() == report.images[1][0].feature.tobytes()
+    assert told[1].picture.tobytes() == images[1].tobytes()
+
+
+def test_a_decision_on_latents_has_no_pixels(t2i_pipe, t2i_profile, quiet):
+    told: list[Decision] = []
+    regulator = Regulator(quiet, profile=t2i_profile, on_decision=told.append)
+    with regulator.attach(t2i_pipe) as regulated:
+        call(regulated, output_type="latent")
+    assert [(item.pixels, item.picture) for item in told] == [(None, None)] * 3
 
 
 def test_a_report_keeps_its_verdicts_and_checks(t2i_pipe, t2i_profile, quiet, tmp_path):
     bundle = with_check(quiet, t2i_profile, -1e9)
-    log = VerdictLog(tmp_path / "verdicts.jsonl")
-    regulator = Regulator(bundle, profile=t2i_profile, check=FeatureCheck(), on_verdict=log)
+    regulator = Regulator(bundle, profile=t2i_profile, check=FeatureCheck())
     with regulator.attach(t2i_pipe) as regulated:
         call(regulated)
     regulated.last.save(tmp_path / "report.json")
     again = RegulationReport.load(tmp_path / "report.json")
     assert again.verdicts == regulated.last.verdicts
     assert again.to_dict() == regulated.last.to_dict()
-    assert len(log.path.read_text().splitlines()) == 3
 
 
 def test_a_check_that_cannot_work_is_refused_when_it_is_asked_for(t2i_pipe, t2i_profile, quiet):

@@ -1,0 +1,88 @@
+"""One request as a page sees it, and the page's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from concepts.errors import UVRError
+from console.decisions import DecisionLog
+from console.form import Form
+from console.identity import Identity
+from console.render import render
+from console.settings import Settings
+from registry.registry import Registry
+
+NOTICES = {
+    "approved": "Your approval was recorded.",
+    "asked": "The job waits for a worker: `uvr-registry worker`.",
+    "deprecated": "The version is out of use.",
+    "draft": "The draft was saved.",
+    "look-alike": "The look-alike was added to the words of the next version.",
+    "moved": "The channel was moved.",
+    "released": "The release was made.",
+    "returned": "The version was sent back to its authors.",
+    "revoked": "The version was revoked.",
+    "stopped": "The job stops, at once or at its worker's next word.",
+    "submitted": "The version waits for review.",
+}
+"""What a page says after a change; an address names one, so that no text comes from outside."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request.
+
+    Attributes:
+        registry: The registry.
+        settings: How the console is reached.
+        decisions: The decision log, where there is one.
+        identity: Who asks.
+        token: For the forms of the page.
+        path: What the address names.
+        query: What follows its question mark.
+        form: What was sent.
+        partial: Whether a script asked for a part of the page alone.
+    """
+
+    registry: Registry
+    settings: Settings
+    decisions: DecisionLog
+    identity: Identity
+    token: str
+    path: Mapping[str, Any] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    form: Form = field(default_factory=Form)
+    partial: bool = False
+
+    @property
+    def actor(self) -> str:
+        """Who acts."""
+        return self.identity.actor
+
+    def refusal(self, change: Callable[[Registry], object]) -> str | None:
+        """Return why the library would refuse a change; None if it would make it.
+
+        It is made and rolled back, so that no rule is known here.
+        """
+        try:
+            change(self.registry.rehearsal())
+        except UVRError as error:
+            return str(error)
+        return None
+
+    def page(self, template: str, status: int = 200, **values: Any) -> Response:
+        """Render a template as the answer."""
+        shown = {
+            "actor": self.actor, "roles": self.identity.roles, "token": self.token,
+            "notice": NOTICES.get(self.query.get("done", ""), ""), "partial": self.partial,
+        }  # fmt: skip
+        return HTMLResponse(render(template, **{**shown, **values}), status)
+
+
+def go_to(address: str, done: str) -> Response:
+    """Answer a change that was made: the browser opens a page that says so."""
+    return RedirectResponse(f"{address}?done={done}", 303)

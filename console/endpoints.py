@@ -1,0 +1,121 @@
+"""Pages as endpoints: who asks, what was sent, and what errors become."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from concepts.errors import InputError, UVRError
+from console import session
+from console.addresses import Page
+from console.call import Call
+from console.decisions import DecisionLog
+from console.form import Form, read_form
+from console.identity import Identity, identify
+from console.settings import Settings
+from registry.registry import Registry
+
+STATUSES = {2: 422, 3: 404, 4: 409, 5: 403, 8: 503, 9: 409}
+"""What an error's exit code is to a browser; of any other, the console's own side is at fault."""
+logger = logging.getLogger("uvr.console")
+
+
+class Endpoints:
+    """Makes pages into endpoints: who asks, the form, the token, and what errors become."""
+
+    def __init__(self, registry: Registry, settings: Settings) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._decisions = DecisionLog(settings.decisions)
+
+    def endpoint(self, pages: dict[str, Page]) -> Callable[[Request], Awaitable[Response]]:
+        """Return the endpoint of an address, which has a page for each method."""
+
+        async def answer(request: Request) -> Response:
+            page = pages["POST" if request.method == "POST" else "GET"]
+            form: Form | UVRError | None = None
+            if request.method == "POST":
+                try:
+                    form = await read_form(request)
+                except InputError as error:
+                    form = error
+            # The library waits for disks and locks, which must not hold up other requests.
+            return await run_in_threadpool(self._answer, request, page, form)
+
+        return answer
+
+    async def no_page(self, request: Request, error: Exception) -> Response:
+        """Answer for an address, or a method, that there is not."""
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        texts = {404: "There is no such page.", 405: "This page cannot be used like that."}
+
+        def told(call: Call) -> Response:
+            return _told(call, status, texts.get(status, "That did not work."))
+
+        return await run_in_threadpool(self._answer, request, told, None)
+
+    def _answer(self, request: Request, page: Page, form: Form | UVRError | None) -> Response:
+        """Answer with a page.
+
+        Args:
+            request: Who asks for what.
+            page: Makes the answer.
+            form: What was sent, which needs the session's token; why it cannot be read; None for
+                nothing.
+        """
+        known = session.session_of(request, self._settings)
+        name = known or session.new_session()
+        try:
+            who = identify(request, self._settings, self._registry)
+        except UVRError as error:
+            call = Call(self._registry, self._settings, self._decisions, Identity("nobody", ()), "")
+            return _failed(call, error)
+        call = Call(
+            self._registry, self._settings, self._decisions, who,
+            session.form_token(self._settings, name, who.actor), request.path_params,
+            request.query_params, form if isinstance(form, Form) else Form(),
+            request.headers.get("hx-request") == "true",
+        )  # fmt: skip
+        answer = self._checked(call, page, form, known)
+        if known is None:
+            session.keep(answer, self._settings, name)
+        return answer
+
+    def _checked(
+        self, call: Call, page: Page, form: Form | UVRError | None, known: str | None
+    ) -> Response:
+        """Answer with a page once its form has the token of the session, None for a new one."""
+        try:
+            if isinstance(form, UVRError):
+                raise form
+            if form is not None:
+                token = form.text(session.FIELD)
+                session.require_token(self._settings, known, call.actor, token)
+            return page(call)
+        except UVRError as error:
+            return _failed(call, error)
+        except Exception:
+            logger.exception("the page failed")
+            return _told(call, 500, "Something went wrong in the console, and its log says what.")
+
+
+def _failed(call: Call, error: UVRError) -> Response:
+    status = STATUSES.get(error.exit_code, 500)
+    if status == 500:
+        logger.error("%s", error)
+    return _told(call, status, str(error))
+
+
+def _told(call: Call, status: int, why: str) -> Response:
+    """Answer with a page that says why, and leads on to the page that it happened on."""
+    back = "/"
+    if "slug" in call.path:
+        back = f"/concepts/{call.path['slug']}"
+    elif "bundle" in call.path:
+        back = "/releases"
+    return call.page("refused.html", status, why=why, back=back)

@@ -1,0 +1,176 @@
+"""Example pictures as a page shows them: strips of cards, each picture once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from console.evidence.pictures import Pictured
+from uvr.examples.examples import Example, Examples
+from uvr.pages.chart import Histogram
+from uvr.pages.picture import outline_uri, picture_uri
+from uvr.pages.words import kind_words
+
+NEAREST = 6
+"""Allowed pictures that are shown as the closest to being caught."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A picture.
+
+    Attributes:
+        uri: Of the picture.
+        alt: What it is, in words.
+        outline: Where the concept was found, laid over it; None where it was not.
+        source: The picture that an edit began with, where it differs.
+        prompt: What was asked for.
+        caught: Whether it is caught.
+        right: Whether that is as it should be.
+        said: More about it, in words.
+        score: For "details".
+    """
+
+    uri: str
+    alt: str
+    outline: str | None
+    source: str | None
+    prompt: str
+    caught: bool
+    right: bool
+    said: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Cards that show one thing.
+
+    Attributes:
+        id: Its name within the page.
+        title: What they show.
+        about: How they are ordered, or what it means that there are none.
+        cards: The pictures.
+        open: Whether they are seen at once.
+        style: "bad" for what went wrong, "good" for what went right.
+    """
+
+    id: str
+    title: str
+    about: str
+    cards: Sequence[Card]
+    open: bool
+    style: str = ""
+
+
+def strips_of(item: Pictured) -> list[Strip]:
+    """The strips of one model and task: what went wrong, then what went right."""
+    examples = item.examples
+    if examples is None:
+        return []
+    missed, wrong = examples.missed(), examples.wrongly_caught()
+    caught = [one for one in examples.must_catch if one.caught(examples.threshold)]
+    nearest = [] if wrong else examples.closest(NEAREST)
+    left = [one for one in examples.look_alikes if one not in (*wrong, *nearest)]
+    others = [one for one in examples.benign if one not in (*wrong, *nearest)]
+    about_wrong = (
+        "Allowed pictures that it takes for the concept, the surest first."
+        if wrong
+        else "None. These allowed pictures come closest, the nearest first."
+    )
+    about_missed = (
+        "Pictures that must be caught and are not, the least like it first. Look whether the "
+        "concept is in them at all."
+        if missed
+        else ""
+    )
+    return [
+        _strip("missed", "Missed", about_missed, missed, examples, "bad"),
+        _strip("wrong", "Wrongly caught", about_wrong, wrong or nearest, examples,
+               "bad" if wrong else "", count=len(wrong)),
+        _strip("caught", "Caught, as it must be", "The least sure first. Outlined: where the "
+               "concept was found.", sorted(caught, key=lambda one: one.score), examples, "good"),
+        _strip("look-alikes", "Look-alikes that are allowed, and left alone", "The most alike "
+               "first.", sorted(left, key=lambda one: -one.score), examples, "good"),
+        _strip("ordinary", "Ordinary pictures, left alone", "The most alike first.",
+               sorted(others, key=lambda one: -one.score), examples, "good", shown=False),
+    ]  # fmt: skip
+
+
+def changed_strip(item: Pictured, before: int) -> Strip | None:
+    """Pictures whose verdict is another than by the version before; None where nothing compares."""
+    if item.examples is None or item.before is None:
+        return None
+    cards = []
+    for one in item.changed:
+        words = f"version {before} {'caught it' if one.was_caught else 'did not catch it'}"
+        cards.append(card_of(one.example, item.examples, words))
+    about = (
+        f"The same pictures by version {before} and by this one."
+        if cards
+        else f"No picture: version {before} decides all {len(item.examples.all)} in the same way."
+    )
+    return Strip("changed", "Decided otherwise than before", about, cards, open=True)
+
+
+def histogram_of(item: Pictured) -> Histogram | None:
+    """How the pictures lie about the threshold."""
+    examples = item.examples
+    if examples is None or not examples.all:
+        return None
+    before = item.before.threshold if item.before is not None else None
+    return Histogram(
+        title="How much each example picture looks like the concept to this version, "
+        "and from where on it is caught",
+        upwards=[one.score for one in examples.must_catch],
+        downwards=[
+            ("look-alikes", [one.score for one in examples.look_alikes]),
+            ("ordinary", [one.score for one in examples.benign]),
+        ],
+        threshold=examples.threshold,
+        before=None if before == examples.threshold else before,
+    )
+
+
+def _strip(
+    id: str,
+    title: str,
+    about: str,
+    found: Iterable[Example],
+    examples: Examples,
+    style: str,
+    *,
+    shown: bool = True,
+    count: int | None = None,
+) -> Strip:
+    cards = [card_of(one, examples) for one in found]
+    number = len(cards) if count is None else count
+    return Strip(id, f"{title}: {number or 'none'}", about, cards, shown, style if number else "")
+
+
+def card_of(example: Example, examples: Examples, said: str = "") -> Card:
+    """Return a picture as a card, with ``said`` beside what it was asked for."""
+    caught = example.caught(examples.threshold)
+    uri = _uri(example.picture)
+    source = None if example.source is None else _uri(example.source)
+    outline = example.outline(examples.threshold, examples.grow)
+    verdict = "caught" if caught else "not caught"
+    return Card(
+        uri=uri,
+        alt=f"{kind_words(example.kind)}, {verdict}: {example.prompt or example.name}",
+        outline=outline_uri(outline) if caught else None,
+        source=None if source == uri else source,
+        prompt=example.prompt,
+        caught=caught,
+        right=caught == (example.kind == "must-catch"),
+        said=said,
+        score=example.score,
+    )
+
+
+def _uri(path: Path) -> str:
+    with Image.open(path) as picture:
+        return picture_uri(picture)

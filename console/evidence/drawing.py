@@ -1,0 +1,129 @@
+"""Draw the example pictures that a registry's cache lacks, or look at pictures that are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from concepts.errors import MismatchError, UVRError
+from console.evidence.pictures import TESTBED, Pictured, Place, cache_of, read
+from registry.answers import VersionDetail
+from registry.registry import Registry
+from uvr.anchors.capture import Progress
+from uvr.anchors.extract import anchor_space
+from uvr.examples.drawing import draw_examples
+from uvr.examples.given import file_digest, read_given
+from uvr.examples.kept import Kept
+from uvr.examples.wanted import USUAL_COUNT
+from uvr.pipelines import load_pipeline
+from uvr.profiles import ModelProfile
+
+ProgressBar = Callable[[str], AbstractContextManager[Progress]]
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Pictures that are given, as for collecting.
+
+    Attributes:
+        images: Those that show the concept.
+        benign: Those that do not.
+        scratch: A folder to work in, which nobody keeps.
+    """
+
+    images: Path
+    benign: Path
+    scratch: Path
+
+
+def draw_lacking(
+    home: Path,
+    places: Sequence[Place],
+    *,
+    model: str = TESTBED,
+    profile: ModelProfile | None = None,
+    count: int = USUAL_COUNT,
+    progress: ProgressBar | None = None,
+) -> dict[str, str]:
+    """Draw what the cache lacks of some places; a place that cannot be drawn holds up no other.
+
+    Args:
+        home: The registry's.
+        places: Models and tasks of a version.
+        model: As ``load_pipeline`` takes it.
+        profile: Use this profile, for its task alone.
+        count: Pictures of each kind.
+        progress: Makes what reports progress, by a label.
+
+    Returns:
+        Why a place was not drawn, by the digest of its space.
+    """
+    notes = {}
+    for place in places:
+        if place.origin is None:
+            continue
+        try:
+            pipe, found = _load(place, model, profile)
+            with _bar(progress, place) as report:
+                wanted = place.origin.wanted(count)
+                draw_examples(pipe, found, wanted, place.scorers, cache_of(home), report)
+        except UVRError as error:
+            notes[place.space.digest] = f"Its pictures could not be drawn. {error}"
+    return notes
+
+
+def look_at_given(
+    registry: Registry,
+    detail: VersionDetail,
+    place: Place,
+    folders: Folders,
+    *,
+    model: str = TESTBED,
+    profile: ModelProfile | None = None,
+    progress: ProgressBar | None = None,
+) -> Pictured:
+    """Look at pictures that are given; they are told from others by the hashes on record.
+
+    Raises:
+        MismatchError: The version's anchors are of another model.
+        NotFoundError: There is no such folder.
+        PictureError: It holds no picture.
+    """
+    pipe, found = _load(place, model, profile)
+    if anchor_space(pipe, found).digest != place.space.digest:
+        raise MismatchError(f"The model '{model}' is not the one that the anchors are of.")
+    space = place.space.space
+    given = read_given(folders.images, folders.benign, detail.definition, space, found.size)
+    wanted, kept = [item for item, _ in given], Kept(folders.scratch)
+    with _bar(progress, place) as report:
+        draw_examples(pipe, found, wanted, place.scorers, kept, report, dict(given))
+    known = {
+        item.ref.sha256
+        for item in registry.exemplars.list(detail.version.slug)
+        if item.anchor_set == place.space.anchor_set
+    }
+    matched = sum(file_digest(sample) in known for _, sample in given)
+    return Pictured(
+        place, *read(kept, place, wanted, seen=bool(matched)), note=_recorded(matched, len(given))
+    )
+
+
+def _recorded(matched: int, given: int) -> str:
+    return (
+        f"These pictures were given for this report. {matched} of {given} have a hash that is on "
+        "record as an example that the version was made from; on those its figures are flattering."
+    )
+
+
+def _load(place: Place, model: str, profile: ModelProfile | None) -> tuple[object, ModelProfile]:
+    space = place.space.space
+    if model == TESTBED != space.model:
+        raise MismatchError(f"They are of the model '{space.model}': name it with --model.")
+    return load_pipeline(model, space.task, profile)
+
+
+def _bar(progress: ProgressBar | None, place: Place) -> AbstractContextManager[Progress | None]:
+    label = f"{place.space.space.model} {place.task}"
+    return nullcontext() if progress is None else progress(label)

@@ -1,0 +1,52 @@
+"""Releases: what each holds and changes, who signed it, and the channels that point to it."""
+
+from __future__ import annotations
+
+from starlette.responses import RedirectResponse, Response
+
+from concepts.instant import now
+from console.call import Call, go_to
+
+
+def releases(call: Call) -> Response:
+    """List the releases, the newest first, with the channels that point to each."""
+    channels: dict[tuple[str, int], list[str]] = {}
+    for channel in call.registry.channels.list():
+        channels.setdefault((channel.bundle, channel.sequence), []).append(channel.name)
+    found = call.registry.releases.summaries()[::-1]
+    return call.page("releases.html", releases=found, channels=channels)
+
+
+def newest(call: Call) -> Response:
+    """Go to a bundle's newest release."""
+    found = call.registry.releases.get(call.path["bundle"])
+    return RedirectResponse(f"/releases/{found.bundle}/{found.sequence}", 303)
+
+
+def release(call: Call) -> Response:
+    """Show a release: its address stays."""
+    registry, bundle, sequence = call.registry, call.path["bundle"], call.path["sequence"]
+    found = registry.releases.get(bundle, sequence)
+    channels = [item for item in registry.channels.list() if item.bundle == bundle]
+    signers = {item.key_id: item.name for item in registry.keys.list()}
+    return call.page(
+        "release.html",
+        at=now(),
+        release=found,
+        channels=channels,
+        signers=[signers.get(key_id, key_id[:16]) for key_id in found.signatures],
+        needed=registry.team.policy().signatures,
+    )
+
+
+def move(call: Call) -> Response:
+    """Point a channel to a release, if it still points where the page said."""
+    form = call.form
+    bundle, sequence = call.path["bundle"], call.path["sequence"]
+    name = form.text("new_channel") or form.text("channel").partition(" ")[0]
+    known = form.text("channel").partition(" ")[2]
+    call.registry.channels.move(
+        name, bundle, sequence, actor=call.actor, reason=form.text("reason"),
+        expect_digest="" if form.text("new_channel") else known,
+    )  # fmt: skip
+    return go_to(f"/releases/{bundle}/{sequence}", "moved")

@@ -1,0 +1,73 @@
+"""Templates: rendered with everything escaped, and a name that is not given as an error."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from concepts.printable import printable
+from console import words
+from console.files import address
+from uvr.pages.page import FILTERS as PAGE_FILTERS
+
+_CODE = re.compile(r"`([^`]+)`")
+
+
+def render(template: str, **values: Any) -> str:
+    """Render a template of the console, which may take macros of ``uvr.pages`` in."""
+    return _environment().get_template(template).render(**values)
+
+
+def coded(text: str) -> Markup:
+    """Return a message as HTML, what stands in backticks as code."""
+    parts = _CODE.split(printable(text))
+    marked = (
+        Markup("<code>{}</code>").format(part) if position % 2 else escape(part)
+        for position, part in enumerate(parts)
+    )
+    return Markup("").join(marked)
+
+
+def plural(count: int, noun: str) -> str:
+    """Write a number with its noun."""
+    return f"{count:,} {noun if count == 1 else noun + 's'}"
+
+
+def begun(text: str) -> str:
+    """Write a text with a capital letter; the rest stays as it is."""
+    return text[:1].upper() + text[1:]
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader("console"), PackageLoader("uvr.pages")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
+    environment.filters |= {
+        "ago": words.ago, "begun": begun, "change": words.change_words, "coded": coded,
+        "details": words.told_details, "event": words.event_words, "field": words.field_words,
+        "gap": words.gap_words, "place": words.place_words, "plural": plural,
+        "standing": words.standing_words, "subject": words.subject_words,
+    }  # fmt: skip
+    environment.filters |= PAGE_FILTERS
+    environment.globals |= {
+        "address": address, "approvals": words.APPROVALS, "categories": words.CATEGORIES,
+        "subject_address": words.subject_address,
+    }  # fmt: skip
+    return environment
+
+
+def _shown(value: Any) -> Any:
+    """Make visible what reorders or hides text, such as in a reason; markup was made above."""
+    if type(value) is not str or (value.isascii() and value.isprintable()):
+        return value
+    return "\n".join(map(printable, value.split("\n")))

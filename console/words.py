@@ -1,0 +1,178 @@
+"""Words for people: states, modes, instants and events as somebody would say them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from concepts.instant import now
+from uvr.pages.words import MODES, STATES, day, state_words, task_words
+
+CATEGORIES = {"nudity": "nudity", "ip-character": "protected character", "object": "object"}
+APPROVALS = {
+    "review": "approved by",
+    "break_glass": "approved alone, in an emergency, by",
+    "policy": "released without review by",
+}
+FIELDS = {
+    "near_misses": "look-alikes that are allowed",
+    "prompts": "what shows it",
+    "benign": "ordinary prompts",
+    "edits": "edit instructions",
+    "parameters": "settings of collecting",
+}
+EVENTS = {
+    "actor.set": "set the roles of",
+    "audit.checkpoint": "signed a checkpoint of",
+    "channel.move": "moved the channel",
+    "concept.add": "added the concept",
+    "concept.define": "gave other words to",
+    "concept.import": "imported the concept",
+    "doctor.repair": "repaired",
+    "gc.collect": "deleted what nothing uses in",
+    "key.add": "added the key",
+    "key.rotate": "changed who may sign:",
+    "policy.set": "changed the",
+    "release.add": "released",
+    "release.rollback": "released earlier members again as",
+    "release.sign": "signed",
+    "source.forget": "forgot example pictures of",
+    "version.add": "added",
+    "version.approve": "approved",
+    "version.break_glass": "approved alone, in an emergency,",
+    "version.calibrate": "fitted anew",
+    "version.deprecate": "took out of use",
+    "version.edit": "changed",
+    "version.evaluate": "recorded a measurement of",
+    "version.reject": "sent back",
+    "version.revoke": "revoked",
+    "version.submit": "asked for review of",
+}
+# What the library advises to whoever types, as the page of a new release has it.
+OPTIONS = (
+    (r"--drop ([a-z0-9-]+)", r"choose “take it out” for \1"),
+    (r"--allow-shrink", "tick “Less may be banned”"),
+    (r"--enforce-nothing", "tick “Nothing at all may be banned”"),
+    (r'--note "WHY"', "say why"),
+)
+_SPANS = ((86400 * 365, "year"), (86400 * 30, "month"), (86400, "day"), (3600, "hour"),
+          (60, "minute"))  # fmt: skip
+
+
+def ago(instant: str | None, at: str | None = None) -> str:
+    """Write how long ago an instant was: "3 days ago", "in 2 hours", "just now"."""
+    if instant is None:
+        return ""
+    seconds = (
+        datetime.fromisoformat(at or now()) - datetime.fromisoformat(instant)
+    ).total_seconds()
+    for length, name in _SPANS:
+        if abs(seconds) >= length:
+            count = int(abs(seconds) // length)
+            span = f"{count} {name}{'' if count == 1 else 's'}"
+            return f"{span} ago" if seconds > 0 else f"in {span}"
+    return "just now"
+
+
+def standing_words(state: str | None) -> str:
+    """Write the state of a concept's newest version; None is a concept without versions."""
+    return "no example pictures yet" if state is None else state_words(state)
+
+
+def place_words(place: str) -> str:
+    """Write a "MODEL TASK", or a "MODEL/TASK", such as "edited pictures (testbed)"."""
+    model, _, task = place.replace("/", " ").rpartition(" ")
+    words = task_words(task)
+    return f"{words[:1].lower()}{words[1:]} ({model})"
+
+
+def field_words(name: str) -> str:
+    """Write the name of a definition's field."""
+    return FIELDS.get(name, name)
+
+
+def event_words(action: str) -> str:
+    """Write what an event did to its subject."""
+    return EVENTS.get(action, action.replace(".", " "))
+
+
+def told_details(details: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what an event tells beside its subject, reasons first, as names with texts."""
+    first = ("reason", "note")
+    names = sorted(details, key=lambda name: (name not in first, name))
+    return [
+        (name.replace("_", " "), _text(details[name]))
+        for name in names
+        if details[name] not in (None, "", [], {}, False)
+    ]
+
+
+def change_words(change: Any) -> str:
+    """Write a difference between two releases, ``registry.answers.Difference``."""
+    before, after = change.before, change.after
+    match change.what:
+        case "added":
+            return f"new, version {after}"
+        case "removed":
+            return f"no longer in it, was version {before}"
+        case "version":
+            return f"version {after} instead of {before}"
+        case "approved":
+            return "approved by this release"
+        case "mode":
+            was = "" if before is None else f", was {MODES[before]}"
+            return f"{MODES[after]}{was}"
+        case "threshold":
+            looser = "less" if after > before else "more"
+            return f"strictness changed, catches {looser}: {place_words(change.place)}"
+        case "disabled_until":
+            return "switched on again" if after is None else f"switched off until {day(after)}"
+    if before is None:
+        return f"now also for {place_words(after)}"
+    return f"no longer for {place_words(before)}"
+
+
+def advice_words(text: str) -> str:
+    """Write a refusal of a release for whoever fills in its form."""
+    for option, words in OPTIONS:
+        text = re.sub(option, words, text)
+    return text.replace("If that is meant, add ", "If that is meant: ")
+
+
+def gap_words(why: str) -> str:
+    """Write why a release leaves a concept uncovered, ``registry.answers.Gap``."""
+    head, found, place = why.partition("no anchors for ")
+    if found:
+        return f"{head}no example pictures for {', '.join(map(place_words, place.split(', ')))}"
+    return why.replace("no anchors", "no example pictures").replace(
+        "in review", STATES["in_review"]
+    )
+
+
+def subject_address(action: str, subject: str) -> str:
+    """Return the page of what an event is about; "" where it has none."""
+    kind = action.partition(".")[0]
+    if kind in ("concept", "version"):
+        return f"/concepts/{subject.replace('@', '/')}"
+    return f"/releases/{subject.replace('#', '/')}" if kind == "release" else ""
+
+
+def subject_words(subject: str) -> str:
+    """Write what an event is about: "pistol@2" as "pistol, version 2"."""
+    for mark, noun in (("@", "version"), ("#", "release")):
+        name, found, number = subject.partition(mark)
+        if found and number.isdigit() and name != "keys":
+            return f"{name}, {noun} {number}"
+    return subject
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name}: {_text(item)}" for name, item in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)

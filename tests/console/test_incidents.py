@@ -1,0 +1,200 @@
+"""A picture in question: its report, its request, the picture itself; and what can be done."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.console.conftest import read, text_of
+from uvr.decisions.decision import pixels_digest
+from uvr.report import encode_feature
+
+
+def finding(**changes):
+    plain = {
+        "slug": "pistol", "name": "Pistol", "version": 1, "mode": "enforce", "enforced": True,
+        "fired": True, "step": 2, "sigma": 0.9, "score": 3.25, "threshold": 2.0, "area": 0.25,
+        "mask": ["10", "00"],
+    }  # fmt: skip
+    return {**plain, **changes}
+
+
+def report(registry, **changes):
+    """A report of one picture in which 'pistol' was found by what is live."""
+    digest = registry.releases.get("policy").bundle_digest
+    plain = {
+        "request": "r-17", "time": "2026-12-01T08:00:00.000000Z", "bundle": "policy",
+        "sequence": 1, "digest": digest, "profile": "testbed", "model": "testbed", "task": "t2i",
+        "space": "", "bundle_state": "ok", "rewound": True, "looked": True, "passes": 4,
+        "extra_passes": 1, "notes": [], "images": [[finding()]], "shadow": [[]], "checks": [],
+    }  # fmt: skip
+    return {**plain, **changes}
+
+
+PICTURE = Image.new("RGB", (8, 8), (200, 10, 30))
+
+
+def decision(registry, number, **changes):
+    evidence = {
+        "stage": "look",
+        "concept": "pistol",
+        "name": "Pistol",
+        "version": 1,
+        "mode": "enforce",
+        "score": 3.25,
+        "threshold": 2.0,
+        "area": 0.25,
+        "judge": None,
+    }
+    plain = {
+        "schema": "uvr-verdict/1", "time": "2026-12-01T08:00:00.000000Z", "request": f"r-{number}",
+        "model": "testbed", "task": "t2i", "state": "ok", "space": "", "picture": 0,
+        "outcome": "regulated", "bundle": registry.releases.get("policy").bundle_digest,
+        "reason": "Pistol at the look.", "retries": 0, "other_noise": False,
+        "evidence": [evidence] if number % 2 else [],
+        "release": {"bundle": "policy", "sequence": 1}, "seconds": {}, "prompt_digest": None,
+        "pixels": pixels_digest(PICTURE) if number == 3 else None, "labels": {},
+    }  # fmt: skip
+    return {**plain, **changes}
+
+
+@pytest.fixture
+def log(solo, tmp_path):
+    """A decision log of five pictures, in two of which a pistol was found."""
+    path = tmp_path / "decisions.jsonl"
+    lines = [json.dumps(decision(solo, number)) for number in range(5)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_a_report_is_explained(solo, visit):
+    found = visit(solo).post("/incident", {"report": json.dumps(report(solo))})
+    shown = text_of(found.text)
+    assert "Picture 0 of request 'r-17'" in shown
+    assert "Pistol, version 1 regulated By release 1 of policy, made" in shown
+    assert "Released without review by ann" in shown
+    assert "Live now: prod, version 1, regulated." in shown
+    assert "Score 3.2500, caught from 2.0000" in shown
+    inputs = {item.get("name"): item.get("value") for _, item in read(found.text).elements}
+    assert (inputs["bundle"], inputs["concept"], inputs["way"]) == ("policy", "pistol", "off")
+
+
+def test_a_request_and_a_picture_are_looked_up_in_the_log(solo, visit, log):
+    visitor = visit(solo, decisions=log)
+    assert "Picture 0 of request 'r-1'" in text_of(
+        visitor.post("/incident", {"request": "r-1"}).text
+    )
+    assert "Nothing banned was found in it." in visitor.post("/incident", {"request": "r-2"}).text
+    assert visitor.post("/incident", {"request": "r-9"}).status_code == 404
+    buffer = io.BytesIO()
+    PICTURE.save(buffer, "PNG")
+    found = visitor.client.post(
+        "/incident", data={"token": visitor.token()}, files={"file": ("a.png", buffer.getvalue())},
+        headers={"origin": "http://127.0.0.1:8642"},
+    )  # fmt: skip
+    assert "Picture 0 of request 'r-3'" in text_of(found.text)
+    assert visit(solo).post("/incident", {"request": "r-1"}).status_code == 422
+
+
+def test_hits_are_counted_beside_the_pages(solo, visit, log):
+    visitor = visit(solo, decisions=log)
+    while "are being counted" in (shown := visitor.page("/")):
+        time.sleep(0.05)
+    assert "of 5 pictures, counted" in shown
+    assert "Pistol regulated 1 ann" in shown
+    assert shown.split("Pistol regulated 1 ann")[1].split()[6] == "2"
+
+
+def test_a_look_alike_is_named_for_the_next_version(team, visit):
+    visitor = visit(team, "ann")
+    fields = {"text": "a water pistol of glass"}
+    found = visitor.post("/concepts/pistol/look-alikes", fields)
+    assert found.headers["location"] == "/concepts/pistol/words?done=look-alike"
+    assert team.concepts.get("pistol").definition.near_misses[-1] == "a water pistol of glass"
+    assert "a water pistol of glass" in visitor.page("/concepts/pistol/words")
+    assert "The next version's words differ" in visitor.page("/concepts/pistol/1")
+    assert team.audit.events()[-1].action == "concept.define"
+    stale = {"text": "another", "definition": "0" * 64}
+    assert visitor.post("/concepts/pistol/look-alikes", stale).status_code == 409
+    assert visitor.post("/concepts/pistol/look-alikes", {"text": ""}).status_code == 422
+    assert visitor.post("/concepts/pistol/look-alikes", fields).status_code == 422
+    assert visit(team, "bob").post("/concepts/pistol/look-alikes", {"text": "x"}).status_code == 403
+
+
+def test_a_pause_is_prepared_from_an_incident(solo, visit):
+    query = "bundle=policy&concept=pistol&way=off&until=7"
+    inputs = read(visit(solo).get(f"/new-release?{query}").text).elements
+    assert [i.get("value") for _, i in inputs if i.get("name") == "until"] == ["7", ""]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "[]", "{}", "null", "1", "x", "{", "[" * 100_000, '{"images": 1}',
+        {"images": [[finding(slug={})]]}, {"images": [[finding(slug=None)]]},
+        {"images": [[finding(version="1; DROP TABLE concept")]]},
+        {"images": [[finding(mode="eat")]]}, {"images": [[finding(score="high")]]},
+        {"images": [[finding(mask=5)]]}, {"images": [[finding(feature="!")]]},
+        {"time": "yesterday"}, {"digest": None}, {"images": {}, "shadow": "x"},
+        {"verdicts": [{"picture": 9}]}, {"shadow": [[], [finding()]]},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_what_is_no_report_is_refused(solo, visit, wrong):
+    text = wrong if isinstance(wrong, str) else json.dumps(report(solo, **wrong))
+    found = visit(solo).post("/incident", {"report": text})
+    assert (found.status_code, "That is no report." in text_of(found.text)) == (422, True)
+
+
+def test_a_report_of_another_registry_or_model_is_told(solo, visit):
+    space = solo.versions.get("pistol").spaces[0].digest
+    feature = "AAA8" * 2  # three numbers, where the space has four
+    for changes, told in (
+        ({"digest": "0" * 64}, "By a bundle that this registry did not make."),
+        ({"images": [[finding(slug="nix")]]}, "nix, which this registry does not have"),
+        ({"images": [[]]}, "Nothing banned was found in it."),
+        ({"images": [], "shadow": []}, "That report tells of no picture."),
+    ):
+        found = visit(solo).post("/incident", {"report": json.dumps(report(solo, **changes))})
+        assert told in text_of(found.text), told
+    one = {"images": [[finding(feature=feature)]], "space": space}
+    found = visit(solo).post("/incident", {"report": json.dumps(report(solo, **one))})
+    assert (found.status_code, "are of another model" in found.text) == (422, True)
+
+
+def test_the_nearest_examples_are_told(solo, visit):
+    version = solo.versions.get("pistol")
+    anchor = solo.versions.anchor_set("pistol", version.spaces[0].digest).anchors[0]
+    one = finding(feature=encode_feature(np.asarray(anchor, dtype=np.float16)))
+    told = report(solo, images=[[one]], space=version.spaces[0].digest)
+    shown = text_of(visit(solo).post("/incident", {"report": json.dumps(told)}).text)
+    assert "Most like these examples: a, picture 1, picture" in shown
+    assert "Without it, the same place would be caught by:" in shown
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"%PDF-1.4", b"{", b"II*\0"]
+)
+def test_a_file_that_is_no_picture_is_refused(solo, visit, log, data):
+    visitor = visit(solo, decisions=log)
+    found = visitor.client.post(
+        "/incident", data={"token": visitor.token()}, files={"file": ("../../x.png", data)},
+        headers={"origin": "http://127.0.0.1:8642"},
+    )  # fmt: skip
+    assert found.status_code == 422
+
+
+def test_a_picture_of_very_many_pixels_is_refused(solo, visit, log):
+    buffer = io.BytesIO()
+    Image.new("1", (10_000, 6_000)).save(buffer, "PNG")
+    visitor = visit(solo, decisions=log)
+    found = visitor.client.post(
+        "/incident", data={"token": visitor.token()}, files={"file": ("x.png", buffer.getvalue())},
+        headers={"origin": "http://127.0.0.1:8642"},
+    )  # fmt: skip
+    assert (found.status_code, "at most 50,000,000 are read" in found.text) == (422, True)

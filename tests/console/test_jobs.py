@@ -1,0 +1,97 @@
+"""What takes long is asked for in the browser, and done by a worker."""
+
+from __future__ import annotations
+
+import pytest
+
+from commands.job_kinds import check_arguments
+from tests.console.conftest import text_of
+
+
+def test_example_pictures_are_asked_for(team, visit):
+    visitor = visit(team, "ann")
+    fields = {"task": "edit", "model": "testbed", "seed": "3"}
+    found = visitor.post("/concepts/pistol/collect", fields)
+    assert found.headers["location"] == "/jobs?done=asked"
+    (job,) = team.jobs.list()
+    assert (job.kind, job.asked_by) == ("collect-anchors", "ann")
+    assert job.arguments == ("pistol", "--model=testbed", "--task=edit", "--seed=3")
+    check_arguments(job.kind, job.arguments)
+    shown = visitor.page("/jobs?done=asked")
+    assert "The job waits for a worker: uvr-registry worker." in shown
+    assert "Collect example pictures: pistol --model=testbed --task=edit --seed=3" in shown
+    assert "Waiting for a worker; asked" in shown
+
+
+def test_a_measurement_is_asked_for(team, visit):
+    visit(team, "ann").post("/concepts/pistol/2/measure", {"suite": "testbed-quick"})
+    (job,) = team.jobs.list()
+    assert (job.kind, job.arguments) == (
+        "evaluate", ("testbed-quick", "--record=pistol@2", "--method=ours"),
+    )  # fmt: skip
+    check_arguments(job.kind, job.arguments)
+
+
+def test_pictures_that_are_lacking_are_asked_for_where_they_would_be(team, visit):
+    visitor = visit(team, "ann")
+    assert "Have them drawn" not in visitor.page("/concepts/pistol/2")
+    (team.home / "cache").unlink()
+    for path in ("/concepts/pistol/2", "/reviews/pistol/2"):
+        assert "Have them drawn" in visitor.page(path)
+    visitor.post("/concepts/pistol/2/draw", {"model": "testbed"})
+    (job,) = team.jobs.list()
+    assert (job.kind, job.arguments) == ("draw-examples", ("pistol@2", "--model=testbed"))
+    check_arguments(job.kind, job.arguments)
+
+
+def test_how_far_a_job_is_and_how_it_ended_is_told(team, visit):
+    visitor = visit(team, "ann")
+    for number in range(2):
+        team.jobs.add("collect-anchors", ["pistol", f"--seed={number}"], actor="ann")
+    running = team.jobs.claim("w1")
+    team.jobs.progress(running.id, "w1", 3, 8, "Draw the prompts")
+    page = visitor.get("/jobs").text
+    assert '<progress value="3" max="8"' in page
+    assert "Draw the prompts" in page
+    assert 'hx-trigger="every 3s"' in page
+    team.jobs.fail(running.id, "w1", "No space left on device")
+    team.jobs.cancel(2, actor="ann")
+    shown = visitor.page("/jobs")
+    assert "failed just now, asked by ann: No space left on device" in shown
+    assert "Nothing waits and nothing runs." in shown
+
+
+def test_a_job_is_stopped_by_whoever_may(team, visit):
+    team.jobs.add("collect-anchors", ["pistol"], actor="ann")
+    assert visit(team, "bob").post("/jobs/1/cancel", {}).status_code == 403
+    found = visit(team, "ann").post("/jobs/1/cancel", {})
+    assert found.headers["location"] == "/jobs?done=stopped"
+    assert team.jobs.show(1).state == "cancelled"
+    assert visit(team, "ann").post("/jobs/1/cancel", {}).status_code == 409
+    assert visit(team, "ann").post("/jobs/9/cancel", {}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"task": "--yes"}, {"task": ""}, {"model": "--out=/etc/x"}, {"model": "-x"}, {"model": ""},
+        {"model": "a b"}, {"model": "../../etc"}, {"model": "/etc"}, {"model": "a/../../etc"},
+        {"model": "a\n--yes"}, {"seed": "-1"}, {"seed": "x"}, {"seed": "1e99"},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_no_option_is_smuggled_into_a_job(team, visit, wrong):
+    fields = {"task": "t2i", "model": "testbed", "seed": "0", **wrong}
+    assert visit(team, "ann").post("/concepts/pistol/collect", fields).status_code == 422
+    suite = {"suite": fields["model"]} if "model" in wrong else {"suite": "--record=x"}
+    assert visit(team, "ann").post("/concepts/pistol/1/measure", suite).status_code == 422
+    if "model" in wrong:
+        assert visit(team, "ann").post("/concepts/pistol/1/draw", wrong).status_code == 422
+    assert team.jobs.list() == []
+
+
+def test_only_curators_ask(team, visit):
+    for name in ("bob", "cem", "dia"):
+        fields = {"task": "t2i", "model": "testbed", "seed": "0"}
+        found = visit(team, name).post("/concepts/pistol/collect", fields)
+        assert "this needs the role curator" in text_of(found.text)

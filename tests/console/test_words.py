@@ -1,0 +1,58 @@
+"""Words for people."""
+
+import pytest
+
+from console import words
+from registry.answers import Difference
+
+AT = "2026-12-01T08:40:00.000000Z"
+
+
+@pytest.mark.parametrize(
+    ("instant", "told"),
+    [
+        ("2026-12-01T08:39:30.000000Z", "just now"),
+        ("2026-12-01T08:39:00.000000Z", "1 minute ago"),
+        ("2026-11-28T08:00:00.000000Z", "3 days ago"),
+        ("2024-11-28T08:00:00.000000Z", "2 years ago"),
+        ("2026-12-01T10:40:00.000000Z", "in 2 hours"),
+    ],
+)
+def test_instants_are_told_from_now(instant, told):
+    assert words.ago(instant, AT) == told
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (Difference("a", "added", None, 2), "new, version 2"),
+        (Difference("a", "removed", 2, None), "no longer in it, was version 2"),
+        (Difference("a", "version", 1, 2), "version 2 instead of 1"),
+        (Difference("a", "approved", None, 2), "approved by this release"),
+        (Difference("a", "mode", "enforce", "log"), "reported only, was regulated"),
+        (Difference("a", "mode", None, "shadow"), "tried silently"),
+        (
+            Difference("a", "threshold", 1.0, 2.0, "testbed t2i"),
+            "strictness changed, catches less: pictures drawn from a text (testbed)",
+        ),
+        (Difference("a", "disabled_until", AT, None), "switched on again"),
+        (Difference("a", "coverage", None, "m edit"), "now also for edited pictures (m)"),
+        (Difference("a", "coverage", "m edit", None), "no longer for edited pictures (m)"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_differences_of_releases_are_told(change, told):
+    assert words.change_words(change) == told
+
+
+def test_gaps_and_subjects_are_told_without_the_words_of_the_trade():
+    why = words.gap_words("no anchors for flux.1-dev edit, testbed t2i")
+    assert why == (
+        "no example pictures for edited pictures (flux.1-dev), pictures drawn from a text (testbed)"
+    )
+    assert words.gap_words("version 2 is in review") == "version 2 is waiting for review"
+    assert words.subject_words("pistol@2") == "pistol, version 2"
+    assert words.subject_words("policy#3") == "policy, release 3"
+    assert words.subject_words("keys@1") == "keys@1"
+    assert words.subject_address("release.sign", "policy#3") == "/releases/policy/3"
+    assert words.subject_address("actor.set", "ann") == ""

@@ -1,0 +1,32 @@
+import json
+
+import pytest
+
+from concepts.errors import NotFoundError
+from uvr.decisions.reading import LoggedDecisions
+
+
+def test_full_files_come_first_and_what_is_no_decision_is_counted(decide, tmp_path):
+    path = tmp_path / "log.jsonl"
+    for name, request in (("log.000002.jsonl", "b"), ("log.000001.jsonl", "a")):
+        (tmp_path / name).write_text(json.dumps(decide(request=request).to_dict()) + "\n")
+    whole = json.dumps(decide(request="c").to_dict())
+    path.write_text(f'{{"torn\n\n[1]\n{{"schema": "other/1"}}\n{whole}\n')
+    (tmp_path / "log.1.jsonl").write_text("of another program\n")
+    reading = LoggedDecisions([path])
+    assert [item.request for item in reading] == ["a", "b", "c"]
+    assert reading.missing() == ["lines that could not be read as decisions: 3"]
+
+
+def test_decisions_are_found_by_request_and_by_picture(decide, tmp_path):
+    path = tmp_path / "log.jsonl"
+    made = [decide(request="a"), decide(request="b", pixels="0" * 64), decide(request="a")]
+    path.write_text("".join(json.dumps(item.to_dict()) + "\n" for item in made))
+    reading = LoggedDecisions([path])
+    assert [item.request for item in reading.of_request("a")] == ["a", "a"]
+    assert [item.request for item in reading.of_picture("0" * 64)] == ["b"]
+
+
+def test_no_log_is_not_an_empty_one(tmp_path):
+    with pytest.raises(NotFoundError, match="No decision log at"):
+        LoggedDecisions([tmp_path / "log.jsonl"])
