@@ -36,7 +36,7 @@ def highest() -> float:
 
 def of_one_call(size: Size, arm: str, found: Any) -> None:
     """Send the peak of one call."""
-    pipe, context = make_pipe(size.width), nullcontext()
+    pipe, context = make_pipe(size.width, compiled=False), nullcontext()
     if concepts := ARMS[arm]:
         threshold = firing_threshold(pipe, size) if arm.startswith("something") else 1e9
         bundle = make_bundle(Size(**{**vars(size), "concepts": concepts}), threshold)
