@@ -44,7 +44,7 @@ def test_a_worker_tries_a_prompt_and_the_console_shows_it(run, live, models, hom
     assert "a <b>red</b> ball" in page
     assert "Pistol was found and regulated." in page
     assert "Tried under release 1 of policy" in page
-    assert "What was found of Pistol is most like" in page
+    assert "Most like Pistol example picture" in page
     shots = [at for tag, at in read(visitor.get("/try/1").text).elements if tag == "img"]
     assert [at["alt"] for at in shots if at["alt"]] == [
         "Without the ban: a <b>red</b> ball", "With the ban: a <b>red</b> ball",
