@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App, pass_app
-from commands.measured import advice_lines, measured_words
+from commands.measured import advice_lines, measured_lines
 from commands.options import as_json, dry_run, expect_digest, task_choice, version_argument
 from commands.output import place_name, progress_bar, version_json
 from commands.text import cell, version_name
@@ -127,7 +127,7 @@ def _change_lines(before: VersionSpace, after: VersionSpace) -> list[str]:
     ]
     return [
         f"{place_name(after)}: {', '.join(moved)}",
-        f"  before: {measured_words(before.calibration)}",
-        f"  now: {measured_words(after.calibration)}",
+        *(f"  before: {line}" for line in measured_lines(before.calibration)),
+        *(f"  now: {line}" for line in measured_lines(after.calibration)),
         *(f"  {line}" for line in advice_lines(after.calibration)),
     ]

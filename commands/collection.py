@@ -12,7 +12,7 @@ import click
 from commands.app import App, pass_app
 from commands.capturing import Means, capturing_options, feature_folder, plan
 from commands.exemplars import references_to
-from commands.measured import advice_lines, measured_words
+from commands.measured import advice_lines, measured_lines
 from commands.options import (
     as_json,
     dry_run,
@@ -252,8 +252,8 @@ def _collected_lines(
             lines.append(f"  {space.task}: {added if add else f'{found} in place of {of}'}")
         made = _same_place(version, space.model, space.task)
         if made is not None:
-            lines.append(f"  {space.task}: {measured_words(made.calibration)}")
-            lines += [f"  {space.task}: {line}" for line in advice_lines(made.calibration)]
+            told = [*measured_lines(made.calibration), *advice_lines(made.calibration)]
+            lines += [f"  {space.task}: {line}" for line in told]
     return lines
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App, pass_app
-from commands.measured import measured_words
+from commands.measured import measured_lines
 from commands.options import as_json, dry_run, expect_digest, version_argument
 from commands.output import detail_json, detail_lines, place_name, version_json
 from commands.reading import read_definition
@@ -137,9 +137,10 @@ def show(app: App, version: tuple[str, int | None], as_yaml: bool, shipped: bool
     columns = ("number", "state", "anchors", "counter_anchors", "created_by", "content_digest")
     lines.append(Table(columns, versions, "No versions yet: `uvr-registry collect-anchors`."))
     lines += [
-        f"version {newest.number}, {place_name(item)}: {measured_words(item.calibration)}"
+        f"version {newest.number}, {place_name(item)}: {line}"
         for newest in detail.versions[-1:]
         for item in newest.spaces
+        for line in measured_lines(item.calibration)
     ]
     data = {"definition": definition.to_dict(), "definition_digest": definition.digest}
     app.show({**data, "versions": versions}, lines)

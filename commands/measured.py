@@ -8,17 +8,20 @@ from typing import Any
 NOT_MEASURED = "what these thresholds promise and reach was not measured"
 
 
-def measured_words(stored: Mapping[str, Any] | None) -> str:
-    """Say it as a part of a sentence; older versions, and thresholds set by hand, do not have it.
+def measured_lines(stored: Mapping[str, Any] | None) -> list[str]:
+    """Say it in a line, and in one more each what is not to be relied on.
+
+    Older versions, and thresholds set by hand, do not have it.
 
     Args:
         stored: ``VersionSpace.calibration``.
     """
     if stored is None:
-        return NOT_MEASURED
+        return [NOT_MEASURED]
     from concepts.calibration import Calibration
 
-    return Calibration.from_dict(stored).summary()
+    found = Calibration.from_dict(stored)
+    return [found.summary(), *(f"WARNING: {line}" for line in found.warnings())]
 
 
 def evaluation_lines(info: Mapping[str, Any] | None) -> list[str]:

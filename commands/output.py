@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App
-from commands.measured import evaluation_lines, gate_lines, measured_words
+from commands.measured import evaluation_lines, gate_lines, measured_lines
 from commands.table import Table
 from commands.text import cell, mode_words, plural, threshold_words, version_name
 from concepts.files import write_file
@@ -56,7 +56,11 @@ def version_lines(version: VersionInfo) -> list[str | Table]:
         f"by {', '.join(version.authors)}",
         f"content {version.content_digest}",
         Table((*columns, "grow_threshold"), rows),
-        *(f"{place_name(item)}: {measured_words(item.calibration)}" for item in version.spaces),
+        *(
+            f"{place_name(item)}: {line}"
+            for item in version.spaces
+            for line in measured_lines(item.calibration)
+        ),
         *evaluation_lines(next((asdict(item) for item in version.evaluations), None)),
     ]
 
@@ -256,8 +260,9 @@ def diff_lines(found: Mapping[str, Any]) -> list[str]:
                 lines.append(f"  {name.replace('_', ' ')}: {cell(before)} -> {cell(after)}")
         measured = [(space[side] or {}).get("calibration") for side in ("before", "after")]
         if measured[0] != measured[1]:
-            lines += [f"  before: {measured_words(measured[0])}"] if space["before"] else []
-            lines += [f"  after: {measured_words(measured[1])}"] if space["after"] else []
+            for side, stored in zip(("before", "after"), measured, strict=True):
+                told = measured_lines(stored) if space[side] else []
+                lines += [f"  {side}: {line}" for line in told]
         if space["shift"]:
             shift = ", ".join(f"{name} {cell(value)}" for name, value in space["shift"].items())
             lines.append(f"  distance to the nearest anchor before: {shift}")

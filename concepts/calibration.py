@@ -17,6 +17,8 @@ GOOD_RECALL = 0.95
 """From this share of its pictures on, a concept is found well enough."""
 FEW_PICTURES = 500
 """With fewer pictures of a concept, more of them are the first thing to try."""
+WEAK_PROMISE = 0.05
+"""A higher share of other pictures that may match is warned of."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class Calibration:
         found_by_kind: The same by kind of picture, where the anchors say kinds.
         near_misses: Of the other pictures that score highest and so set the threshold, those that
             are near-misses; None where the anchors do not say which are.
+        ordinary: The other pictures that are no near-misses; None where the anchors do not say,
+            and in versions that were made before it was kept.
     """
 
     target: float
@@ -76,10 +80,13 @@ class Calibration:
     found: Share
     found_by_kind: Mapping[str, Share] = field(default_factory=dict)
     near_misses: Share | None = None
+    ordinary: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < finite_number("target", self.target) < 1:
             raise ValueError(f"target must lie between 0 and 1, not {self.target}")
+        if self.ordinary is not None and (type(self.ordinary) is not int or self.ordinary < 0):
+            raise ValueError(f"{self.ordinary!r} is no number of pictures")
 
     def summary(self) -> str:
         """What it says, as a part of a sentence."""
@@ -93,6 +100,23 @@ class Calibration:
             f"{_span(self.found)}{kinds}), at most {_percent(target)} of others match "
             f"(measured {self.matched}, 95% interval {_span(self.matched)})"
         )
+
+    def warnings(self) -> tuple[str, ...]:
+        """What its promise on other pictures is not worth, a sentence each, whatever it finds."""
+        found = []
+        if self.ordinary == 0:
+            found.append(
+                "No ordinary pictures: it may match any of them. Add `benign` prompts or pictures, "
+                "and collect again."
+            )
+        if self.target > WEAK_PROMISE:
+            needed = ceil(1 / WEAK_PROMISE) - 1
+            more = f"{self.matched.n} were looked at, and {WEAK_PROMISE:.0%} needs {needed} or more"
+            found.append(
+                f"As many as {_percent(self.target)} of other pictures may match: "
+                f"{more if self.matched.n < needed else 'ask for a lower rate'}."
+            )
+        return tuple(found)
 
     def advice(self) -> tuple[str, ...]:
         """What would help, where too few of the concept's pictures are found."""
@@ -115,12 +139,16 @@ class Calibration:
             "found": self.found.to_dict(),
             "found_by_kind": {name: share.to_dict() for name, share in self.found_by_kind.items()},
             "near_misses": self.near_misses and self.near_misses.to_dict(),
+            "ordinary": self.ordinary,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
         """Read the JSON form; ValueError for anything else."""
-        require_keys(data, ("target", "matched", "found", "found_by_kind", "near_misses"))
+        if isinstance(data, Mapping):
+            data = {"ordinary": None, **data}  # Older versions do not have it.
+        keys = ("target", "matched", "found", "found_by_kind", "near_misses", "ordinary")
+        require_keys(data, keys)
         kinds, near_misses = data["found_by_kind"], data["near_misses"]
         if not isinstance(kinds, Mapping):
             raise ValueError("found_by_kind must be a mapping")
@@ -130,6 +158,7 @@ class Calibration:
             found=Share.from_dict(data["found"]),
             found_by_kind={str(name): Share.from_dict(item) for name, item in kinds.items()},
             near_misses=None if near_misses is None else Share.from_dict(near_misses),
+            ordinary=data["ordinary"],
         )
 
 

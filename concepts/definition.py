@@ -37,7 +37,8 @@ class ConceptDefinition:
         near_misses: Prompts for what looks alike and is allowed.
         scope: What is and what is not covered.
         paraphrases: Other words for the same thing, to test with.
-        benign: Ordinary prompts, for counter-anchors.
+        benign: Ordinary prompts: how many of such pictures match is measured and promised by them;
+            without them a concept may match anything.
         edits: Edit instructions for a source picture that holds the concept.
         parameters: How anchors are collected and calibrated; keys of ``PARAMETERS``.
 

@@ -12,6 +12,11 @@ FITTED = (
     "(measured 1 of 6, 95% interval 3 to 56%)"
 )
 
+WEAK = (
+    "WARNING: As many as 20% of other pictures may match: "
+    "6 were looked at, and 5% needs 19 or more."
+)
+
 
 @on_both
 def test_a_draft_is_fitted_anew_from_the_anchors_that_it_has(run, filled):
@@ -22,6 +27,7 @@ def test_a_draft_is_fitted_anew_from_the_anchors_that_it_has(run, filled):
         "testbed t2i: seed threshold 2 -> 12.5231, grow threshold 1 -> 12.5231",
         f"  before: {UNKNOWN}",
         f"  now: {FITTED}",
+        f"  now: {WEAK}",
         "  what would help: more pictures of it (5 so far)",
     ])  # fmt: skip
     after = filled.versions.get("pistol")
@@ -93,14 +99,15 @@ def test_what_was_promised_and_measured_is_shown_compared_and_approved(run, fill
     assert f"version 1, testbed t2i: {UNKNOWN}\n" in run("show", "pistol").out
     run("copy-version", "pistol", "--threshold", "t2i", 3, 1)
     run("calibrate", "pistol@2", "--rate", 0.2)
-    assert f"testbed t2i: {FITTED}\n" in run("show", "pistol@2").out
+    assert f"testbed t2i: {FITTED}\ntestbed t2i: {WEAK}\n" in run("show", "pistol@2").out
     told = run("show", "pistol@2", "--json").json()["spaces"][0]["calibration"]
     assert (told["target"], told["found"]["hits"]) == (0.2, 1)
     changes = run("diff", "pistol", 1, 2).out.splitlines()
-    assert changes[-3:-1] == [f"  before: {UNKNOWN}", f"  after: {FITTED}"]
+    assert changes[-4:-1] == [f"  before: {UNKNOWN}", f"  after: {FITTED}", f"  after: {WEAK}"]
     run("policy", "set", "--approvals", 1)
     run("submit", "pistol@2")
-    assert f"testbed t2i: {FITTED}\n" in run("approve", "pistol@2", "--dry-run").err
+    told = run("approve", "pistol@2", "--dry-run").err
+    assert f"testbed t2i: {FITTED}\ntestbed t2i: {WEAK}\n" in told
 
 
 def test_thresholds_set_by_hand_lose_what_was_measured_at_others(run, filled):

@@ -119,6 +119,9 @@ def test_a_rate_that_the_pictures_cannot_promise_is_refused_before_any_is_drawn(
         collect(None, PROFILES["flux.1-dev"], definition, Exemplars())
 
 
+FEW = "4 were looked at, and 5% needs 19 or more"
+
+
 def give(monkeypatch, *collected):
     """Have the tasks' collections be these, in turn."""
     found = iter(collected)
@@ -200,7 +203,18 @@ def test_collecting_ends_by_saying_what_is_found_and_what_would_help(run, filled
     assert found.startswith(f"  t2i: finds {100 * recall['hits'] // 4}% of its pictures (n = 4, ")
     assert "at most 20% of others match (measured " in found
     helps = ["  t2i: what would help: more pictures of it (4 so far)"]
-    assert rest == (helps if recall["hits"] < 4 else [])
+    weak = f"  t2i: WARNING: As many as 20% of other pictures may match: {FEW}."
+    assert rest == [weak, *(helps if recall["hits"] < 4 else [])]
+
+
+def test_collecting_warns_where_no_ordinary_picture_was_looked_at(run, filled, models, pictures):
+    (pictures / "others").mkdir()
+    (pictures / "without").rename(pictures / "others/near-miss")
+    folders = ("--images", pictures / "with", "--benign", pictures / "others")
+    told = run("collect-anchors", "knife", "--model", models["t2i"], *folders)
+    warning = "No ordinary pictures: it may match any of them. Add `benign` prompts or pictures"
+    assert f"\n  t2i: WARNING: {warning}" in told.out
+    assert filled.versions.get("knife").spaces[0].calibration["ordinary"] == 0
 
 
 def test_pictures_are_varied_where_that_is_asked_for(run, filled, models, pictures):

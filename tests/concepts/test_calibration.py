@@ -1,10 +1,15 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from concepts.calibration import KEY, Calibration, Share, recorded_calibration, wilson
 
 MEASURED = Calibration(0.01, Share(0, 210), Share(115, 120))
+NO_ORDINARY = (
+    "No ordinary pictures: it may match any of them. Add `benign` prompts or pictures, and collect "
+    "again."
+)
 
 
 def test_wilson_agrees_with_the_published_formula():
@@ -55,11 +60,31 @@ def test_what_would_help_follows_from_the_numbers(found, near_misses, helps):
     assert Calibration(0.01, Share(0, 210), found, {}, near_misses).advice() == helps
 
 
+@pytest.mark.parametrize(
+    ("target", "looked_at", "ordinary", "warnings"),
+    [
+        (0.05, 19, 8, ()),
+        (0.05, 19, None, ()),
+        (0.01, 210, 0, (NO_ORDINARY,)),
+        (1 / 9, 8, 0, (
+            NO_ORDINARY,
+            "As many as 11% of other pictures may match: 8 were looked at, and 5% needs 19 or more."
+        )),
+        (0.2, 100, 60, ("As many as 20% of other pictures may match: ask for a lower rate.",)),
+    ],
+)  # fmt: skip
+def test_a_weak_promise_is_warned_of_whatever_is_found(target, looked_at, ordinary, warnings):
+    told = Calibration(target, Share(0, looked_at), Share(16, 16), {}, Share(3, 3), ordinary)
+    assert (told.warnings(), told.advice()) == (warnings, ())
+
+
 def test_a_calibration_is_read_back_from_a_scorers_metadata():
-    full = Calibration(0.01, Share(0, 210), Share(9, 12), {"small": Share(2, 4)}, Share(1, 3))
+    full = Calibration(0.01, Share(0, 210), Share(9, 12), {"small": Share(2, 4)}, Share(1, 3), 7)
     for item in (MEASURED, full):
         stored = json.loads(json.dumps(item.to_dict()))
         assert recorded_calibration({"margin": 0.2, KEY: stored}) == item
+    older = {name: item for name, item in full.to_dict().items() if name != "ordinary"}
+    assert recorded_calibration({KEY: older}) == replace(full, ordinary=None)
     assert full.to_dict()["matched"] == {"hits": 0, "n": 210, "interval": [0.0, 0.018]}
 
 
@@ -72,6 +97,7 @@ def test_a_calibration_is_read_back_from_a_scorers_metadata():
         {KEY: {**MEASURED.to_dict(), "found": {"hits": 3, "n": 2, "interval": []}}},
         {KEY: {**MEASURED.to_dict(), "matched": {"hits": 0, "n": 0, "interval": []}}},
         {KEY: {**MEASURED.to_dict(), "found_by_kind": [1]}},
+        {KEY: {**MEASURED.to_dict(), "ordinary": "many"}},
     ],
 )
 def test_what_older_or_other_programs_wrote_is_no_calibration(metadata):

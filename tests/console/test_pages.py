@@ -12,7 +12,9 @@ from concepts.definition import ConceptDefinition
 from concepts.signing.ed25519 import PrivateKey
 from registry.store import guards
 from registry.store.db import transaction
+from tests.conftest import toy_collection
 from tests.console.conftest import digest_of, text_of
+from uvr.anchors.calibration import fit_scorer
 
 
 def test_live_tells_what_each_channel_bans_now(solo, visit):
@@ -57,6 +59,14 @@ def test_a_version_is_told_in_words_and_its_address_stays(team, visit):
     assert re.search(
         r"2 waiting for review ann \d+ \w+ \d+ what differs from version 2 1, this", shown
     )
+
+
+def test_a_version_of_a_weak_promise_is_warned_of(solo, visit):
+    anchors, _ = toy_collection()
+    scorer = fit_scorer(anchors, image_false_positive_rate=0.2)
+    solo.versions.add("knife", [(anchors, scorer)], actor="ann")
+    shown = visit(solo).page("/concepts/knife/1")
+    assert "As many as 20% of other pictures may match: 6 were looked at" in shown
 
 
 def test_a_concept_without_versions_has_a_page(solo, visit):

@@ -117,6 +117,7 @@ def measure(
         found=_share(found[given]),
         found_by_kind={name: _share(some) for name, some in of_kind.items() if len(some)},
         near_misses=None if near_misses is None else _share(np.isin(highest, near_misses)),
+        ordinary=None if near_misses is None else int((~np.isin(numbers, near_misses)).sum()),
     )
 
 

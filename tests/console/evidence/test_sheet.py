@@ -3,9 +3,11 @@
 import re
 from dataclasses import replace
 
+from concepts.calibration import Calibration, Share
 from concepts.definition import load_shipped
 from console.evidence.page import sheet_page
 from console.evidence.pictures import NOT_STORED, Pictured, pictured, places_of
+from console.evidence.release import release_page, release_sheet
 from console.evidence.sheet import sheet_numbers, version_record
 from tests.conftest import toy_evaluation
 from tests.console.evidence.conftest import Loads, place_of, with_category
@@ -46,6 +48,27 @@ def test_where_nothing_is_wrongly_caught_the_closest_are_shown(sheet):
     page = sheet_page(*sheet(threshold=4.0))
     assert strip(page, "wrong") == ["a cup", "a hair dryer", "a water pistol", "a hat"]
     assert "Wrongly caught: none" in page
+
+
+def test_a_sheet_says_that_no_ordinary_pictures_were_looked_at(sheet):
+    record, (shown,) = sheet()
+    said = "rdinary pictures were not looked at"
+    assert sheet_page(record, [shown]).count(said) == 0
+    page = sheet_page(record, [replace(shown, examples=replace(shown.examples, benign=()))])
+    assert page.count(said) == 2
+    assert "1 of 2 allowed pictures is wrongly caught; ordinary pictures were not looked" in page
+
+
+def test_sheets_warn_of_a_weak_promise(filled, sheet):
+    weak = Calibration(1 / 9, Share(0, 8), Share(16, 16), {}, Share(3, 3), 0)
+    record, (shown,) = sheet()
+    space = replace(shown.place.space, calibration=weak.to_dict())
+    pictures = [replace(shown, place=replace(shown.place, space=space))]
+    filled.releases.add("policy", actor="tester", include="all")
+    release = release_sheet(filled, "policy", None, lambda detail: pictures)
+    for page in (sheet_page(record, pictures), release_page(release)):
+        assert '<p class="bad">No ordinary pictures: it may match any of them.' in page
+        assert '<p class="bad">As many as 11% of other pictures may match: 8 were' in page
 
 
 def test_numbers_of_a_sheet_are_its_counts_with_intervals(sheet):

@@ -98,5 +98,8 @@ def test_recall_is_told_by_kind_and_near_misses_by_how_many_of_them_set_the_thre
     kinds = {"small": [0, 2], "cropped": [1], "near-miss": [4, 21, 22]}
     found = measure(scores, thresholds, targets, kinds)
     assert found.found_by_kind == {"small": Share(1, 2), "cropped": Share(0, 1)}
-    assert found.near_misses == Share(2, 3)
-    assert measure(scores, thresholds, targets, {"small": [0]}).near_misses is None
+    assert (found.near_misses, found.ordinary) == (Share(2, 3), 16)
+    unsaid = measure(scores, thresholds, targets, {"small": [0]})
+    assert (unsaid.near_misses, unsaid.ordinary) == (None, None)
+    alone = measure(scores, thresholds, targets, {"near-miss": range(4, 30)})
+    assert alone.ordinary == 0
