@@ -10,7 +10,7 @@ from commands.app import App
 from commands.text import cell
 
 if TYPE_CHECKING:
-    from registry.answers import Difference, Gap, NewRelease, ReleasedMember
+    from registry.answers import Coverage, Difference, Gap, NewRelease, ReleasedMember
 
 
 def change_lines(changes: Iterable[Difference]) -> list[str]:
@@ -18,6 +18,15 @@ def change_lines(changes: Iterable[Difference]) -> list[str]:
     return [
         f"  {slug}: {', '.join(map(_words, found))}"
         for slug, found in groupby(changes, key=lambda change: change.slug)
+    ]
+
+
+def coverage_lines(coverage: Iterable[Coverage]) -> list[str]:
+    """Write what a release is for, a line for each model."""
+    from uvr.pages.words import coverage_words
+
+    return [
+        f"Covers with {item.model}: {coverage_words(item.tasks, item.lacks)}" for item in coverage
     ]
 
 

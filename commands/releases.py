@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App, pass_app
-from commands.changes import change_lines, warn_of
+from commands.changes import change_lines, coverage_lines, warn_of
 from commands.options import (
     allow_shrink_option,
     as_json,
@@ -279,7 +279,8 @@ def _show_new_release(
     if made.sequence > 1:
         since = f"since release {made.sequence - 1}"
         lines.append(f"Changes {since}:" if made.changes else f"No changes {since}")
-    app.show(asdict(made), [*lines, *change_lines(made.changes), *_signed_by(made), *written])
+    lines += [*change_lines(made.changes), *coverage_lines(made.coverage), *_signed_by(made)]
+    app.show(asdict(made), [*lines, *written])
     warn_of(app, made, named=named)
 
 

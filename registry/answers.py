@@ -459,13 +459,30 @@ class Gap:
 
 
 @dataclass(frozen=True)
+class Coverage:
+    """What a release is for, of one model: engines refuse it for the rest.
+
+    Attributes:
+        model: Name of the model.
+        tasks: Those that a member has anchors for, of ``concepts.words.TASKS``, in their order.
+        lacks: Those that no member has anchors for.
+    """
+
+    model: str
+    tasks: tuple[str, ...]
+    lacks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class NewRelease(ReleaseInfo):
     """A release that was just made.
 
     Attributes:
         changes: What differs from the release before, by slug.
         left_out: What it leaves uncovered, by slug.
+        coverage: What it is for, by model.
     """
 
     changes: tuple[Difference, ...]
     left_out: tuple[Gap, ...]
+    coverage: tuple[Coverage, ...]

@@ -1,7 +1,8 @@
 """What a release leaves uncovered: concepts it does not hold, models and tasks without anchors.
 
 A bundle that lacks a concept lets it through without a word, so whoever releases must be told. So
-must be that a newer version waits, since a release takes only what was asked for.
+must be that a newer version waits, since a release takes only what was asked for, and for which
+tasks of a model no member has anchors: engines refuse the whole bundle there.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from registry.answers import Gap
+from concepts.words import TASKS
+from registry.answers import Coverage, Gap
 from registry.releases.assemble import released_members
 from registry.releases.lineup import Chosen, releasable_drafts
 from registry.releases.thresholds import places_of
@@ -40,6 +42,19 @@ def gaps(session: Session, release: Release, members: Sequence[Chosen] | None = 
             takes = f"{slug}@{ready[-1][0]}" if ready else ""
             found.append(Gap(slug, why, nowhere=held is None, takes=takes))
     return sorted(found, key=lambda gap: gap.slug)
+
+
+def coverage(session: Session, members: Sequence[Chosen]) -> tuple[Coverage, ...]:
+    """Return what members have anchors for, and what none of them has, by model."""
+    places = set().union(*places_of(session, [item.version.id for item in members]).values())
+    return tuple(
+        Coverage(
+            model,
+            tasks=tuple(task for task in TASKS if f"{model} {task}" in places),
+            lacks=tuple(task for task in TASKS if f"{model} {task}" not in places),
+        )
+        for model in sorted({place.rpartition(" ")[0] for place in places})
+    )
 
 
 def _uncovered(session: Session, members: Sequence[Chosen]) -> list[Gap]:

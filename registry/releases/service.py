@@ -13,7 +13,7 @@ from registry.change.workspace import Workspace
 from registry.releases.assemble import read_bundle_of, released_members, trial_bundle
 from registry.releases.changes import Changes
 from registry.releases.diff import differences, release_before
-from registry.releases.gaps import gaps
+from registry.releases.gaps import coverage, gaps
 from registry.releases.lineup import Wanted
 from registry.releases.reading import find_release, list_releases, release_info, summaries
 from registry.releases.release import add_release, roll_back
@@ -228,4 +228,6 @@ def _told(session: Session, row: BundleRow, release: Release) -> NewRelease:
     info = release_info(session, row, release, members)
     changes = differences(session, row, release_before(session, release), release, members)
     left_out = tuple(gaps(session, release, members))
-    return NewRelease(**vars(info), changes=changes, left_out=left_out)
+    return NewRelease(
+        **vars(info), changes=changes, left_out=left_out, coverage=coverage(session, members)
+    )

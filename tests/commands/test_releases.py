@@ -26,6 +26,12 @@ def test_release_writes_a_bundle_that_verifies(run, filled, tmp_path):
     assert "pistol" in run("bundle", "inspect", "policy.uvr").out
 
 
+COVERS = (
+    "Covers with testbed: pictures drawn from a text. Not: edited pictures, finished pictures that "
+    "are checked.\n"
+)
+
+
 @on_both
 def test_a_release_says_what_it_does_not_cover(run, filled):
     _, scorer = toy_collection()
@@ -46,6 +52,9 @@ def test_a_release_says_what_it_does_not_cover(run, filled):
         },
         {"slug": "testbed-bomb", "why": "no anchors yet", "nowhere": True, "takes": ""},
     ], expected)  # fmt: skip
+    assert released.json()["coverage"] == [
+        {"model": "testbed", "tasks": ["t2i", "edit"], "lacks": ["check"]}
+    ]
 
 
 @on_both
@@ -56,7 +65,7 @@ def test_a_pause_ships_no_draft_and_says_what_waits(run, filled):
         0,
         "Released policy 1 with 2 concepts\n"
         "  knife: added, version 1, newly approved\n"
-        "  pistol: added, version 1, newly approved\n",
+        "  pistol: added, version 1, newly approved\n" + COVERS,
         "",
     )
     run("add-concept", "grenade")
@@ -66,7 +75,7 @@ def test_a_pause_ships_no_draft_and_says_what_waits(run, filled):
         0,
         "Released policy 2 with 2 concepts, 1 of them enforced\n"
         "Changes since release 1:\n"
-        "  pistol: switched off until 2999-01-01T00:00:00Z\n",
+        "  pistol: switched off until 2999-01-01T00:00:00Z\n" + COVERS,
         "Warning: Banned nowhere by this release: grenade (version 1 is draft). Take one in with "
         "--concept SLUG, or all with --all.\n"
         "Warning: This release holds an older version: pistol (version 2 is draft). Take one in "
@@ -78,6 +87,7 @@ def test_a_pause_ships_no_draft_and_says_what_waits(run, filled):
         "Changes since release 2:",
         "  grenade: added, version 1",
         "  pistol: switched on again (was until 2999-01-01T00:00:00Z)",
+        COVERS.strip(),
     ]
     taken = run("release", "policy", "--all", "--drop", "knife")
     assert taken == Result(
@@ -85,7 +95,7 @@ def test_a_pause_ships_no_draft_and_says_what_waits(run, filled):
         "Released policy 4 with 2 concepts\n"
         "Changes since release 3:\n"
         "  knife: removed, was version 1\n"
-        "  pistol: version 1 -> 2, newly approved\n",
+        "  pistol: version 1 -> 2, newly approved\n" + COVERS,
         "Warning: Banned nowhere by this release: knife (version 1 is approved). Take one in with "
         "--concept SLUG, or all with --all-approved.\n",
     )
@@ -122,7 +132,7 @@ def test_a_refusal_names_the_way_out(run, filled):
         "Released policy 2 with 1 concept, 0 of them enforced\n"
         "Changes since release 1:\n"
         "  knife: removed, was version 1\n"
-        "  pistol: mode enforce -> log\n"
+        "  pistol: mode enforce -> log\n" + COVERS
     )
 
 

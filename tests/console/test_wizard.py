@@ -24,6 +24,7 @@ def test_a_release_is_looked_at_and_then_made(solo, visit):
     looked = visitor.post("/new-release", plan)
     shown = text_of(looked.text)
     assert "Release 2 of policy would Change nudity: switched off until" in shown
+    assert "Cover With testbed: pictures drawn from a text. Not: edited pictures, fin" in shown
     assert "pistol: version 2 instead of 1" in shown
     assert len(solo.releases.list()) == 1
     fields = {name: hidden(looked.text, name) for name in ("before", "lock")}

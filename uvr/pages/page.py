@@ -57,6 +57,6 @@ FILTERS = {
     "percent": percent, "span": span, "number": number,
     "day": words.day, "moment": words.moment, "task_words": words.task_words,
     "state_words": words.state_words, "kind_words": words.kind_words,
-    "mode_words": words.mode_words,
+    "mode_words": words.mode_words, "coverage_words": words.coverage_words,
 }  # fmt: skip
 """What templates may do to a value: numbers and words, as all pages write them."""

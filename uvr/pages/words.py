@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 TASKS = {
@@ -27,6 +28,12 @@ KINDS = {
 def task_words(task: str) -> str:
     """What a task is, such as "Edited pictures"."""
     return TASKS[task]
+
+
+def coverage_words(tasks: Iterable[str], lacks: Iterable[str]) -> str:
+    """What a bundle covers, such as "pictures drawn from a text. Not: edited pictures."."""
+    covered, left = (", ".join(map(task_words, some)).lower() for some in (tasks, lacks))
+    return f"{covered}. Not: {left}." if left else f"{covered}."
 
 
 def state_words(state: str) -> str:

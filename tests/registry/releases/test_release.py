@@ -1,5 +1,6 @@
 import dataclasses
 import threading
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -16,7 +17,7 @@ from concepts.errors import (
 from concepts.instant import parse_instant
 from concepts.signing.keys import PrivateKey
 from registry import Registry
-from registry.answers import Difference, Gap
+from registry.answers import Coverage, Difference, Gap
 from registry.operations import backup, restore
 from registry.store.db import transaction
 from tests.registry.conftest import plain
@@ -270,6 +271,29 @@ def test_a_rollback_that_enforces_less_is_refused_unless_asked_for(fill):
     assert made.left_out == (
         Gap("pistol", "version 1 is approved", nowhere=True, takes="pistol@1"),
     )
+
+
+def test_a_release_tells_by_model_which_tasks_no_member_covers(fill, collect):
+    registry = fill("bomb", "pistol")
+    anchors, scorer = collect(3)
+    edit, check, other = (
+        replace(anchors, space=replace(anchors.space, **place))
+        for place in ({"task": "edit"}, {"task": "check"}, {"model": "other", "task": "edit"})
+    )
+    registry.versions.add("bomb", [(edit, scorer), (other, scorer)], actor="ann")
+    registry.versions.add("pistol", [(check, scorer)], actor="ann")
+    made = registry.releases.add("policy", ["bomb"], actor="bob")
+    assert made.coverage == (
+        Coverage("other", ("edit",), ("t2i", "check")),
+        Coverage("testbed", ("t2i", "edit"), ("check",)),
+    )
+    again = registry.releases.add("policy", ["pistol"], actor="bob")
+    assert again.coverage[1:] == (Coverage("testbed", ("t2i", "edit", "check"), ()),)
+    assert registry.releases.get("policy", 1).coverage == made.coverage
+    emptied = registry.releases.add(
+        "policy", actor="bob", drop=["bomb", "pistol"], enforce_nothing=True
+    )
+    assert emptied.coverage == ()
 
 
 def test_a_release_is_made_only_after_the_one_expected(fill):
