@@ -8,7 +8,7 @@ import pytest
 from concepts.calibration import Share
 from concepts.digest import sha256
 from concepts.evaluation import Asked, Benign
-from tests.conftest import Run, toy_evaluation
+from tests.conftest import Run, toy_collection, toy_evaluation
 from uvr.evaluation.recorded import evaluation_of
 from uvr.evaluation.suites.suite import load_suite
 
@@ -111,6 +111,24 @@ def test_what_cannot_be_recorded_is_refused_before_anything_is_drawn(
     (tmp_path / "x.uvr").touch()
     result = run("evaluate", "testbed-quick", "--out", str(tmp_path / "out"), *arguments)
     assert (result.code, said in result.err) == (code, True), result.err
+
+
+@pytest.mark.parametrize(
+    ("suite", "lacks"), [("testbed-quick", "edit, check"), ("testbed-t2i", "check")]
+)
+def test_a_suite_of_tasks_that_a_version_lacks_is_refused_before_anything_is_drawn(
+    run: Run, filled, tmp_path, suite, lacks
+):
+    run("add-concept", "testbed-pistol")
+    filled.versions.add("testbed-pistol", [toy_collection()], actor="tester")
+    out = tmp_path / "out"
+    refused = run("evaluate", suite, "--record", "testbed-pistol@1", "--out", out)
+    assert (refused.code, refused.out, out.exists()) == (2, "", False)
+    assert refused.err.startswith(
+        f"Error: The suite '{suite}' needs anchors for {lacks}, and bundle 'testbed-pistol' has "
+        "them for t2i. Collect them, or run what fits: "
+    )
+    assert "testbed-t2i with --method ours --method paper-regulation" in refused.err
 
 
 def test_a_gate_asks_for_its_method(run: Run, filled, tmp_path, gate):

@@ -38,6 +38,10 @@ class Method(ABC):
     uses_bundle: ClassVar[bool] = False
     code: ClassVar[tuple[str, ...]] = ()
 
+    def needs(self, task: str) -> tuple[str, ...]:
+        """The tasks that the bundle must have anchors for, so that cases of one are drawn."""
+        return (task,) if self.uses_bundle else ()
+
     def judges(self, setting: Setting) -> tuple[Judge, ...]:
         """The judges that pictures depend on, with their thresholds, as those of a filter do."""
         del setting

@@ -73,6 +73,10 @@ class OursChecked(Regulated):
     about = "The same, and finished pictures checked by their features, drawn again or blocked."
     tuned = Ours.tuned
 
+    def needs(self, task: str) -> tuple[str, ...]:
+        """The task itself, and the check of finished pictures."""
+        return task, "check"
+
     def regulator(self, setting: Setting) -> Regulator:
         """With the check by features, which no judge of the suite takes part in."""
         return Regulator(

@@ -14,6 +14,7 @@ from concepts.bundle import Bundle
 from uvr.evaluation.cases import Case
 from uvr.evaluation.judging import AT_ONCE
 from uvr.evaluation.run.draw import Engine, draw_calls
+from uvr.evaluation.run.fit import require_anchors
 from uvr.evaluation.run.plan import Call, Model, cases_of, plan_calls
 from uvr.evaluation.run.work import Kept, WorkFolder
 from uvr.evaluation.setting import Setting
@@ -53,12 +54,15 @@ def load_models(
         profiles: Of the tasks for which the model's own is not to be used.
 
     Raises:
+        InputError: The bundle lacks anchors that a method needs.
         NotFoundError: See ``load_pipeline``.
         MismatchError: See ``load_pipeline``.
     """
     given = {profile.task: profile for profile in profiles}
     # Cases first: data that is not there should be told before a judge is loaded.
     tasks = dict.fromkeys(case.task for case in cases_of(suite, asked))
+    if bundle is not None:
+        require_anchors(suite, tasks, bundle)
     judges = tuple(judge.with_thresholds(asked.concepts) for judge in suite.judges)
     models = {}
     for task in tasks:
