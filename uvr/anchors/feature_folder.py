@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from concepts.errors import UVRError
-from concepts.files import replacing
+from concepts.files import replacing, unused
 from uvr.anchors.capture import FeatureArray
 
 DIGEST_BYTES = 32
@@ -80,9 +80,13 @@ class FeatureFolder(MutableMapping[str, tuple[FeatureArray, ...]]):
         return sum(1 for _ in self)
 
     def discard(self, keys: Iterable[str]) -> None:
-        """Remove the features of some batches, where they are still there."""
-        for key in keys:
-            self._file(key).unlink(missing_ok=True)
+        """Remove the features of some batches, unless a collection is under way that may read them.
+
+        What it leaves stays for `gc`.
+        """
+        with unused(self.path) as is_free:
+            for key in keys if is_free else ():
+                self._file(key).unlink(missing_ok=True)
 
     @property
     def free(self) -> int:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
+from concepts.files import in_use
 from uvr.anchors.batches import batch_key, drawn_batches, noised_batches, shared_content
 from uvr.anchors.capturing import Capturing, capture_here
 from uvr.anchors.exemplars import Exemplars
@@ -185,3 +186,13 @@ def test_features_that_were_damaged_count_as_lacking_and_are_kept_anew(tmp_path,
 def test_features_that_are_no_numbers_do_not_go_on_to_the_next_collection(tmp_path, value):
     FeatureFolder(tmp_path)["a"] = (np.full((2, 4, 5), value, dtype=np.float32),)
     assert "a" not in FeatureFolder(tmp_path)
+
+
+def test_features_are_left_where_another_collection_may_read_them(tmp_path):
+    folder = FeatureFolder(tmp_path)
+    folder["a"] = folder["b"] = (np.ones((2, 4, 5), dtype=np.float32),)
+    with in_use(tmp_path):
+        folder.discard(["a"])
+    assert list(folder) == ["a", "b"]
+    folder.discard(["a", "gone"])
+    assert list(folder) == ["b"]
