@@ -57,9 +57,14 @@ class RollingFile:
             file = os.open(self.path, flags, 0o640)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX)
-                if self._is_named(file):
-                    yield file
-                    return
+                try:
+                    if self._is_named(file):
+                        yield file
+                        return
+                finally:
+                    # A process that was forked meanwhile has the open file and so its lock, too:
+                    # closing it here would leave it locked for as long as that one lives.
+                    fcntl.flock(file, fcntl.LOCK_UN)
             finally:
                 os.close(file)
 
