@@ -16,6 +16,7 @@ from console.pages import (
     releases,
     reviews,
     strictness,
+    trying,
     wizard,
 )
 
@@ -35,6 +36,8 @@ PAGES: dict[str, Page] = {
     "/releases/{bundle}/{sequence:int}": releases.release,
     "/new-release": wizard.begin,
     "/jobs": jobs.jobs,
+    "/try": trying.begin,
+    "/try/{job:int}": trying.tried,
     "/incident": incidents.begin,
     "/audit": audit.trail,
     "/audit/verify": audit.verify,
@@ -56,6 +59,8 @@ CHANGES: dict[str, Page] = {
     "/releases/{bundle}/{sequence:int}/move": releases.move,
     "/new-release": wizard.go_on,
     "/jobs/{job:int}/cancel": jobs.cancel,
+    "/try": trying.ask,
+    "/try/{job:int}/pictures": trying.unveil,
     "/concepts/{slug}/collect": jobs.collect,
     "/concepts/{slug}/{number:int}/draw": jobs.draw,
     "/concepts/{slug}/{number:int}/measure": jobs.measure,

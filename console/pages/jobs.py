@@ -20,6 +20,7 @@ KINDS = {
     "calibrate": "fit anew",
     "draw-examples": "draw example pictures",
     "evaluate": "measure",
+    "try": "try a prompt",
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 
@@ -40,7 +41,7 @@ def collect(call: Call) -> Response:
     if task not in TASKS:
         raise InputError(f"'{task}' is no use of a model: {', '.join(TASKS)}.")
     seed = int(form.number("seed", 0, 2**53))
-    words = (concept.slug, f"--model={_name(form.text('model'))}", f"--task={task}",
+    words = (concept.slug, f"--model={checked_name(form.text('model'))}", f"--task={task}",
              f"--seed={seed}")  # fmt: skip
     call.registry.jobs.add("collect-anchors", words, actor=call.actor)
     return go_to("/jobs", "asked")
@@ -49,7 +50,7 @@ def collect(call: Call) -> Response:
 def draw(call: Call) -> Response:
     """Ask for a version's example pictures, as pages show them."""
     version = call.registry.versions.get(call.path["slug"], call.path["number"])
-    model = _name(call.form.text("model"))
+    model = checked_name(call.form.text("model"))
     words = (f"{version.slug}@{version.number}", f"--model={model}")
     call.registry.jobs.add("draw-examples", words, actor=call.actor)
     return go_to("/jobs", "asked")
@@ -58,7 +59,7 @@ def draw(call: Call) -> Response:
 def measure(call: Call) -> Response:
     """Ask for a version to be measured by a suite."""
     version = call.registry.versions.get(call.path["slug"], call.path["number"])
-    words = (_name(call.form.text("suite")), f"--record={version.slug}@{version.number}",
+    words = (checked_name(call.form.text("suite")), f"--record={version.slug}@{version.number}",
              "--method=ours")  # fmt: skip
     call.registry.jobs.add("evaluate", words, actor=call.actor)
     return go_to("/jobs", "asked")
@@ -70,8 +71,12 @@ def cancel(call: Call) -> Response:
     return go_to("/jobs", "stopped")
 
 
-def _name(text: str) -> str:
-    """Return a model's or a suite's name; one that could be taken for an option is none."""
+def checked_name(text: str) -> str:
+    """Return a model's or a suite's name.
+
+    Raises:
+        InputError: It is none, or could be taken for an option or a path.
+    """
     if not _NAME.fullmatch(text) or ".." in text:
         raise InputError(f"'{text[:40]}' is no name of a model or a suite.")
     return text

@@ -17,6 +17,7 @@ from concepts.errors import InputError
 from concepts.instant import now
 from concepts.words import JOB_KINDS
 from registry.registry import Registry
+from registry.store.home import TRIED
 from tests.commands.test_capturing import DEFINITION, PICTURES
 
 WAIT_S = 120
@@ -45,6 +46,7 @@ def test_the_registry_and_the_worker_know_the_same_kinds():
     for kind in KINDS.values():
         params = {param.name for param in kind.command.params if param.expose_value}
         assert kind.settable <= params
+    assert Path(KINDS["try"].folder) == TRIED
 
 
 @pytest.mark.parametrize(
@@ -59,6 +61,9 @@ def test_the_registry_and_the_worker_know_the_same_kinds():
         ("collect-anchors", ["pistol", "--plan"], "may not set --plan"),
         ("collect-anchors", ["pistol", "--images", "art"], "'art' is not the whole path"),
         ("evaluate", ["testbed-quick", "--out", "/etc"], "may not set --out"),
+        ("try", ["a cup", "--release=policy", "--out=/etc"], "may not set --out"),
+        ("try", ["a cup", "--release=policy", "--picture=a.png"], "'a.png' is not the whole path"),
+        ("try", ["--release=policy", "--", "a \0 cup"], "a character of code 0"),
         ("evaluate", ["testbed-quick; rm -rf /", "x"], "unexpected extra argument"),
     ],
 )
@@ -69,11 +74,16 @@ def test_what_a_job_may_not_ask_for_is_refused(kind, arguments, match):
 
 def test_the_worker_adds_its_own_words_to_those_of_a_job():
     check_arguments("evaluate", ["testbed-quick", "--record", "pistol@2", "--count", "4"])
-    assert words("evaluate", ["testbed-quick"], Path("/r/job-7")) == [
-        "evaluate", "--json", "--progress", "json", "--out", "/r/job-7", "testbed-quick",
+    assert words("evaluate", ["testbed-quick"], Path("/r"), 7) == [
+        "evaluate", "--json", "--progress", "json", "--out", "/r/reports/job-7", "testbed-quick",
     ]  # fmt: skip
-    assert words("draw-examples", ["pistol@2"], Path("/r/job-7")) == [
-        "report", "version", "--json", "--progress", "json", "--out", "/r/job-7.html", "pistol@2",
+    assert words("draw-examples", ["pistol@2"], Path("/r"), 7) == [
+        "report", "version", "--json", "--progress", "json", "--out", "/r/reports/job-7.html",
+        "pistol@2",
+    ]  # fmt: skip
+    assert words("try", ["--release=policy@1", "--", "--out"], Path("/r"), 7) == [
+        "try", "--json", "--progress", "json", "--out", "/r/cache/tried/job-7",
+        "--release=policy@1", "--", "--out",
     ]  # fmt: skip
 
 
