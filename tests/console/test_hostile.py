@@ -114,6 +114,17 @@ def test_a_console_without_a_proxy_is_for_its_own_machine(solo, team, visit):
     assert (found.status_code, "This registry has actors by now" in found.text) == (403, True)
 
 
+def test_whom_a_proxy_names_is_nobody_in_a_registry_without_actors(solo, visit):
+    visitor = visit(solo, "stranger")
+    for path in ("/", "/concepts/pistol/1", "/audit/export"):
+        found = visitor.get(path)
+        assert (found.status_code, "has no actors" in found.text) == (403, True), path
+    sent = {"origin": "https://127.0.0.1:8642"}
+    form = {"reason": "x", "content": digest_of(solo, "pistol", 1)}
+    found = visitor.client.post("/concepts/pistol/1/revoke", data=form, headers=sent)
+    assert (found.status_code, solo.versions.get("pistol", 1).state) == (403, "approved")
+
+
 @pytest.mark.parametrize(
     "names",
     [[], ["ann", "bob"], [""], [" "], ["nobody"], ["ANN"], ["ann "], [b"\xff"], ["ann,bob"]],
