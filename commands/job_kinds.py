@@ -1,7 +1,8 @@
 """Kinds of jobs: the command that does each, and what of it may be asked for.
 
 A job is a list of words for one of a few commands. It is parsed where it is asked for and again
-before it is done, never by a shell, and may set no option but those that are named here.
+before it is done, never by a shell, and may set no option but those that are named here. It never
+names a cluster that draws: a worker would run what that sends.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ KINDS = {
             (
                 "slugs", "model", "profile_file", "tasks", "images", "benign", "variants", "add",
                 "origin", "legal_basis", "retain_until", "prototypes", "seed", "steps",
-                "batch_size", "dtype", "offload", "allow_cpu", "engine",
+                "batch_size", "dtype", "offload", "allow_cpu",
             )
         ),
         ("--yes", "--json", "--progress", "json"),
@@ -74,7 +75,7 @@ KINDS = {
         frozenset(
             (
                 "suite", "bundle_file", "keys_file", "methods", "attacks", "count", "seed", "data",
-                "model", "pictures", "record", "gate_file", "engine",
+                "model", "pictures", "record", "gate_file",
             )
         ),
         ("--json", "--progress", "json"),

@@ -36,7 +36,8 @@ class JobProcess:
         self._out = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
         self._stopped: float | None = None
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, *words],
+            # -P: with -m alone a cli.py in the folder that the worker was started in would be run.
+            [sys.executable, "-P", "-m", __name__, *words],
             env={**os.environ, **environment},
             # Held open for as long as this process lives: see ``main``.
             stdin=subprocess.PIPE,

@@ -58,6 +58,8 @@ def test_the_registry_and_the_worker_know_the_same_kinds():
         ("collect-anchors", ["pistol", "--yes"], "may not set --yes"),
         ("collect-anchors", ["pistol", "--plan"], "may not set --plan"),
         ("collect-anchors", ["pistol", "--images", "art"], "'art' is not the whole path"),
+        ("collect-anchors", ["pistol", "--engine", "ray=10.0.0.9:6379"], "may not set --engine"),
+        ("evaluate", ["testbed-quick", "--engine=ray"], "may not set --engine"),
         ("evaluate", ["testbed-quick", "--out", "/etc"], "may not set --out"),
         ("evaluate", ["testbed-quick; rm -rf /", "x"], "unexpected extra argument"),
     ],
@@ -106,6 +108,15 @@ def test_a_worker_that_is_stopped_gives_its_job_back(run, filled, monkeypatch):
     filled.jobs.add("calibrate", ["pistol"], actor="tester")
     assert run("worker", "--once").code == 130
     assert (filled.jobs.show(1).state, filled.jobs.show(1).attempts) == ("waiting", 0)
+
+
+def test_no_program_in_the_workers_folder_is_run(tmp_path, monkeypatch):
+    (tmp_path / "cli.py").write_text("def main(_):\n    open('ran', 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    with closing(JobProcess(["--version"], {})) as process:
+        assert until(lambda: process.wait(0.1) is not None)
+        assert process.wait(0) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["cli.py"]
 
 
 def test_a_process_stops_as_with_ctrl_c(filled, home):
