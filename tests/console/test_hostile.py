@@ -12,6 +12,7 @@ from concepts.definition import ConceptDefinition
 from console.addresses import CHANGES, PAGES
 from console.call import Call
 from console.guard import MAX_BODY
+from registry.store.db import open_session
 from tests.conftest import toy_collection
 from tests.console.conftest import HEADER, PROXY, ROLES, digest_of, read, text_of
 from tests.console.test_incidents import finding, report
@@ -79,6 +80,29 @@ def test_no_change_is_made_for_another_site(team, visit, path):
         found = visitor.post(path, form, **{"sec-fetch-site": site})
         assert found.status_code == 403, site
     assert events(team) == before
+
+
+def test_another_sites_page_loads_nothing(solo, visit):
+    visitor = visit(solo)
+    loads = [("no-cors", "image"), ("cors", "empty"), ("navigate", "iframe"), ("", "document")]
+    for path, site in itertools.product(("/", "/audit/verify"), ("cross-site", "same-site", "x")):
+        for mode, dest in loads:
+            sent = {"sec-fetch-site": site, "sec-fetch-mode": mode, "sec-fetch-dest": dest}
+            found = visitor.get(path, headers=sent)
+            assert (found.status_code, "<" in found.text) == (403, False), (path, sent)
+        sent = {"sec-fetch-site": site, "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+        assert visitor.get(path, headers=sent).status_code == 200
+    for site in ("same-origin", "none"):
+        assert visitor.get("/", headers={"sec-fetch-site": site}).status_code == 200
+
+
+def test_a_review_is_shown_while_others_write(team, visit):
+    visitor = visit(team, "bob")
+    with open_session(team.workspace.engine, write=True):
+        assert "You cannot approve it: Another process is writing" in visitor.page(
+            "/reviews/pistol/2"
+        )
+    assert "You cannot approve it" not in visitor.page("/reviews/pistol/2")
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
@@ -337,8 +361,8 @@ def test_every_answer_forbids_scripts_frames_and_guesses(solo, visit):
     [(None, "uvr-8642={}; HttpOnly; Path=/; SameSite=strict"),
      ("ann", "__Host-uvr={}; HttpOnly; Path=/; SameSite=strict; Secure")],
 )  # fmt: skip
-def test_a_session_stays_with_its_browser(solo, visit, name, cookie):
-    found = visit(solo, name).get("/")
+def test_a_session_stays_with_its_browser(solo, team, visit, name, cookie):
+    found = visit(team if name else solo, name).get("/")
     value = found.cookies[cookie.partition("=")[0]]
     assert found.headers["set-cookie"] == cookie.format(value)
     assert len(value) == 43
