@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from commands.calibration import calibrate
 from commands.collection import collect_anchors
@@ -94,26 +93,19 @@ def check_arguments(kind: str, arguments: Sequence[str]) -> None:
     if found is None:
         raise InputError(f"No kind of job '{kind}'; there are {', '.join(KINDS)}.")
     try:
-        context = found.command.make_context(kind, list(arguments))
+        given = _named(found.command, arguments)
+        for name in sorted(given - found.settable):
+            option = name.replace("_", "-")
+            raise InputError(f"A job of {kind} may not set --{option}: the worker does.")
+        with found.command.make_context(kind, list(arguments)) as context:
+            paths = list(_paths(context.params[name] for name in sorted(given)))
     except click.exceptions.Exit as error:  # --help
         raise InputError(f"A job of {kind} takes no such option: {' '.join(arguments)}.") from error
     except click.ClickException as error:
         raise InputError(f"{kind}: {error.format_message()}") from error
-    with context:
-        names = {str(param.name) for param in found.command.params}
-        given = {
-            name
-            for name in names
-            if context.get_parameter_source(name) == ParameterSource.COMMANDLINE
-        }
-        for name in sorted(given - found.settable):
-            option = name.replace("_", "-")
-            raise InputError(f"A job of {kind} may not set --{option}: the worker does.")
-        for path in _paths(context.params[name] for name in sorted(given)):
-            if not path.is_absolute():
-                raise InputError(
-                    f"'{path}' is not the whole path: a worker may run in another folder."
-                )
+    for path in paths:
+        if not path.is_absolute():
+            raise InputError(f"'{path}' is not the whole path: a worker may run in another folder.")
 
 
 def words(kind: str, arguments: Sequence[str], report: Path) -> list[str]:
@@ -127,6 +119,16 @@ def words(kind: str, arguments: Sequence[str], report: Path) -> list[str]:
     found = KINDS[kind]
     out = () if found.out is None else ("--out", f"{report}{found.out}")
     return [*found.name, *found.added, *out, *arguments]
+
+
+def _named(command: click.Command, arguments: Sequence[str]) -> set[str]:
+    """Names of the parameters that are given, before any value is looked at.
+
+    Looking at one may read or make files, which a job that is refused must not.
+    """
+    context = click.Context(command)
+    _, _, order = command.make_parser(context).parse_args(list(arguments))
+    return {str(param.name) for param in order if param in command.params}
 
 
 def _paths(values: Iterable[Any]) -> Iterator[Path]:

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import IO, Any
 
 PATIENCE_S = 20.0
 """How long a process may take to stop before it is killed."""
@@ -35,18 +35,11 @@ class JobProcess:
         self.step, self.said, self.done, self.total = "", "", 0, 0
         self._out = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
         self._stopped: float | None = None
-        self._process = subprocess.Popen(
-            # -P: with -m alone a cli.py in the folder that the worker was started in would be run.
-            [sys.executable, "-P", "-m", __name__, *words],
-            env={**os.environ, **environment},
-            # Held open for as long as this process lives: see ``main``.
-            stdin=subprocess.PIPE,
-            stdout=self._out,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,  # Ctrl-C is for whoever began it to pass on.
-        )
+        try:
+            self._process = _begun(words, environment, self._out)
+        except (OSError, ValueError):  # Words that the system does not take.
+            self._out.close()
+            raise
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -88,6 +81,23 @@ class JobProcess:
                 self.step, self.done, self.total = row["step"], row["done"], row["total"]
             except (ValueError, TypeError, KeyError):
                 self.said = line.strip() or self.said
+
+
+def _begun(
+    words: Sequence[str], environment: Mapping[str, str], out: IO[bytes]
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        # -P: with -m alone a cli.py in the folder that the worker was started in would be run.
+        [sys.executable, "-P", "-m", __name__, *words],
+        env={**os.environ, **environment},
+        # Held open for as long as this process lives: see ``main``.
+        stdin=subprocess.PIPE,
+        stdout=out,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # Ctrl-C is for whoever began it to pass on.
+    )
 
 
 def main() -> None:

@@ -15,7 +15,8 @@ import click
 from commands.app import App, pass_app
 from commands.job_kinds import check_arguments, words
 from commands.job_process import JobProcess
-from concepts.errors import BusyError, ConflictError, InputError
+from concepts.errors import BusyError, ConflictError, UVRError
+from concepts.printable import printable
 
 if TYPE_CHECKING:
     from registry.jobs import JobInfo, Jobs
@@ -80,16 +81,18 @@ def _claimed(jobs: Jobs, name: str, lease: float) -> JobInfo | None:
 
 def _do(registry: Registry, job: JobInfo, name: str, lease: float) -> None:
     """Do a job, and tell how it ended."""
-    click.echo(f"Job {job.id}: {' '.join((job.kind, *job.arguments))}", err=True)
+    told = printable(" ".join((job.kind, *job.arguments)))
+    click.echo(f"Job {job.id}: {told}", err=True)
     try:
         check_arguments(job.kind, job.arguments)
         ended = _run(registry, job, name, lease)
-    except InputError as error:
-        ended = registry.jobs.fail(job.id, name, str(error))
     except ConflictError as error:  # another worker has it
         click.echo(str(error), err=True)
         return
-    click.echo(f"Job {job.id} is {ended.state}. {ended.message}".strip(), err=True)
+    except Exception as error:  # One bad job must not end the worker of all others.
+        why = str(error) if isinstance(error, UVRError) else f"{type(error).__name__}: {error}"
+        ended = registry.jobs.fail(job.id, name, why)
+    click.echo(printable(f"Job {job.id} is {ended.state}. {ended.message}".strip()), err=True)
 
 
 def _run(registry: Registry, job: JobInfo, name: str, lease: float) -> JobInfo:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,6 +78,9 @@ class JobInfo:
     ended_at: str | None
 
 
+_NO_ARGUMENT = re.compile("[\0\ud800-\udfff]")
+
+
 class Jobs:
     """The queue of jobs of a registry."""
 
@@ -99,6 +103,8 @@ class Jobs:
         """
         if kind not in JOB_KINDS:
             raise InputError(f"No kind of job '{kind}'; there are {', '.join(JOB_KINDS)}.")
+        if _NO_ARGUMENT.search("".join(arguments)):
+            raise InputError("An argument has a NUL character, or half of another: none takes it.")
         text = json.dumps(list(arguments))
         if len(text) > MAX_TEXT:
             raise InputError(f"The arguments have {len(text):,} characters, allowed: {MAX_TEXT:,}.")

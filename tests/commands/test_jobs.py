@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from concepts.errors import InputError
 from concepts.instant import now
 from concepts.words import JOB_KINDS
 from registry.registry import Registry
+from registry.store.db import open_session
+from registry.store.models import JobRow
 from tests.commands.test_capturing import DEFINITION, PICTURES
 
 WAIT_S = 120
@@ -55,6 +58,7 @@ def test_the_registry_and_the_worker_know_the_same_kinds():
         ("calibrate", ["pistol", "--margin", "7"], "7"),
         ("calibrate", ["pistol", "--dry-run"], "may not set --dry-run"),
         ("calibrate", ["pistol", "--help"], "takes no such option"),
+        ("evaluate", ["x", "--out", "/dev/null/x\0", "--gate", "x\0"], "may not set --out"),
         ("collect-anchors", ["pistol", "--yes"], "may not set --yes"),
         ("collect-anchors", ["pistol", "--plan"], "may not set --plan"),
         ("collect-anchors", ["pistol", "--images", "art"], "'art' is not the whole path"),
@@ -98,6 +102,19 @@ def test_what_a_worker_finds_in_the_table_is_checked_again(run, filled):
     assert (job.state, job.message) == (
         "failed", "A job of calibrate may not set --dry-run: the worker does.",
     )  # fmt: skip
+
+
+def test_a_job_that_cannot_be_begun_fails_and_the_worker_goes_on(run, filled):
+    with open_session(filled.workspace.engine, write=True) as session:
+        for word in ("a\0b", "\ud800"):
+            session.add(JobRow(
+                kind="collect-anchors", arguments=json.dumps(["pistol", f"--model={word}"]),
+                asked_at=now(), asked_by="tester", state="waiting", attempts=0, done=0, total=0,
+                message="",
+            ))  # fmt: skip
+    assert run("worker", "--once").code == 0
+    found = [(job.state, job.message.partition(":")[0]) for job in filled.jobs.list()]
+    assert found == [("failed", "UnicodeEncodeError"), ("failed", "ValueError")]
 
 
 def test_a_worker_that_is_stopped_gives_its_job_back(run, filled, monkeypatch):

@@ -109,6 +109,9 @@ def test_what_is_no_job_is_refused(jobs):
         jobs.add("rm", ["-rf", "/"], actor="ann")
     with pytest.raises(InputError, match="characters, allowed: 65,536"):
         jobs.add("calibrate", ["x" * 70_000], actor="ann")
+    for word in ("a\0b", "\ud800"):
+        with pytest.raises(InputError, match="NUL character, or half of another"):
+            jobs.add("calibrate", ["pistol", word], actor="ann")
     with pytest.raises(NotFoundError, match="No job 7"):
         jobs.show(7)
 
