@@ -11,10 +11,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import IO, Any
 
 PATIENCE_S = 20.0
 """How long a process may take to stop before it is killed."""
+READING_S = 5.0
+"""How long its last words are waited for: another process may hold them open."""
 
 
 class JobProcess:
@@ -34,7 +37,9 @@ class JobProcess:
     def __init__(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
         self.step, self.said, self.done, self.total = "", "", 0, 0
         self._out = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
+        self._printed = b""
         self._stopped: float | None = None
+        self._killed = False
         try:
             self._process = _begun(words, environment, self._out)
         except (OSError, ValueError):  # Words that the system does not take.
@@ -46,12 +51,13 @@ class JobProcess:
     def wait(self, seconds: float) -> int | None:
         """Wait so long at most; its exit code, or None while it runs."""
         if self._stopped is not None and time.monotonic() > self._stopped + PATIENCE_S:
-            self._process.kill()
+            self._end_all()
         try:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             return None
-        self._reader.join()
+        self._end_all()
+        self._reader.join(READING_S)
         return code
 
     def stop(self) -> None:
@@ -61,18 +67,36 @@ class JobProcess:
             self._process.send_signal(signal.SIGINT)
 
     def close(self) -> None:
-        """End it at once, if it still runs, and let go of what it wrote."""
-        self._process.kill()
-        with self._process, self._out:
-            self._reader.join()
+        """End it at once, if it still runs, and let go of all but what it printed."""
+        self._end_all()
+        self._process.wait()
+        self._reader.join(READING_S)
+        self._out.seek(0)
+        self._printed = self._out.read()
+        self._out.close()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        if self._process.stderr is not None and not self._reader.is_alive():
+            self._process.stderr.close()
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code, None while it runs."""
+        return self._process.returncode
 
     def result(self) -> Any:
-        """The JSON that it printed, None for anything else."""
-        self._out.seek(0)
+        """The JSON that it printed, None for anything else; known once it is closed."""
         try:
-            return json.loads(self._out.read())
+            return json.loads(self._printed)
         except ValueError:
             return None
+
+    def _end_all(self) -> None:
+        """Kill it, and once it ended what it began: that would go on, and hold its words open."""
+        if not self._killed:
+            self._killed = True
+            with suppress(ProcessLookupError, PermissionError):  # All of it is gone.
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def _read(self) -> None:
         for line in self._process.stderr or ():
