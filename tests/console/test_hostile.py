@@ -27,8 +27,8 @@ EVIL = (
     "\u202egnp.exe",
 )
 FILLED = {"job": 1, "slug": "pistol", "number": 2, "before": 1, "bundle": "policy", "sequence": 1}
-ACTIONS = [path.replace(":int", "").format(**FILLED) for path in CHANGES]
-ADDRESSES = sorted({path.replace(":int", "").format(**FILLED) for path in (*PAGES, *CHANGES)})
+ACTIONS = [path.replace(":number", "").format(**FILLED) for path in CHANGES]
+ADDRESSES = sorted({path.replace(":number", "").format(**FILLED) for path in (*PAGES, *CHANGES)})
 
 
 def fields(registry):
@@ -103,6 +103,14 @@ def test_a_review_is_shown_while_others_write(team, visit):
             "/reviews/pistol/2"
         )
     assert "You cannot approve it" not in visitor.page("/reviews/pistol/2")
+
+
+@pytest.mark.parametrize("digits", [10, 30, 5000])
+def test_a_number_of_very_many_digits_is_no_address(solo, visit, digits):
+    number = "9" * digits
+    for path in (f"/concepts/pistol/{number}", f"/concepts/pistol/1/against/{number}"):
+        assert visit(solo).get(path).status_code == 404
+    assert visit(solo).post(f"/jobs/{number}/cancel", {}).status_code == 404
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
