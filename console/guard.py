@@ -82,6 +82,8 @@ class Guard:
             raise Refusal(405, "Only GET, HEAD and POST are answered.")
         if scope["method"] == "POST":
             _check_origin(headers)
+        else:
+            _check_site(headers)
         _check_length(headers)
 
     def _check_peer(self, scope: Scope) -> None:
@@ -98,6 +100,14 @@ def _check_origin(headers: Headers) -> None:
     allowed = {f"{scheme}://{headers['host'].lower()}" for scheme in ("http", "https")}
     if len(origins) != 1 or origins[0].lower() not in allowed or site != "same-origin":
         raise Refusal(403, "A change must be asked for from a page of this console.")
+
+
+def _check_site(headers: Headers) -> None:
+    """Refuse what another site's page loads; a link on it, which a person follows, is answered."""
+    site, mode = headers.get("sec-fetch-site", "none"), headers.get("sec-fetch-mode")
+    followed = (mode, headers.get("sec-fetch-dest")) == ("navigate", "document")
+    if site not in ("same-origin", "none") and not followed:
+        raise Refusal(403, "This console answers no other site's page.")
 
 
 def _check_length(headers: Headers) -> None:
