@@ -51,6 +51,7 @@ from commands import (
     releases,
     reports,
     team,
+    trying,
     versions,
     worker,
 )
@@ -78,8 +79,8 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         releases.sign, channels.channel, channels.live, bundles.bundle, bundles.pull,
     ),
     "Pictures": (
-        pictures.generate, pictures.edit, incidents.check, incidents.incident, incidents.hits,
-        analysis.analyse, evaluation.demo, evaluation.evaluate,
+        pictures.generate, pictures.edit, trying.try_prompt, incidents.check, incidents.incident,
+        incidents.hits, analysis.analyse, evaluation.demo, evaluation.evaluate,
     ),
     "Team": (team.actor, team.policy, keys.key, audit.audit, console.console),
     "Jobs": (jobs.jobs, worker.worker),

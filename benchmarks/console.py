@@ -26,7 +26,7 @@ TARGET = 200
 PAGES = (
     "/", "/concepts", "/concepts/pistol/1", "/concepts/concept-9/1", "/reviews",
     "/reviews/pistol/2", "/releases", "/releases/policy/2", "/new-release", "/audit",
-    "/audit?subject=pistol",
+    "/audit?subject=pistol", "/try",
 )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from commands.calibration import calibrate
 from commands.collection import collect_anchors
 from commands.evaluation import evaluate
 from commands.reports import report_version
+from commands.trying import try_prompt
 from concepts.errors import InputError
 
 
@@ -31,6 +32,7 @@ class Kind:
         settable: Names of the parameters that a job may set.
         added: Words that the worker puts before the job's own.
         out: How the name of what it writes ends, where it has an ``--out``.
+        folder: Where that is, in the registry's home.
     """
 
     name: tuple[str, ...]
@@ -38,6 +40,7 @@ class Kind:
     settable: frozenset[str]
     added: tuple[str, ...]
     out: str | None = None
+    folder: str = "reports"
 
 
 KINDS = {
@@ -80,6 +83,19 @@ KINDS = {
         ("--json", "--progress", "json"),
         out="",
     ),
+    "try": Kind(
+        ("try",),
+        try_prompt,
+        frozenset(
+            (
+                "prompt", "release_name", "version", "picture", "model", "profile_file", "seed",
+                "steps", "allow_cpu",
+            )
+        ),
+        ("--json", "--progress", "json"),
+        out="",
+        folder="cache/tried",
+    ),
 }  # fmt: skip
 
 
@@ -92,6 +108,8 @@ def check_arguments(kind: str, arguments: Sequence[str]) -> None:
     found = KINDS.get(kind)
     if found is None:
         raise InputError(f"No kind of job '{kind}'; there are {', '.join(KINDS)}.")
+    if any("\0" in word for word in arguments):
+        raise InputError("An argument holds a character of code 0, which no command takes.")
     try:
         given = _named(found.command, arguments)
         for name in sorted(given - found.settable):
@@ -108,16 +126,18 @@ def check_arguments(kind: str, arguments: Sequence[str]) -> None:
             raise InputError(f"'{path}' is not the whole path: a worker may run in another folder.")
 
 
-def words(kind: str, arguments: Sequence[str], report: Path) -> list[str]:
+def words(kind: str, arguments: Sequence[str], home: Path, job: int) -> list[str]:
     """Words of the command line for a job.
 
     Args:
         kind: Its kind.
         arguments: What was asked for.
-        report: What it may write, without the end of the name.
+        home: The registry's folder.
+        job: Its number, after which what it writes is named.
     """
     found = KINDS[kind]
-    out = () if found.out is None else ("--out", f"{report}{found.out}")
+    place = home / found.folder / f"job-{job}"
+    out = () if found.out is None else ("--out", f"{place}{found.out}")
     return [*found.name, *found.added, *out, *arguments]
 
 

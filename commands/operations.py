@@ -78,7 +78,7 @@ def doctor(app: App, repair: bool, quick: bool) -> None:
 @as_json
 @pass_app
 def gc(app: App, grace: str) -> None:
-    """Delete blobs that no version uses any more, and what stopped collections left.
+    """Delete blobs that no version uses any more, what stopped collections left, and old tries.
 
     \b
     Examples:
@@ -88,7 +88,9 @@ def gc(app: App, grace: str) -> None:
     from registry import operations
 
     workspace = app.open().workspace
-    app.confirm("Delete every blob that no version uses, and what stopped collections left?")
+    app.confirm(
+        "Delete every blob that no version uses, what stopped collections left, and old tries?"
+    )
     found = operations.collect_garbage(workspace, actor=app.actor, grace=grace)
     what = f"{plural(len(found.blobs), 'blob')} ({found.bytes:,} bytes)"
     verb = "Would delete" if app.dry_run else "Deleted"
@@ -96,6 +98,9 @@ def gc(app: App, grace: str) -> None:
     if found.features:
         files = plural(found.features, "file")
         lines.append(f"{verb} {files} of stopped collections ({found.feature_bytes:,} bytes)")
+    if found.tried:
+        files = plural(found.tried, "file")
+        lines.append(f"{verb} {files} of what was tried ({found.tried_bytes:,} bytes)")
     app.show(found.to_dict(), lines)
 
 

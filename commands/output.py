@@ -166,11 +166,9 @@ def save_bundle(released: Bundle, out: Path) -> str:
 
 def save_picture(image: Image.Image, path: Path) -> None:
     """Write a picture as PNG, whole or not at all."""
-    import io
+    from uvr.pages.picture import png_bytes
 
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    write_file(path, buffer.getvalue())
+    write_file(path, png_bytes(image))
 
 
 @contextmanager

@@ -97,7 +97,7 @@ def _do(registry: Registry, job: JobInfo, name: str, lease: float) -> None:
 
 def _run(registry: Registry, job: JobInfo, name: str, lease: float) -> JobInfo:
     jobs, home = registry.jobs, registry.home.resolve()
-    line = words(job.kind, job.arguments, home / "reports" / f"job-{job.id}")
+    line = words(job.kind, job.arguments, home, job.id)
     process = JobProcess(["--home", str(home), *line], {"UVR_ACTOR": job.asked_by})
     try:
         with closing(process):

@@ -17,6 +17,7 @@ from console.pages import (
     releases,
     reviews,
     strictness,
+    trying,
     wizard,
 )
 
@@ -44,6 +45,8 @@ PAGES: dict[str, Page] = {
     "/releases/{bundle}/{sequence:number}": releases.release,
     "/new-release": wizard.begin,
     "/jobs": jobs.jobs,
+    "/try": trying.begin,
+    "/try/{job:number}": trying.tried,
     "/incident": incidents.begin,
     "/audit": audit.trail,
     "/audit/verify": audit.verify,
@@ -65,6 +68,8 @@ CHANGES: dict[str, Page] = {
     "/releases/{bundle}/{sequence:number}/move": releases.move,
     "/new-release": wizard.go_on,
     "/jobs/{job:number}/cancel": jobs.cancel,
+    "/try": trying.ask,
+    "/try/{job:number}/pictures": trying.unveil,
     "/concepts/{slug}/collect": jobs.collect,
     "/concepts/{slug}/{number:number}/draw": jobs.draw,
     "/concepts/{slug}/{number:number}/measure": jobs.measure,

@@ -19,8 +19,11 @@ from registry.registry import Registry
 from tests.conftest import often
 
 CODES = {0, 1, 2, 3, 4, 5, 6, 9}  # Nothing is busy or of another schema.
-# They load a model, take a terminal, or change this process.
-LEFT_OUT = ("collect-anchors", "completion", "demo", "edit", "generate", "search")
+# They load a model, take a terminal, change this process, or go on until they are stopped.
+LEFT_OUT = (
+    "check", "collect-anchors", "completion", "console", "demo", "edit", "generate", "search",
+    "try", "worker",
+)  # fmt: skip
 # What a user may type: no NUL, which no shell passes on, and no path out of the test's folder; but
 # bytes that are not UTF-8, which Python hands over as lone surrogates.
 Command = tuple[tuple[str, ...], list[click.Parameter]]

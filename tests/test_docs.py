@@ -57,6 +57,7 @@ def test_every_command_that_writes_checks_the_place():
         "key export out",
         "key generate out", "pull out", "pull state", "release out", "report governance out",
         "report release out", "report version out", "rollback out", "sign out",
+            "try out",
     }  # fmt: skip
     others = {
         f"{name} {param.name}"

@@ -120,8 +120,9 @@ def said(evidence: Sequence[Evidence]) -> str:
     names = list(dict.fromkeys(item.name for item in evidence))
     stages = list(dict.fromkeys(_FOUND[item.stage] for item in evidence))
     verb = "were" if len(names) > 1 else "was"
-    return f"{_listed(names)} {verb} found {_listed(stages)}"
+    return f"{listed(names)} {verb} found {listed(stages)}"
 
 
-def _listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
+    """Write words as a list: "A, B and C"."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

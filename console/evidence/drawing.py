@@ -1,4 +1,4 @@
-"""Draw the example pictures that a registry's cache lacks, or look at pictures that are given."""
+"""Draw the example pictures that a registry's cache lacks, look at given ones, or try a prompt."""
 
 from __future__ import annotations
 
@@ -6,19 +6,26 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
+from PIL import Image
+
+from concepts.bundle import Bundle
 from concepts.errors import MismatchError, UVRError
 from console.evidence.pictures import TESTBED, Pictured, Place, cache_of, read
+from console.evidence.tried import About, Tried, heat_maps_of
 from registry.answers import VersionDetail
 from registry.registry import Registry
 from uvr.anchors.capture import Progress
 from uvr.anchors.extract import anchor_space
+from uvr.drawing import draw
 from uvr.examples.drawing import draw_examples
 from uvr.examples.given import file_digest, read_given
 from uvr.examples.kept import Kept
 from uvr.examples.wanted import USUAL_COUNT
 from uvr.pipelines import load_pipeline
 from uvr.profiles import ModelProfile
+from uvr.report import RegulationReport
 
 ProgressBar = Callable[[str], AbstractContextManager[Progress]]
 
@@ -108,6 +115,41 @@ def look_at_given(
     return Pictured(
         place, *read(kept, place, wanted, seen=bool(matched)), note=_recorded(matched, len(given))
     )
+
+
+def try_bundle(
+    bundle: Bundle,
+    about: About,
+    given: Image.Image | None,
+    *,
+    profile: ModelProfile | None = None,
+    steps: int | None = None,
+    progress: ProgressBar,
+) -> Tried:
+    """Draw a prompt with and without a bundle, from the same noise.
+
+    Args:
+        bundle: What is banned.
+        about: What is tried: the prompt, the model, the seed.
+        given: The picture that the prompt edits; None to draw one.
+        profile: Use this profile instead of the one found for the model.
+        steps: Of drawing; by default as many as the profile says.
+        progress: Makes what reports progress, by a label.
+
+    Raises:
+        MismatchError: The bundle was made for another model or task.
+    """
+    pipe, found = load_pipeline(about.model, "t2i" if given is None else "edit", profile)
+    request = {"prompt": about.prompt, "image": given, "num_inference_steps": steps}
+    request = {name: value for name, value in request.items() if value is not None}
+    # With the ban first: whether the model is the one that it was made for is told at once.
+    with progress("Draw with the ban") as told:
+        regulated, report = draw(pipe, found, request, seed=about.seed, bundle=bundle,
+                                 progress=told)  # fmt: skip
+    with progress("Draw without it") as told:
+        stock, _ = draw(pipe, found, request, seed=about.seed, progress=told)
+    report = cast(RegulationReport, report)  # There is one, as there was a bundle.
+    return Tried(about, stock, regulated, given, report, heat_maps_of(report, stock))
 
 
 def _recorded(matched: int, given: int) -> str:

@@ -3,12 +3,12 @@
 from registry.operations.backup import BackupInfo, backup
 from registry.operations.doctor import Diagnosis, Repaired, diagnose, repair
 from registry.operations.gc import Collected, collect_garbage
-from registry.operations.incident import Caught, Incident, explain
+from registry.operations.incident import Caught, Incident, NearExample, explain
 from registry.operations.restore import restore
 from registry.operations.transfer import ImportInfo, export_concept, import_concept
 
 __all__ = [
-    "BackupInfo", "Caught", "Collected", "Diagnosis", "ImportInfo", "Incident", "Repaired",
-    "backup", "collect_garbage", "diagnose", "explain", "export_concept", "import_concept",
-    "repair", "restore",
+    "BackupInfo", "Caught", "Collected", "Diagnosis", "ImportInfo", "Incident", "NearExample",
+    "Repaired", "backup", "collect_garbage", "diagnose", "explain", "export_concept",
+    "import_concept", "repair", "restore",
 ]  # fmt: skip

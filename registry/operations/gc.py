@@ -1,6 +1,6 @@
 """Garbage collection: delete the blobs that no row names, once they are old enough.
 
-Features that stopped collections left in the registry's folder go too.
+Features that stopped collections left in the registry's folder go too, and what was tried.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from concepts.errors import InputError
 from concepts.instant import now, parse_instant
 from registry.change.workspace import Workspace
-from registry.store.home import left_features
+from registry.store.home import left_features, left_tried
 from registry.store.models import AnchorSetRow, VersionAnchors
 
 GRACE = "24h"
@@ -33,6 +33,8 @@ class Collected:
         kept: How many blobs that no row names are not old enough yet.
         features: How many files of features that stopped collections left.
         feature_bytes: What those took on disk.
+        tried: How many files of what was tried.
+        tried_bytes: What those took on disk.
         dry_run: Whether everything is still there.
     """
 
@@ -42,6 +44,8 @@ class Collected:
     kept: int
     features: int
     feature_bytes: int
+    tried: int
+    tried_bytes: int
     dry_run: bool
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,7 +60,7 @@ def collect_garbage(
 
     The lock keeps out every writer, so that no row can come to name a blob while it goes; the
     grace period is for readers of an older snapshot. An event is written when any of them went,
-    and none for features, which hold nothing of the registry.
+    and none for features and what was tried, which hold nothing of the registry.
 
     Args:
         workspace: The registry.
@@ -75,6 +79,7 @@ def collect_garbage(
         orphans = {digest: store.path(digest) for digest in store.digests() if digest not in named}
         old = {digest: path for digest, path in orphans.items() if _is_old(path, grace, present)}
         temporaries = store.temporaries()
+        tried = [path for path in left_tried(workspace.home) if _is_old(path, grace, present)]
         features = [path for path in left_features(workspace.home) if _is_old(path, grace, present)]
         collected = Collected(
             blobs=tuple(sorted(old)),
@@ -83,9 +88,11 @@ def collect_garbage(
             kept=len(orphans) - len(old),
             features=len(features),
             feature_bytes=sum(path.stat().st_size for path in features),
+            tried=len(tried),
+            tried_bytes=sum(path.stat().st_size for path in tried),
             dry_run=dry,
         )
-        for path in () if dry else features:
+        for path in () if dry else (*features, *tried):
             path.unlink(missing_ok=True)
         if not dry and (old or temporaries):
             for path in (*old.values(), *temporaries):

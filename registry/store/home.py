@@ -19,6 +19,8 @@ from registry.store.models import PolicyRow
 MARK = Path("blobs") / "registry"
 FEATURES = Path("cache") / "features"
 """What collections keep on the way, in the registry's folder; never backed up."""
+TRIED = Path("cache") / "tried"
+"""What was tried for somebody to look at, in the registry's folder; never backed up."""
 DATABASE_ENDS = ("", "-wal", "-shm", "-journal")  # The files that SQLite makes of one.
 
 
@@ -64,6 +66,11 @@ def left_features(home: Path) -> list[Path]:
     if is_in_use(folder):
         return []
     return [path for path in sorted(folder.glob("*")) if path.is_file() and path.name != LOCK]
+
+
+def left_tried(home: Path) -> list[Path]:
+    """Return the files of what was tried in the folder, and of pictures given for that."""
+    return [path for path in sorted((home / TRIED).rglob("*")) if path.is_file()]
 
 
 def registry_id(engine: Engine) -> str | None:

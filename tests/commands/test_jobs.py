@@ -21,6 +21,7 @@ from concepts.words import JOB_KINDS
 from registry.jobs import Jobs
 from registry.registry import Registry
 from registry.store.db import open_session
+from registry.store.home import TRIED
 from registry.store.models import JobRow
 from tests.commands.test_capturing import DEFINITION, PICTURES
 
@@ -50,6 +51,7 @@ def test_the_registry_and_the_worker_know_the_same_kinds():
     for kind in KINDS.values():
         params = {param.name for param in kind.command.params if param.expose_value}
         assert kind.settable <= params
+    assert Path(KINDS["try"].folder) == TRIED
 
 
 @pytest.mark.parametrize(
@@ -60,13 +62,16 @@ def test_the_registry_and_the_worker_know_the_same_kinds():
         ("calibrate", ["pistol", "--margin", "7"], "7"),
         ("calibrate", ["pistol", "--dry-run"], "may not set --dry-run"),
         ("calibrate", ["pistol", "--help"], "takes no such option"),
-        ("evaluate", ["x", "--out", "/dev/null/x\0", "--gate", "x\0"], "may not set --out"),
+        ("evaluate", ["x", "--out", "/dev/null/x", "--gate", "/nix"], "may not set --out"),
         ("collect-anchors", ["pistol", "--yes"], "may not set --yes"),
         ("collect-anchors", ["pistol", "--plan"], "may not set --plan"),
         ("collect-anchors", ["pistol", "--images", "art"], "'art' is not the whole path"),
         ("collect-anchors", ["pistol", "--engine", "ray=10.0.0.9:6379"], "may not set --engine"),
         ("evaluate", ["testbed-quick", "--engine=ray"], "may not set --engine"),
         ("evaluate", ["testbed-quick", "--out", "/etc"], "may not set --out"),
+        ("try", ["a cup", "--release=policy", "--out=/etc"], "may not set --out"),
+        ("try", ["a cup", "--release=policy", "--picture=a.png"], "'a.png' is not the whole path"),
+        ("try", ["--release=policy", "--", "a \0 cup"], "a character of code 0"),
         ("evaluate", ["testbed-quick; rm -rf /", "x"], "unexpected extra argument"),
     ],
 )
@@ -77,11 +82,16 @@ def test_what_a_job_may_not_ask_for_is_refused(kind, arguments, match):
 
 def test_the_worker_adds_its_own_words_to_those_of_a_job():
     check_arguments("evaluate", ["testbed-quick", "--record", "pistol@2", "--count", "4"])
-    assert words("evaluate", ["testbed-quick"], Path("/r/job-7")) == [
-        "evaluate", "--json", "--progress", "json", "--out", "/r/job-7", "testbed-quick",
+    assert words("evaluate", ["testbed-quick"], Path("/r"), 7) == [
+        "evaluate", "--json", "--progress", "json", "--out", "/r/reports/job-7", "testbed-quick",
     ]  # fmt: skip
-    assert words("draw-examples", ["pistol@2"], Path("/r/job-7")) == [
-        "report", "version", "--json", "--progress", "json", "--out", "/r/job-7.html", "pistol@2",
+    assert words("draw-examples", ["pistol@2"], Path("/r"), 7) == [
+        "report", "version", "--json", "--progress", "json", "--out", "/r/reports/job-7.html",
+        "pistol@2",
+    ]  # fmt: skip
+    assert words("try", ["--release=policy@1", "--", "--out"], Path("/r"), 7) == [
+        "try", "--json", "--progress", "json", "--out", "/r/cache/tried/job-7",
+        "--release=policy@1", "--", "--out",
     ]  # fmt: skip
 
 
@@ -115,8 +125,9 @@ def test_a_job_that_cannot_be_begun_fails_and_the_worker_goes_on(run, filled):
                 message="",
             ))  # fmt: skip
     assert run("worker", "--once").code == 0
-    found = [(job.state, job.message.partition(":")[0]) for job in filled.jobs.list()]
-    assert found == [("failed", "UnicodeEncodeError"), ("failed", "ValueError")]
+    half, nul = filled.jobs.list()
+    assert (half.state, half.message.partition(":")[0]) == ("failed", "UnicodeEncodeError")
+    assert (nul.state, "a character of code 0" in nul.message) == ("failed", True)
 
 
 def test_a_worker_that_is_stopped_gives_its_job_back(run, filled, monkeypatch):

@@ -19,12 +19,13 @@ from console.app import make_app
 from console.settings import Settings
 from registry.registry import Registry
 from tests.conftest import toy_collection
+from tests.console.test_trying import finding, finish, made
 
 PAGES = (
     "/", "/concepts", "/concepts/pistol/1", "/concepts/pistol/1/strictness",
     "/concepts/pistol/2/against/1", "/concepts/nudity/1", "/concepts/knife", "/reviews",
     "/reviews/pistol/2", "/releases", "/releases/policy/1", "/new-release", "/audit",
-    "/incident", "/jobs", "/concepts/pistol/words", "/audit/verify", "/nix",
+    "/incident", "/jobs", "/concepts/pistol/words", "/audit/verify", "/try", "/nix",
 )  # fmt: skip
 
 
@@ -193,3 +194,20 @@ def test_pages_fit_a_phone(page, served):
         page.goto(url + path)
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= 360, path
+
+
+def test_a_try_shows_itself_once_a_worker_has_drawn_it(page, served):
+    registry, url = served
+    (registry.home / "cache").unlink()  # It is that of all tests.
+    page.goto(f"{url}/try?version=pistol@1")
+    page.get_by_label("What to draw, or what to change in a picture").fill("a pistol")
+    page.get_by_role("button", name="Try it").click()
+    page.wait_for_url("**/try/1")
+    assert page.get_by_text("It waits for a worker").is_visible()
+    finish(registry, made(finding("pistol", 3.0), colour=20))
+    page.get_by_text("Pistol was found and regulated.").wait_for(timeout=10_000)
+    mask = page.locator("img.mask").first
+    assert mask.is_visible()
+    page.get_by_label("outlines of what was found").uncheck()
+    assert not mask.is_visible()
+    _check(page, f"{url}/try/1", {})

@@ -22,12 +22,12 @@ LINE, FAINT = (255, 0, 128, 255), (255, 0, 128, 36)
 """Colours of an outline and of what it encloses."""
 
 
-def picture_uri(picture: Image.Image) -> str:
-    """A picture as a data URI: PNG where it is small, else made smaller, WebP."""
+def picture_uri(picture: Image.Image, side: int = SIDE) -> str:
+    """A picture as a data URI: PNG where it is small, else WebP of ``side`` pixels at most."""
     small = picture.convert("RGB")
     if max(small.size) <= EXACT:
         return _uri(small, "PNG")
-    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
     return _uri(small, "WEBP", quality=80)
 
 
@@ -49,7 +49,17 @@ def outline_uri(mask: NDArray[np.bool_]) -> str:
     return _uri(Image.fromarray(pixels, "RGBA"), "PNG")
 
 
+def png_bytes(picture: Image.Image) -> bytes:
+    """A picture as PNG."""
+    return _encoded(picture, "PNG")
+
+
 def _uri(picture: Image.Image, kind: str, **options: Any) -> str:
+    data = base64.b64encode(_encoded(picture, kind, **options)).decode()
+    return f"data:image/{kind.lower()};base64,{data}"
+
+
+def _encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return buffer.getvalue()

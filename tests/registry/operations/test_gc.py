@@ -62,6 +62,17 @@ def test_old_features_go_unless_a_collection_is_under_way(filled):
     assert len(filled.audit.events()) == 2
 
 
+def test_old_tries_go(filled):
+    tried = filled.workspace.home / "cache" / "tried"
+    for name, hours in (("job-1/old", 25), ("given/old", 25), ("job-2/young", 23)):
+        write_file(tried / name, b"12345")
+        os.utime(tried / name, (time.time() - hours * HOUR,) * 2)
+    found = collect_garbage(filled.workspace, actor="ann")
+    assert (found.tried, found.tried_bytes) == (2, 10)
+    assert [path.name for path in tried.rglob("*") if path.is_file()] == ["young"]
+    assert len(filled.audit.events()) == 2
+
+
 def test_nothing_to_collect_is_no_event(filled):
     assert collect_garbage(filled.workspace, actor="ann", grace="0h").blobs == ()
     assert len(filled.audit.events()) == 2
