@@ -27,7 +27,7 @@ from uvr.report import RegulationReport
 NEAREST = 3
 MOST = 50
 """Pictures, and findings in them, that one page explains: each costs a search."""
-_DECODING = threading.Lock()
+DECODING = threading.Lock()
 """Held while a picture is decoded: a small file may take hundreds of megabytes."""
 
 
@@ -76,7 +76,7 @@ def _asked(call: Call) -> list[CaughtIn]:
     if data.lstrip()[:1] == b"{":
         return caught_by_report(_report(data), "this report")
     log = call.decisions.read()
-    with _DECODING:
+    with DECODING:
         pixels = pixels_digest(decode_picture(io.BytesIO(data), "The file"))
     return caught_in_pictures(log.of_picture(pixels), "this picture")
 
