@@ -108,13 +108,13 @@ def check_arguments(kind: str, arguments: Sequence[str]) -> None:
     found = KINDS.get(kind)
     if found is None:
         raise InputError(f"No kind of job '{kind}'; there are {', '.join(KINDS)}.")
-    if any("\0" in word for word in arguments):
-        raise InputError("An argument holds a character of code 0, which no command takes.")
     try:
         given = _named(found.command, arguments)
         for name in sorted(given - found.settable):
             option = name.replace("_", "-")
             raise InputError(f"A job of {kind} may not set --{option}: the worker does.")
+        if any("\0" in word for word in arguments):
+            raise InputError("An argument holds a character of code 0, which no command takes.")
         with found.command.make_context(kind, list(arguments)) as context:
             paths = list(_paths(context.params[name] for name in sorted(given)))
     except click.exceptions.Exit as error:  # --help

@@ -19,7 +19,7 @@ from console.evidence.caught import caught_by_report
 from console.evidence.sheet import VEILED
 from console.evidence.tried import Tried, keep_given, read_tried
 from console.pages.incidents import DECODING
-from console.pages.jobs import OPEN, model_place
+from console.pages.jobs import MODELS, OPEN, known_model
 from registry.jobs import JobInfo
 from registry.operations import NearExample, explain
 from registry.store.home import TRIED
@@ -70,7 +70,7 @@ def ask(call: Call) -> Response:
     """Ask a worker to draw a prompt with and without a ban."""
     form, jobs = call.form, call.registry.jobs
     seed = int(form.number("seed", 0, 2**53))
-    words = [_subject(call), f"--model={model_place(form.text('model'))}", f"--seed={seed}"]
+    words = [_subject(call), f"--model={known_model(form.text('model'))}", f"--seed={seed}"]
     prompt = ["--", _prompt(form.text("prompt"))]
     if form.file is not None:
         with DECODING:
@@ -178,7 +178,9 @@ def _form(call: Call, asked: Asked) -> dict[str, Any]:
     for channel in call.registry.channels.list():
         live.setdefault(f"{channel.bundle}@{channel.sequence}", []).append(channel.name)
     concepts = [item for item in call.registry.concepts.list() if item.versions]
-    return {"asked": asked, "live": live, "concepts": concepts, "most": MAX_PROMPT}
+    return {
+        "asked": asked, "live": live, "concepts": concepts, "models": MODELS, "most": MAX_PROMPT,
+    }  # fmt: skip
 
 
 def _earlier(call: Call) -> list[tuple[JobInfo, Asked]]:
