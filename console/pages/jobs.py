@@ -53,7 +53,7 @@ def collect(call: Call) -> Response:
     if task not in TASKS:
         raise InputError(f"'{task}' is no use of a model: {', '.join(TASKS)}.")
     seed = int(form.number("seed", 0, 2**53))
-    words = (concept.slug, f"--model={known_model(form.text('model'))}", f"--task={task}",
+    words = (concept.slug, f"--model={model_place(form.text('model'))}", f"--task={task}",
              f"--seed={seed}")  # fmt: skip
     call.registry.jobs.add("collect-anchors", words, actor=call.actor)
     return go_to("/jobs", "asked")
@@ -62,7 +62,7 @@ def collect(call: Call) -> Response:
 def draw(call: Call) -> Response:
     """Ask for a version's example pictures, as pages show them."""
     version = call.registry.versions.get(call.path["slug"], call.path["number"])
-    model = known_model(call.form.text("model"))
+    model = model_place(call.form.text("model"))
     words = (f"{version.slug}@{version.number}", f"--model={model}")
     call.registry.jobs.add("draw-examples", words, actor=call.actor)
     return go_to("/jobs", "asked")
@@ -89,9 +89,10 @@ def suites() -> list[str]:
     return sorted(item.name[:-5] for item in folder if item.name.endswith(".yaml"))
 
 
-def known_model(text: str) -> str:
-    """Return where workers find a model."""
-    return MODELS[_known(text, list(MODELS), "model")]
+def model_place(text: str) -> str:
+    """Return where workers find a model; InputError for none of ``MODELS``."""
+    # A job's own words come back in forms, too.
+    return text if text in MODELS.values() else MODELS[_known(text, list(MODELS), "model")]
 
 
 def _suite(text: str) -> str:

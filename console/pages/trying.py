@@ -19,7 +19,7 @@ from console.evidence.caught import caught_by_report
 from console.evidence.sheet import VEILED
 from console.evidence.tried import Tried, keep_given, read_tried
 from console.pages.incidents import DECODING
-from console.pages.jobs import MODELS, OPEN, known_model
+from console.pages.jobs import MODELS, OPEN, model_place
 from registry.jobs import JobInfo
 from registry.operations import NearExample, explain
 from registry.store.home import TRIED
@@ -70,7 +70,7 @@ def ask(call: Call) -> Response:
     """Ask a worker to draw a prompt with and without a ban."""
     form, jobs = call.form, call.registry.jobs
     seed = int(form.number("seed", 0, 2**53))
-    words = [_subject(call), f"--model={known_model(form.text('model'))}", f"--seed={seed}"]
+    words = [_subject(call), f"--model={model_place(form.text('model'))}", f"--seed={seed}"]
     prompt = ["--", _prompt(form.text("prompt"))]
     if form.file is not None:
         with DECODING:
