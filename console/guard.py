@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from console.settings import Settings, is_loopback
+from console.settings import Settings
 
 MAX_BODY = 24 << 20
 """Bytes of a request; pictures are the largest."""
@@ -88,11 +88,9 @@ class Guard:
 
     def _check_peer(self, scope: Scope) -> None:
         peer = (scope.get("client") or ("", 0))[0]
-        if self._settings.proxies:
-            if peer not in self._settings.proxies:
-                raise Refusal(403, "This console is reached through its proxy alone.")
-        elif not is_loopback(peer):
-            raise Refusal(403, "This console is reached from its own machine alone.")
+        if not self._settings.answers(peer):
+            way = "through its proxy" if self._settings.proxies else "from its own machine"
+            raise Refusal(403, f"This console is reached {way} alone.")
 
 
 def _check_origin(headers: Headers) -> None:

@@ -64,6 +64,10 @@ class Settings:
         """Whether only this machine reaches it."""
         return is_loopback(self.address)
 
+    def answers(self, peer: str) -> bool:
+        """Whether a request from an IP address is answered."""
+        return peer in self.proxies if self.proxies else is_loopback(peer)
+
     @property
     def url(self) -> str:
         """Where it is."""
