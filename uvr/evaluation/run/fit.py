@@ -27,10 +27,11 @@ def require_anchors(suite: Suite, tasks: Iterable[str], bundle: Bundle) -> None:
     if not needed - has:
         return
     fitting = "; ".join(_fitting(bundle, has))
+    instead = f"run what fits: {fitting}" if fitting else "write a suite without"
     raise InputError(
         f"The suite '{suite.name}' needs anchors for {_listed(needed - has)}, and bundle "
-        f"'{bundle.name}' has them for {_listed(has) or 'nothing'}. Collect them, or run what "
-        f"fits: {fitting or 'no suite of ours'}."
+        f"'{bundle.name}' has them for {_listed(has) or 'nothing'}. Collect them, or "
+        f"{instead}."
     )
 
 
