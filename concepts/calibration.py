@@ -106,7 +106,7 @@ class Calibration:
         found = []
         if self.ordinary == 0:
             found.append(
-                "No ordinary pictures: it may match any of them. Add `benign` prompts or pictures, "
+                "No ordinary pictures: it may match any of them. Add benign prompts or pictures, "
                 "and collect again."
             )
         if self.target > WEAK_PROMISE:

@@ -212,7 +212,7 @@ def test_collecting_warns_where_no_ordinary_picture_was_looked_at(run, filled, m
     (pictures / "without").rename(pictures / "others/near-miss")
     folders = ("--images", pictures / "with", "--benign", pictures / "others")
     told = run("collect-anchors", "knife", "--model", models["t2i"], *folders)
-    warning = "No ordinary pictures: it may match any of them. Add `benign` prompts or pictures"
+    warning = "No ordinary pictures: it may match any of them. Add benign prompts or pictures"
     assert f"\n  t2i: WARNING: {warning}" in told.out
     assert filled.versions.get("knife").spaces[0].calibration["ordinary"] == 0
 

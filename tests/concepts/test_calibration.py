@@ -7,7 +7,7 @@ from concepts.calibration import KEY, Calibration, Share, recorded_calibration, 
 
 MEASURED = Calibration(0.01, Share(0, 210), Share(115, 120))
 NO_ORDINARY = (
-    "No ordinary pictures: it may match any of them. Add `benign` prompts or pictures, and collect "
+    "No ordinary pictures: it may match any of them. Add benign prompts or pictures, and collect "
     "again."
 )
 
