@@ -129,6 +129,8 @@ def main() -> None:
 
     A worker that is killed cannot stop what it began, and another worker begins the same anew.
     """
+    # What a worker in the background ignores would be ignored here too, and ``stop`` asks by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import cli
 

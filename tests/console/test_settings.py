@@ -78,11 +78,20 @@ def test_a_taken_port_is_told(solo):
             serve(solo, Settings("ann", port=port), pytest.fail)
 
 
+# Where the tests run in the background Ctrl-C is ignored, and so it would be here.
+INTERRUPTIBLE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import cli
+cli.main()
+"""
+
+
 def test_the_command_serves_until_it_is_stopped(solo):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with subprocess.Popen(
-        [sys.executable, "-m", "cli", "--actor", "ann", "console", "--port", str(port)],
+        [sys.executable, "-c", INTERRUPTIBLE, "--actor", "ann", "console", "--port", str(port)],
         env={**os.environ, "UVR_HOME": str(solo.home)}, stderr=subprocess.PIPE, text=True,
     ) as served:  # fmt: skip
         assert served.stderr is not None
