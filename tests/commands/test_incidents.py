@@ -144,3 +144,18 @@ def test_hits_are_summed_without_a_registry(run, served, tmp_path):
             "of": 3,
         }
     ]  # fmt: skip
+
+
+def test_files_that_are_no_logs_are_refused(run):
+    Path("notes.txt").write_text("buy milk\n{}\n")
+    Path("more.txt").write_text("and bread\n")
+    wrong = run("hits", "notes.txt", "more.txt")
+    assert (wrong.code, wrong.out, wrong.err) == (
+        2,
+        "",
+        "Error: No line of 'notes.txt', 'more.txt' is a decision. Logs that `generate --log` or "
+        "`DecisionLog` wrote are expected.\n",
+    )
+    Path("log.jsonl").write_text("")
+    empty = run("hits", "log.jsonl")
+    assert (empty.code, empty.out) == (0, "Nothing was found in any picture.\n")

@@ -29,17 +29,20 @@ class LoggedDecisions:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._files = [file for path in paths for file in _files(path)]
+        self.read = 0
+        """Decisions that were read."""
         self.dropped = 0
         """Decisions that the logs say they dropped, as far as they were read."""
         self.unreadable = 0
         """Lines that are no decisions, such as one that a writer was killed within."""
 
     def __iter__(self) -> Iterator[Decision]:
-        self.dropped = self.unreadable = 0
+        self.read = self.dropped = self.unreadable = 0
         for path in self._files:
             with open_file(path) as file:
                 for line in file:
                     if (decision := self._decision(line)) is not None:
+                        self.read += 1
                         yield decision
 
     def missing(self) -> list[str]:
