@@ -1,7 +1,8 @@
 """Kinds of jobs: the command that does each, and what of it may be asked for.
 
 A job is a list of words for one of a few commands. It is parsed where it is asked for and again
-before it is done, never by a shell, and may set no option but those that are named here.
+before it is done, never by a shell, and may set no option but those that are named here. It never
+names a cluster that draws: a worker would run what that sends.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from commands.calibration import calibrate
 from commands.collection import collect_anchors
@@ -51,7 +51,7 @@ KINDS = {
             (
                 "slugs", "model", "profile_file", "tasks", "images", "benign", "variants", "add",
                 "origin", "legal_basis", "retain_until", "prototypes", "seed", "steps",
-                "batch_size", "dtype", "offload", "allow_cpu", "engine",
+                "batch_size", "dtype", "offload", "allow_cpu",
             )
         ),
         ("--yes", "--json", "--progress", "json"),
@@ -77,7 +77,7 @@ KINDS = {
         frozenset(
             (
                 "suite", "bundle_file", "keys_file", "methods", "attacks", "count", "seed", "data",
-                "model", "pictures", "record", "gate_file", "engine",
+                "model", "pictures", "record", "gate_file",
             )
         ),
         ("--json", "--progress", "json"),
@@ -108,29 +108,22 @@ def check_arguments(kind: str, arguments: Sequence[str]) -> None:
     found = KINDS.get(kind)
     if found is None:
         raise InputError(f"No kind of job '{kind}'; there are {', '.join(KINDS)}.")
-    if any("\0" in word for word in arguments):
-        raise InputError("An argument holds a character of code 0, which no command takes.")
     try:
-        context = found.command.make_context(kind, list(arguments))
+        given = _named(found.command, arguments)
+        for name in sorted(given - found.settable):
+            option = name.replace("_", "-")
+            raise InputError(f"A job of {kind} may not set --{option}: the worker does.")
+        if any("\0" in word for word in arguments):
+            raise InputError("An argument holds a character of code 0, which no command takes.")
+        with found.command.make_context(kind, list(arguments)) as context:
+            paths = list(_paths(context.params[name] for name in sorted(given)))
     except click.exceptions.Exit as error:  # --help
         raise InputError(f"A job of {kind} takes no such option: {' '.join(arguments)}.") from error
     except click.ClickException as error:
         raise InputError(f"{kind}: {error.format_message()}") from error
-    with context:
-        names = {str(param.name) for param in found.command.params}
-        given = {
-            name
-            for name in names
-            if context.get_parameter_source(name) == ParameterSource.COMMANDLINE
-        }
-        for name in sorted(given - found.settable):
-            option = name.replace("_", "-")
-            raise InputError(f"A job of {kind} may not set --{option}: the worker does.")
-        for path in _paths(context.params[name] for name in sorted(given)):
-            if not path.is_absolute():
-                raise InputError(
-                    f"'{path}' is not the whole path: a worker may run in another folder."
-                )
+    for path in paths:
+        if not path.is_absolute():
+            raise InputError(f"'{path}' is not the whole path: a worker may run in another folder.")
 
 
 def words(kind: str, arguments: Sequence[str], home: Path, job: int) -> list[str]:
@@ -146,6 +139,16 @@ def words(kind: str, arguments: Sequence[str], home: Path, job: int) -> list[str
     place = home / found.folder / f"job-{job}"
     out = () if found.out is None else ("--out", f"{place}{found.out}")
     return [*found.name, *found.added, *out, *arguments]
+
+
+def _named(command: click.Command, arguments: Sequence[str]) -> set[str]:
+    """Names of the parameters that are given, before any value is looked at.
+
+    Looking at one may read or make files, which a job that is refused must not.
+    """
+    context = click.Context(command)
+    _, _, order = command.make_parser(context).parse_args(list(arguments))
+    return {str(param.name) for param in order if param in command.params}
 
 
 def _paths(values: Iterable[Any]) -> Iterator[Path]:

@@ -11,10 +11,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import IO, Any
 
 PATIENCE_S = 20.0
 """How long a process may take to stop before it is killed."""
+READING_S = 5.0
+"""How long its last words are waited for: another process may hold them open."""
 
 
 class JobProcess:
@@ -34,30 +37,27 @@ class JobProcess:
     def __init__(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
         self.step, self.said, self.done, self.total = "", "", 0, 0
         self._out = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
+        self._printed = b""
         self._stopped: float | None = None
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, *words],
-            env={**os.environ, **environment},
-            # Held open for as long as this process lives: see ``main``.
-            stdin=subprocess.PIPE,
-            stdout=self._out,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,  # Ctrl-C is for whoever began it to pass on.
-        )
+        self._killed = False
+        try:
+            self._process = _begun(words, environment, self._out)
+        except (OSError, ValueError):  # Words that the system does not take.
+            self._out.close()
+            raise
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def wait(self, seconds: float) -> int | None:
         """Wait so long at most; its exit code, or None while it runs."""
         if self._stopped is not None and time.monotonic() > self._stopped + PATIENCE_S:
-            self._process.kill()
+            self._end_all()
         try:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             return None
-        self._reader.join()
+        self._end_all()
+        self._reader.join(READING_S)
         return code
 
     def stop(self) -> None:
@@ -67,18 +67,36 @@ class JobProcess:
             self._process.send_signal(signal.SIGINT)
 
     def close(self) -> None:
-        """End it at once, if it still runs, and let go of what it wrote."""
-        self._process.kill()
-        with self._process, self._out:
-            self._reader.join()
+        """End it at once, if it still runs, and let go of all but what it printed."""
+        self._end_all()
+        self._process.wait()
+        self._reader.join(READING_S)
+        self._out.seek(0)
+        self._printed = self._out.read()
+        self._out.close()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        if self._process.stderr is not None and not self._reader.is_alive():
+            self._process.stderr.close()
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code, None while it runs."""
+        return self._process.returncode
 
     def result(self) -> Any:
-        """The JSON that it printed, None for anything else."""
-        self._out.seek(0)
+        """The JSON that it printed, None for anything else; known once it is closed."""
         try:
-            return json.loads(self._out.read())
+            return json.loads(self._printed)
         except ValueError:
             return None
+
+    def _end_all(self) -> None:
+        """Kill it, and once it ended what it began: that would go on, and hold its words open."""
+        if not self._killed:
+            self._killed = True
+            with suppress(ProcessLookupError, PermissionError):  # All of it is gone.
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def _read(self) -> None:
         for line in self._process.stderr or ():
@@ -87,6 +105,23 @@ class JobProcess:
                 self.step, self.done, self.total = row["step"], row["done"], row["total"]
             except (ValueError, TypeError, KeyError):
                 self.said = line.strip() or self.said
+
+
+def _begun(
+    words: Sequence[str], environment: Mapping[str, str], out: IO[bytes]
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        # -P: with -m alone a cli.py in the folder that the worker was started in would be run.
+        [sys.executable, "-P", "-m", __name__, *words],
+        env={**os.environ, **environment},
+        # Held open for as long as this process lives: see ``main``.
+        stdin=subprocess.PIPE,
+        stdout=out,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # Ctrl-C is for whoever began it to pass on.
+    )
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import secrets
 import signal
 import socket
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -15,7 +15,8 @@ import click
 from commands.app import App, pass_app
 from commands.job_kinds import check_arguments, words
 from commands.job_process import JobProcess
-from concepts.errors import BusyError, ConflictError, InputError
+from concepts.errors import BusyError, ConflictError, UVRError
+from concepts.printable import printable
 
 if TYPE_CHECKING:
     from registry.jobs import JobInfo, Jobs
@@ -80,16 +81,18 @@ def _claimed(jobs: Jobs, name: str, lease: float) -> JobInfo | None:
 
 def _do(registry: Registry, job: JobInfo, name: str, lease: float) -> None:
     """Do a job, and tell how it ended."""
-    click.echo(f"Job {job.id}: {' '.join((job.kind, *job.arguments))}", err=True)
+    told = printable(" ".join((job.kind, *job.arguments)))
+    click.echo(f"Job {job.id}: {told}", err=True)
     try:
         check_arguments(job.kind, job.arguments)
         ended = _run(registry, job, name, lease)
-    except InputError as error:
-        ended = registry.jobs.fail(job.id, name, str(error))
     except ConflictError as error:  # another worker has it
         click.echo(str(error), err=True)
         return
-    click.echo(f"Job {job.id} is {ended.state}. {ended.message}".strip(), err=True)
+    except Exception as error:  # One bad job must not end the worker of all others.
+        why = str(error) if isinstance(error, UVRError) else f"{type(error).__name__}: {error}"
+        ended = registry.jobs.fail(job.id, name, why)
+    click.echo(printable(f"Job {job.id} is {ended.state}. {ended.message}".strip()), err=True)
 
 
 def _run(registry: Registry, job: JobInfo, name: str, lease: float) -> JobInfo:
@@ -98,21 +101,32 @@ def _run(registry: Registry, job: JobInfo, name: str, lease: float) -> JobInfo:
     process = JobProcess(["--home", str(home), *line], {"UVR_ACTOR": job.asked_by})
     try:
         with closing(process):
-            while (code := process.wait(lease / WORDS_A_LEASE)) is None:
+            while process.wait(lease / WORDS_A_LEASE) is None:
                 if not _told(jobs, job, name, process, lease):
                     process.stop()
             _told(jobs, job, name, process, lease)
-            result = process.result()
+        return _told_end(jobs, job, name, process, lease)
     except KeyboardInterrupt:
-        jobs.give_back(job.id, name)
+        with suppress(ConflictError):  # It was told already.
+            if process.code == 0:  # What is done must not be done again.
+                _told_end(jobs, job, name, process, lease)
+            else:
+                jobs.give_back(job.id, name)
         raise
-    message = process.said.removeprefix("Error: ") or f"exit code {code}"
+
+
+def _told_end(jobs: Jobs, job: JobInfo, name: str, process: JobProcess, lease: float) -> JobInfo:
+    """Tell how a job ended, until it is heard: what was done would be done again."""
+    message = process.said.removeprefix("Error: ") or f"exit code {process.code}"
     while True:
         try:
-            if code == 0:
-                return jobs.finish(job.id, name, result)
-            return jobs.fail(job.id, name, message)
-        except BusyError:  # what was done must be said, or it is done again
+            if process.code == 0:
+                return jobs.finish(job.id, name, process.result())
+            if process.code != BusyError.exit_code:
+                return jobs.fail(job.id, name, message)
+            time.sleep(lease / WORDS_A_LEASE)  # Others are at it: whoever claims it tries again.
+            return jobs.give_back(job.id, name)
+        except BusyError:
             time.sleep(lease / WORDS_A_LEASE)
 
 

@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -149,16 +149,25 @@ def in_use(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def unused(folder: Path) -> Iterator[bool]:
+    """Give whether nobody works in a folder; if so, nobody begins to within the context."""
+    with ExitStack() as stack:
+        is_free = True
+        try:
+            lock = stack.enter_context(open_file(folder / LOCK, links=False))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:  # Nobody ever did.
+            pass
+        except OSError:
+            is_free = False
+        yield is_free
+
+
 def is_in_use(folder: Path) -> bool:
     """Whether somebody says so."""
-    try:
-        with open_file(folder / LOCK, links=False) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
+    with unused(folder) as is_free:
+        return not is_free
 
 
 def _create(partial: Path) -> int:

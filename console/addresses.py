@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.responses import Response
 
 from console.call import Call
@@ -20,24 +21,32 @@ from console.pages import (
     wizard,
 )
 
+
+class Number(IntegerConvertor):
+    """A whole number of at most nine digits, so that any of them can be read and looked up."""
+
+    regex = "[0-9]{1,9}"
+
+
+register_url_convertor("number", Number())
 Page = Callable[[Call], Response]
 PAGES: dict[str, Page] = {
     "/": live.live,
     "/concepts": concepts.concepts,
     "/concepts/{slug}": concepts.newest,
     "/concepts/{slug}/words": concepts.words,
-    "/concepts/{slug}/{number:int}": concepts.version,
-    "/concepts/{slug}/{number:int}/strictness": strictness.strictness,
-    "/concepts/{slug}/{number:int}/against/{before:int}": concepts.compare,
+    "/concepts/{slug}/{number:number}": concepts.version,
+    "/concepts/{slug}/{number:number}/strictness": strictness.strictness,
+    "/concepts/{slug}/{number:number}/against/{before:number}": concepts.compare,
     "/reviews": reviews.queue,
-    "/reviews/{slug}/{number:int}": reviews.review,
+    "/reviews/{slug}/{number:number}": reviews.review,
     "/releases": releases.releases,
     "/releases/{bundle}": releases.newest,
-    "/releases/{bundle}/{sequence:int}": releases.release,
+    "/releases/{bundle}/{sequence:number}": releases.release,
     "/new-release": wizard.begin,
     "/jobs": jobs.jobs,
     "/try": trying.begin,
-    "/try/{job:int}": trying.tried,
+    "/try/{job:number}": trying.tried,
     "/incident": incidents.begin,
     "/audit": audit.trail,
     "/audit/verify": audit.verify,
@@ -47,23 +56,23 @@ PAGES: dict[str, Page] = {
 
 CHANGES: dict[str, Page] = {
     "/concepts/{slug}/look-alikes": concepts.add_look_alike,
-    "/concepts/{slug}/{number:int}/submit": concepts.submit,
-    "/concepts/{slug}/{number:int}/deprecate": concepts.deprecate,
-    "/concepts/{slug}/{number:int}/revoke": concepts.revoke,
-    "/concepts/{slug}/{number:int}/pictures": concepts.unveil,
-    "/concepts/{slug}/{number:int}/strictness": strictness.save,
-    "/concepts/{slug}/{number:int}/strictness/pictures": strictness.unveil,
-    "/reviews/{slug}/{number:int}/pictures": reviews.unveil,
-    "/reviews/{slug}/{number:int}/approve": reviews.approve,
-    "/reviews/{slug}/{number:int}/send-back": reviews.send_back,
-    "/releases/{bundle}/{sequence:int}/move": releases.move,
+    "/concepts/{slug}/{number:number}/submit": concepts.submit,
+    "/concepts/{slug}/{number:number}/deprecate": concepts.deprecate,
+    "/concepts/{slug}/{number:number}/revoke": concepts.revoke,
+    "/concepts/{slug}/{number:number}/pictures": concepts.unveil,
+    "/concepts/{slug}/{number:number}/strictness": strictness.save,
+    "/concepts/{slug}/{number:number}/strictness/pictures": strictness.unveil,
+    "/reviews/{slug}/{number:number}/pictures": reviews.unveil,
+    "/reviews/{slug}/{number:number}/approve": reviews.approve,
+    "/reviews/{slug}/{number:number}/send-back": reviews.send_back,
+    "/releases/{bundle}/{sequence:number}/move": releases.move,
     "/new-release": wizard.go_on,
-    "/jobs/{job:int}/cancel": jobs.cancel,
+    "/jobs/{job:number}/cancel": jobs.cancel,
     "/try": trying.ask,
-    "/try/{job:int}/pictures": trying.unveil,
+    "/try/{job:number}/pictures": trying.unveil,
     "/concepts/{slug}/collect": jobs.collect,
-    "/concepts/{slug}/{number:int}/draw": jobs.draw,
-    "/concepts/{slug}/{number:int}/measure": jobs.measure,
+    "/concepts/{slug}/{number:number}/draw": jobs.draw,
+    "/concepts/{slug}/{number:number}/measure": jobs.measure,
     "/incident": incidents.explain_it,
     "/audit/compare": audit.compare,
 }

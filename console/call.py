@@ -31,6 +31,9 @@ NOTICES = {
 }
 """What a page says after a change; an address names one, so that no text comes from outside."""
 
+GLANCE_S = 0.2
+"""Seconds that a page which only tells waits for writers."""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -66,10 +69,11 @@ class Call:
     def refusal(self, change: Callable[[Registry], object]) -> str | None:
         """Return why the library would refuse a change; None if it would make it.
 
-        It is made and rolled back, so that no rule is known here.
+        It is made and rolled back, so that no rule is known here. While others write, it cannot be
+        told: a page that is only looked at does not queue with them.
         """
         try:
-            change(self.registry.rehearsal())
+            change(self.registry.rehearsal(GLANCE_S))
         except UVRError as error:
             return str(error)
         return None

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from console.settings import Settings, is_loopback
+from console.settings import Settings
 
 MAX_BODY = 24 << 20
 """Bytes of a request; pictures are the largest."""
@@ -82,15 +82,15 @@ class Guard:
             raise Refusal(405, "Only GET, HEAD and POST are answered.")
         if scope["method"] == "POST":
             _check_origin(headers)
+        else:
+            _check_site(headers)
         _check_length(headers)
 
     def _check_peer(self, scope: Scope) -> None:
         peer = (scope.get("client") or ("", 0))[0]
-        if self._settings.proxies:
-            if peer not in self._settings.proxies:
-                raise Refusal(403, "This console is reached through its proxy alone.")
-        elif not is_loopback(peer):
-            raise Refusal(403, "This console is reached from its own machine alone.")
+        if not self._settings.answers(peer):
+            way = "through its proxy" if self._settings.proxies else "from its own machine"
+            raise Refusal(403, f"This console is reached {way} alone.")
 
 
 def _check_origin(headers: Headers) -> None:
@@ -98,6 +98,14 @@ def _check_origin(headers: Headers) -> None:
     allowed = {f"{scheme}://{headers['host'].lower()}" for scheme in ("http", "https")}
     if len(origins) != 1 or origins[0].lower() not in allowed or site != "same-origin":
         raise Refusal(403, "A change must be asked for from a page of this console.")
+
+
+def _check_site(headers: Headers) -> None:
+    """Refuse what another site's page loads; a link on it, which a person follows, is answered."""
+    site, mode = headers.get("sec-fetch-site", "none"), headers.get("sec-fetch-mode")
+    followed = (mode, headers.get("sec-fetch-dest")) == ("navigate", "document")
+    if site not in ("same-origin", "none") and not followed:
+        raise Refusal(403, "This console answers no other site's page.")
 
 
 def _check_length(headers: Headers) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from concepts.errors import PolicyError
-from console.settings import Settings
+from console.settings import NO_ACTORS, Settings
 from registry.registry import Registry
 
 
@@ -25,12 +25,15 @@ def identify(request: Request, settings: Settings, registry: Registry) -> Identi
     The guard has let only this machine, or the listed proxies, get here.
 
     Raises:
-        PolicyError: Nobody is named, or no active actor.
+        PolicyError: Nobody is named, or no active actor; or a proxy names people in a registry
+            without actors, where each of them would have every role.
     """
     actors = {item.name: item for item in registry.team.list()}
     named = _named(request, settings)
     if not actors:
-        return Identity(settings.actor if named is None else named)
+        if named is not None:
+            raise PolicyError(NO_ACTORS)
+        return Identity(settings.actor)
     if named is None:
         raise PolicyError(
             "This registry has actors by now, and nothing tells the console who you are. Start it "

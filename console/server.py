@@ -10,6 +10,7 @@ import uvicorn
 
 from concepts.errors import UVRError
 from console.app import make_app
+from console.connection import connection_for
 from console.settings import Settings, check_reach
 from registry.registry import Registry
 
@@ -35,6 +36,7 @@ def serve(registry: Registry, settings: Settings, ready: Callable[[str], object]
     with _listen(settings) as listening:
         config = uvicorn.Config(
             make_app(registry, settings),
+            http=connection_for(settings),
             # The guard looks at who is connected, so no header may say who that is.
             proxy_headers=False,
             server_header=False,

@@ -11,6 +11,10 @@ from concepts.errors import InputError, PolicyError
 from registry.registry import Registry
 
 PORT = 8642
+NO_ACTORS = (
+    "A proxy names people, but this registry has no actors, so that each of them could do "
+    "everything. Name the first admin: `uvr-registry actor set NAME --role admin`."
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,10 @@ class Settings:
         """Whether only this machine reaches it."""
         return is_loopback(self.address)
 
+    def answers(self, peer: str) -> bool:
+        """Whether a request from an IP address is answered."""
+        return peer in self.proxies if self.proxies else is_loopback(peer)
+
     @property
     def url(self) -> str:
         """Where it is."""
@@ -71,12 +79,15 @@ def check_reach(settings: Settings, registry: Registry) -> None:
     """Refuse a console in which nobody, or anybody, would act.
 
     Raises:
-        PolicyError: The registry is a team's and no proxy names the users, or it has no actors and
-            other machines would reach it.
+        PolicyError: The registry is a team's and no proxy names the users; or it has no actors, and
+            other machines would reach it or a proxy names people.
     """
+    actors = registry.team.list()
     if settings.proxies:
+        if not actors:
+            raise PolicyError(NO_ACTORS)
         return
-    if registry.team.list():
+    if actors:
         raise PolicyError(
             "This registry has actors, so the console must be told who is asking: put a proxy that "
             "logs people in before it, and give --proxy ADDRESS --user-header NAME."

@@ -14,18 +14,18 @@ from __future__ import annotations
 
 import builtins
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
-from concepts.errors import ConflictError, InputError, NotFoundError
+from concepts.errors import ConflictError, InputError, NotFoundError, PolicyError
 from concepts.instant import later, now, parse_instant
 from concepts.words import JOB_KINDS
-from registry.change.policy import require_role
 from registry.change.workspace import Workspace
 from registry.store.db import open_session
 from registry.store.models import OPEN_JOBS, JobRow
@@ -34,6 +34,8 @@ LEASE_S = 60.0
 """How long a worker may say nothing before its job is another's."""
 ATTEMPTS = 3
 """Workers that may die of a job before it is given up."""
+MOST_OPEN = 20
+"""Jobs of one actor that wait or run at one time."""
 MAX_TEXT = 64 << 10
 """Longest arguments, and longest result that is kept, in characters."""
 
@@ -77,6 +79,9 @@ class JobInfo:
     ended_at: str | None
 
 
+_NO_ARGUMENT = re.compile("[\0\ud800-\udfff]")
+
+
 class Jobs:
     """The queue of jobs of a registry."""
 
@@ -95,14 +100,18 @@ class Jobs:
 
         Raises:
             InputError: There is no such kind, or the arguments are too long.
-            PolicyError: The actor is no curator.
+            ConflictError: The same job waits or runs.
+            PolicyError: The actor is no curator, or has ``MOST_OPEN`` jobs that did not end.
         """
         if kind not in JOB_KINDS:
             raise InputError(f"No kind of job '{kind}'; there are {', '.join(JOB_KINDS)}.")
+        if _NO_ARGUMENT.search("".join(arguments)):
+            raise InputError("An argument has a NUL character, or half of another: none takes it.")
         text = json.dumps(list(arguments))
         if len(text) > MAX_TEXT:
             raise InputError(f"The arguments have {len(text):,} characters, allowed: {MAX_TEXT:,}.")
         with self._workspace.work(actor, "curator") as unit:
+            _check_open(unit.session, kind, text, actor)
             row = JobRow(
                 kind=kind, arguments=text, asked_at=unit.at, asked_by=actor, state="waiting",
                 attempts=0, done=0, total=0, message="",
@@ -111,13 +120,23 @@ class Jobs:
             unit.session.flush()
             return _info(row)
 
-    def list(self, states: Sequence[str] = ()) -> builtins.list[JobInfo]:
-        """Return jobs, the newest first: of some states, or all."""
-        query = select(JobRow).order_by(JobRow.id.desc())
+    def list(
+        self, states: Sequence[str] = (), *, limit: int | None = None, results: bool = True
+    ) -> builtins.list[JobInfo]:
+        """Return jobs, the newest first.
+
+        Args:
+            states: Those that are wanted; none for all.
+            limit: How many at most.
+            results: Whether to read what came of them, which may be long.
+        """
+        query = select(JobRow).order_by(JobRow.id.desc()).limit(limit)
+        if not results:
+            query = query.options(defer(JobRow.result, raiseload=True))
         if states:
             query = query.where(JobRow.state.in_(states))
         with self._workspace.read() as session:
-            return [_info(row) for row in session.scalars(query)]
+            return [_info(row, results=results) for row in session.scalars(query)]
 
     def show(self, job: int) -> JobInfo:
         """Return a job; NotFoundError if there is none of this number."""
@@ -130,12 +149,12 @@ class Jobs:
         Raises:
             NotFoundError: There is none of this number.
             ConflictError: It has ended.
-            PolicyError: The actor is no curator, or another one asked for it and this is no admin.
+            PolicyError: The actor asked for it and is no curator, or did not and is no admin.
         """
-        with self._workspace.work(actor, "curator") as unit:
+        with self._workspace.read() as session:  # Who asked for a job never changes.
+            role = "curator" if _row(session, job).asked_by == actor else "admin"
+        with self._workspace.work(actor, role) as unit:
             row = _row(unit.session, job)
-            if row.asked_by != actor:
-                require_role(unit.session, actor, "admin")
             if row.state not in OPEN_JOBS:
                 raise ConflictError(f"Job {job} is {row.state}: there is nothing to stop.")
             row.cancelled_by = actor
@@ -233,6 +252,19 @@ def close_open_jobs(session: Session, at: str) -> None:
     session.flush()
 
 
+def _check_open(session: Session, kind: str, arguments: str, actor: str) -> None:
+    """Refuse a job that another worker would do at the same time, and very many of one actor."""
+    query = select(JobRow.id).where(JobRow.state.in_(OPEN_JOBS))
+    same = session.scalar(query.where(JobRow.kind == kind, JobRow.arguments == arguments).limit(1))
+    if same is not None:
+        raise ConflictError(f"Job {same} is the same and did not end yet: wait for it, or stop it.")
+    count = len(session.scalars(query.where(JobRow.asked_by == actor).limit(MOST_OPEN)).all())
+    if count == MOST_OPEN:
+        raise PolicyError(
+            f"'{actor}' has {count} jobs that wait or run, and may have no more: stop some."
+        )
+
+
 def _free(present: str) -> Select[Any]:
     """The jobs that a worker may take, the oldest first."""
     abandoned = (JobRow.state == "running") & (JobRow.leased_until < present)
@@ -260,7 +292,7 @@ def _end(row: JobRow, state: str, at: str, message: str | None = None) -> JobInf
     return _info(row)
 
 
-def _info(row: JobRow) -> JobInfo:
+def _info(row: JobRow, *, results: bool = True) -> JobInfo:
     return JobInfo(
         id=row.id,
         kind=row.kind,
@@ -275,6 +307,6 @@ def _info(row: JobRow) -> JobInfo:
         done=row.done,
         total=row.total,
         message=row.message,
-        result=None if row.result is None else json.loads(row.result),
+        result=json.loads(row.result) if results and row.result is not None else None,
         ended_at=row.ended_at,
     )

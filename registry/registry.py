@@ -16,7 +16,7 @@ from registry.jobs import Jobs
 from registry.keys.service import Keys
 from registry.releases.channels import Channels
 from registry.releases.service import Releases
-from registry.store.db import connect, database_url, require_head
+from registry.store.db import BUSY_SECONDS, connect, database_url, impatient, require_head
 from registry.store.home import bind_home, make_home, registry_id, require_home_of
 from registry.team import Team
 from registry.versions.concepts import Concepts
@@ -107,9 +107,14 @@ class Registry:
         require_home_of(home, registry_id(engine))
         return cls(Workspace.of(home, engine, dry_run=dry_run))
 
-    def rehearsal(self) -> Registry:
-        """Return the same registry, in which each change is made and rolled back."""
-        return Registry(replace(self.workspace, dry_run=True))
+    def rehearsal(self, wait: float = BUSY_SECONDS) -> Registry:
+        """Return the same registry, in which each change is made and rolled back.
+
+        Args:
+            wait: Seconds to wait for other writers at most, before BusyError.
+        """
+        engine = impatient(self.workspace.engine, wait)
+        return Registry(replace(self.workspace, engine=engine, dry_run=True))
 
     @property
     def home(self) -> Path:

@@ -172,5 +172,9 @@ def card_of(example: Example, examples: Examples, said: str = "") -> Card:
 
 
 def _uri(path: Path) -> str:
-    with Image.open(path) as picture:
-        return picture_uri(picture)
+    # Whoever can write to the cache must not choose what decodes it.
+    try:
+        with Image.open(path, formats=("PNG",)) as picture:
+            return picture_uri(picture)
+    except Image.DecompressionBombError as error:
+        raise OSError(f"'{path}' is no picture that was kept: {error}") from error

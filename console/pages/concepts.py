@@ -10,6 +10,7 @@ from concepts.calibration import Calibration
 from concepts.errors import InputError
 from concepts.instant import now
 from console.call import Call, go_to
+from console.pages.jobs import MODELS, suites
 from console.pages.pictures import pictures_of
 from registry.answers import VersionInfo
 
@@ -70,6 +71,7 @@ def _shown(call: Call, *, unveiled: bool) -> Response:
         found=found_words(detail.version),
         pictures=pictures_of(call, detail, unveiled=unveiled),
         history=call.registry.audit.history(slug),
+        suites=suites(),
     )
 
 
@@ -88,7 +90,7 @@ def add_look_alike(call: Call) -> Response:
 def words(call: Call) -> Response:
     """Show the words that a concept's next version takes."""
     concept = call.registry.concepts.get(call.path["slug"])
-    return call.page("words.html", concept=concept)
+    return call.page("words.html", concept=concept, models=MODELS)
 
 
 def submit(call: Call) -> Response:

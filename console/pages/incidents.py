@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+from collections.abc import Sequence
+from itertools import islice
 
 from starlette.responses import Response
 
@@ -22,6 +25,10 @@ from uvr.decisions.decision import pixels_digest
 from uvr.report import RegulationReport
 
 NEAREST = 3
+MOST = 50
+"""Pictures, and findings in them, that one page explains: each costs a search."""
+DECODING = threading.Lock()
+"""Held while a picture is decoded: a small file may take hundreds of megabytes."""
 
 
 def begin(call: Call) -> Response:
@@ -34,7 +41,9 @@ def explain_it(call: Call) -> Response:
     workspace = call.registry.workspace
     try:
         found = _asked(call)
-        told = [(item, explain(workspace, item.caught, NEAREST)) for item in found]
+        _check_count(found)
+        caught = iter(explain(workspace, (one for item in found for one in item.caught), NEAREST))
+        told = [(item, list(islice(caught, len(item.caught)))) for item in found]
     except MismatchError as error:
         raise InputError(f"The report's features are of another model. {error}") from error
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -59,15 +68,27 @@ def _asked(call: Call) -> list[CaughtIn]:
     if len(given) + (form.file is not None) != 1:
         raise InputError("Give one of three: a report's text, the name of a request, or a file.")
     if request:
-        return caught_by_decisions(call.decisions.read().of_request(request), "this request")
+        named = (item for item in call.decisions.read() if item.request == request)
+        return caught_by_decisions(islice(named, MOST + 1), "this request")
     if report:
         return caught_by_report(_report(report.encode()), "this report")
     data = form.file or b""
     if data.lstrip()[:1] == b"{":
         return caught_by_report(_report(data), "this report")
-    image = decode_picture(io.BytesIO(data), "The file")
-    decisions = call.decisions.read().of_picture(pixels_digest(image))
-    return caught_in_pictures(decisions, "this picture")
+    log = call.decisions.read()
+    with DECODING:
+        pixels = pixels_digest(decode_picture(io.BytesIO(data), "The file"))
+    return caught_in_pictures(log.of_picture(pixels), "this picture")
+
+
+def _check_count(found: Sequence[CaughtIn]) -> None:
+    """Refuse more than a page can tell."""
+    count = sum(len(item.caught) for item in found)
+    if max(count, len(found)) > MOST:
+        raise InputError(
+            f"More than {MOST} pictures, or findings in them: too many for a page. `uvr-registry "
+            "incident` on the command line explains as many as there are."
+        )
 
 
 def _report(data: bytes) -> RegulationReport:

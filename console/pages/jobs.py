@@ -5,12 +5,12 @@ A job is made of choices, never of words that somebody typed as options.
 
 from __future__ import annotations
 
-import re
+from importlib.resources import files
 
 from starlette.responses import Response
 
-from concepts.errors import InputError
-from concepts.words import TASKS
+from concepts.errors import InputError, did_you_mean
+from concepts.words import JOB_STATES, TASKS
 from console.call import Call, go_to
 
 OPEN = ("waiting", "running")
@@ -22,15 +22,27 @@ KINDS = {
     "evaluate": "measure",
     "try": "try a prompt",
 }
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
+MODELS = {
+    "testbed": "testbed",
+    "flux.1-dev": "black-forest-labs/FLUX.1-dev",
+    "flux.1-schnell": "black-forest-labs/FLUX.1-schnell",
+    "flux.1-kontext-dev": "black-forest-labs/FLUX.1-Kontext-dev",
+    "flux.2-dev": "black-forest-labs/FLUX.2-dev",
+    "flux.2-klein-4b": "black-forest-labs/FLUX.2-klein-4B",
+    "chroma1-hd": "lodestones/Chroma1-HD",
+    "longcat-image": "meituan-longcat/LongCat-Image",
+    "longcat-image-edit": "meituan-longcat/LongCat-Image-Edit",
+}
+"""Where workers find the models of ``uvr.profiles``; no page asks for any other."""
 
 
 def jobs(call: Call) -> Response:
     """List what waits and runs, and what ended last."""
-    found = call.registry.jobs.list()
+    listed = call.registry.jobs.list
+    ended = [state for state in JOB_STATES if state not in OPEN]
     return call.page(
-        "jobs.html", kinds=KINDS, open=[item for item in found if item.state in OPEN],
-        ended=[item for item in found if item.state not in OPEN][:SHOWN],
+        "jobs.html", kinds=KINDS, open=listed(OPEN, limit=SHOWN, results=False),
+        ended=listed(ended, limit=SHOWN, results=False),
     )  # fmt: skip
 
 
@@ -41,7 +53,7 @@ def collect(call: Call) -> Response:
     if task not in TASKS:
         raise InputError(f"'{task}' is no use of a model: {', '.join(TASKS)}.")
     seed = int(form.number("seed", 0, 2**53))
-    words = (concept.slug, f"--model={checked_name(form.text('model'))}", f"--task={task}",
+    words = (concept.slug, f"--model={model_place(form.text('model'))}", f"--task={task}",
              f"--seed={seed}")  # fmt: skip
     call.registry.jobs.add("collect-anchors", words, actor=call.actor)
     return go_to("/jobs", "asked")
@@ -50,7 +62,7 @@ def collect(call: Call) -> Response:
 def draw(call: Call) -> Response:
     """Ask for a version's example pictures, as pages show them."""
     version = call.registry.versions.get(call.path["slug"], call.path["number"])
-    model = checked_name(call.form.text("model"))
+    model = model_place(call.form.text("model"))
     words = (f"{version.slug}@{version.number}", f"--model={model}")
     call.registry.jobs.add("draw-examples", words, actor=call.actor)
     return go_to("/jobs", "asked")
@@ -59,7 +71,7 @@ def draw(call: Call) -> Response:
 def measure(call: Call) -> Response:
     """Ask for a version to be measured by a suite."""
     version = call.registry.versions.get(call.path["slug"], call.path["number"])
-    words = (checked_name(call.form.text("suite")), f"--record={version.slug}@{version.number}",
+    words = (_suite(call.form.text("suite")), f"--record={version.slug}@{version.number}",
              "--method=ours")  # fmt: skip
     call.registry.jobs.add("evaluate", words, actor=call.actor)
     return go_to("/jobs", "asked")
@@ -71,12 +83,27 @@ def cancel(call: Call) -> Response:
     return go_to("/jobs", "stopped")
 
 
-def checked_name(text: str) -> str:
-    """Return a model's or a suite's name.
+def suites() -> list[str]:
+    """Names of the suites that ship with the program, which needs no torch."""
+    folder = files("uvr.evaluation.suites").iterdir()
+    return sorted(item.name[:-5] for item in folder if item.name.endswith(".yaml"))
 
-    Raises:
-        InputError: It is none, or could be taken for an option or a path.
-    """
-    if not _NAME.fullmatch(text) or ".." in text:
-        raise InputError(f"'{text[:40]}' is no name of a model or a suite.")
+
+def model_place(text: str) -> str:
+    """Return where workers find a model; InputError for none of ``MODELS``."""
+    # A job's own words come back in forms, too.
+    return text if text in MODELS.values() else MODELS[_known(text, list(MODELS), "model")]
+
+
+def _suite(text: str) -> str:
+    return _known(text, suites(), "suite")
+
+
+def _known(text: str, names: list[str], what: str) -> str:
+    if text not in names:
+        hint = did_you_mean(text[:40], names)
+        raise InputError(
+            f"'{text[:40]}' is no {what} of this program: {', '.join(names)}.{hint} Any other is "
+            "asked for with `uvr-registry jobs add`."
+        )
     return text

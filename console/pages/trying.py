@@ -18,7 +18,8 @@ from console.call import Call
 from console.evidence.caught import caught_by_report
 from console.evidence.sheet import VEILED
 from console.evidence.tried import Tried, keep_given, read_tried
-from console.pages.jobs import OPEN, checked_name
+from console.pages.incidents import DECODING
+from console.pages.jobs import MODELS, OPEN, model_place
 from registry.jobs import JobInfo
 from registry.operations import NearExample, explain
 from registry.store.home import TRIED
@@ -31,6 +32,8 @@ SIDE = 768
 """Pixels on the longer side of a picture on the page."""
 NEAREST, CLOSEST, EARLIER = 3, 20, 20
 """Examples of each concept, concepts, and tries before this one that are shown at most."""
+LOOKED_AT = 500
+"""Jobs of any kind among which earlier tries are looked for."""
 _VERSION = re.compile(r"([a-z0-9][a-z0-9-]*)(?:@([1-9][0-9]{0,8}))?")
 _RELEASE = re.compile(r"([^@]+)@([1-9][0-9]{0,8})")
 logger = logging.getLogger("uvr.console")
@@ -67,10 +70,11 @@ def ask(call: Call) -> Response:
     """Ask a worker to draw a prompt with and without a ban."""
     form, jobs = call.form, call.registry.jobs
     seed = int(form.number("seed", 0, 2**53))
-    words = [_subject(call), f"--model={checked_name(form.text('model'))}", f"--seed={seed}"]
+    words = [_subject(call), f"--model={model_place(form.text('model'))}", f"--seed={seed}"]
     prompt = ["--", _prompt(form.text("prompt"))]
     if form.file is not None:
-        given = decode_picture(io.BytesIO(form.file), "The picture")
+        with DECODING:
+            given = decode_picture(io.BytesIO(form.file), "The picture")
         # Whoever may not ask leaves no picture behind.
         call.registry.rehearsal().jobs.add(KIND, [*words, *prompt], actor=call.actor)
         words.append(f"--picture={keep_given(call.registry.home, given)}")
@@ -174,11 +178,14 @@ def _form(call: Call, asked: Asked) -> dict[str, Any]:
     for channel in call.registry.channels.list():
         live.setdefault(f"{channel.bundle}@{channel.sequence}", []).append(channel.name)
     concepts = [item for item in call.registry.concepts.list() if item.versions]
-    return {"asked": asked, "live": live, "concepts": concepts, "most": MAX_PROMPT}
+    return {
+        "asked": asked, "live": live, "concepts": concepts, "models": MODELS, "most": MAX_PROMPT,
+    }  # fmt: skip
 
 
 def _earlier(call: Call) -> list[tuple[JobInfo, Asked]]:
-    found = [item for item in call.registry.jobs.list() if item.kind == KIND][:EARLIER]
+    listed = call.registry.jobs.list(limit=LOOKED_AT, results=False)
+    found = [item for item in listed if item.kind == KIND][:EARLIER]
     return [(item, asked_of(item)) for item in found]
 
 

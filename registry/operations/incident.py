@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from concepts.bundle import Bundle
 from concepts.errors import UVRError
 from concepts.instant import is_instant
 from concepts.words import MODES
@@ -148,10 +150,15 @@ def explain(workspace: Workspace, caught: Iterable[Caught], count: int = 3) -> l
         VerificationError: Stored bytes are damaged.
     """
     with workspace.read() as session:
-        return [_explain(session, workspace, item, count) for item in caught]
+        # One bundle is put together once, however much was found by it.
+        bundle_of = cache(partial(_bundle_of, session, workspace))
+        return [_explain(session, workspace, item, count, bundle_of) for item in caught]
 
 
-def _explain(session: Session, workspace: Workspace, caught: Caught, count: int) -> Incident:
+def _explain(
+    session: Session, workspace: Workspace, caught: Caught, count: int,
+    bundle_of: Callable[[str], Bundle | None],
+) -> Incident:  # fmt: skip
     rows = _release_of(session, caught.bundle_digest)
     release = release_info(session, *rows) if rows else None
     concept = session.scalars(select(Concept).filter_by(slug=caught.slug)).first()
@@ -163,7 +170,7 @@ def _explain(session: Session, workspace: Workspace, caught: Caught, count: int)
         then=tuple(_live_then(session, rows[1], caught.at)) if rows and caught.at else (),
         now=tuple(live_places(session, concept).get(concept.id, ())) if concept else (),
         nearest=tuple(_nearest(session, workspace, concept, caught, count)) if concept else (),
-        also=_also(session, workspace, rows, caught) if rows else None,
+        also=None if caught.feature is None else _also(bundle_of(caught.bundle_digest), caught),
     )
 
 
@@ -215,14 +222,16 @@ def _prompt(provenance: Mapping[str, Any], picture: int) -> str:
     return str(prompts[place]) if place < len(prompts) else ""
 
 
-def _also(
-    session: Session, workspace: Workspace, rows: tuple[BundleRow, Release], caught: Caught
-) -> tuple[AlsoMatches, ...] | None:
-    if caught.feature is None:
-        return None
+def _bundle_of(session: Session, workspace: Workspace, digest: str) -> Bundle | None:
+    rows = _release_of(session, digest)
     try:
-        bundle = read_bundle_of(session, workspace.store, *rows)
+        return read_bundle_of(session, workspace.store, *rows) if rows else None
     except UVRError:  # One that can no longer be put together matches nothing any more.
+        return None
+
+
+def _also(bundle: Bundle | None, caught: Caught) -> tuple[AlsoMatches, ...] | None:
+    if bundle is None:
         return None
     feature = np.asarray(caught.feature)[None]
     others = [

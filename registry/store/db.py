@@ -99,6 +99,11 @@ def connect(url: str) -> Engine:
     return engine
 
 
+def impatient(engine: Engine, seconds: float) -> Engine:
+    """Return the same database, whose lock is waited for so long at most."""
+    return engine.execution_options(uvr_wait=seconds)
+
+
 def _configure_sqlite(connection: Any, _record: object) -> None:
     # None turns off the driver's own BEGIN, which is deferred; `_begin_sqlite` sends ours.
     connection.isolation_level = None
@@ -125,7 +130,10 @@ def _use_write_ahead_log(cursor: Any) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     # A deferred BEGIN fails under concurrent read-then-write: writers take the lock at once.
-    write = connection.get_execution_options().get("uvr_write")
+    options = connection.get_execution_options()
+    write = options.get("uvr_write")
+    if (wait := options.get("uvr_wait")) is not None:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(wait * 1000)}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
@@ -159,7 +167,8 @@ def transaction(engine: Engine, *, write: bool = False, keep: bool = True) -> It
         connection.begin() as begun,
     ):
         if write and postgres:
-            connection.execute(text(f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'"))
+            wait = engine.get_execution_options().get("uvr_wait", BUSY_SECONDS)
+            connection.execute(text(f"SET LOCAL lock_timeout = '{int(wait * 1000)}ms'"))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})"))
         yield connection
         if not keep:

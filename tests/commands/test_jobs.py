@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -11,13 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from commands import job_process
 from commands.job_kinds import KINDS, check_arguments, words
 from commands.job_process import JobProcess
 from concepts.errors import InputError
 from concepts.instant import now
 from concepts.words import JOB_KINDS
+from registry.jobs import Jobs
 from registry.registry import Registry
+from registry.store.db import open_session
 from registry.store.home import TRIED
+from registry.store.models import JobRow
 from tests.commands.test_capturing import DEFINITION, PICTURES
 
 WAIT_S = 120
@@ -57,9 +62,12 @@ def test_the_registry_and_the_worker_know_the_same_kinds():
         ("calibrate", ["pistol", "--margin", "7"], "7"),
         ("calibrate", ["pistol", "--dry-run"], "may not set --dry-run"),
         ("calibrate", ["pistol", "--help"], "takes no such option"),
+        ("evaluate", ["x", "--out", "/dev/null/x", "--gate", "/nix"], "may not set --out"),
         ("collect-anchors", ["pistol", "--yes"], "may not set --yes"),
         ("collect-anchors", ["pistol", "--plan"], "may not set --plan"),
         ("collect-anchors", ["pistol", "--images", "art"], "'art' is not the whole path"),
+        ("collect-anchors", ["pistol", "--engine", "ray=10.0.0.9:6379"], "may not set --engine"),
+        ("evaluate", ["testbed-quick", "--engine=ray"], "may not set --engine"),
         ("evaluate", ["testbed-quick", "--out", "/etc"], "may not set --out"),
         ("try", ["a cup", "--release=policy", "--out=/etc"], "may not set --out"),
         ("try", ["a cup", "--release=policy", "--picture=a.png"], "'a.png' is not the whole path"),
@@ -114,6 +122,20 @@ def test_what_a_worker_finds_in_the_table_is_checked_again(run, filled):
     )  # fmt: skip
 
 
+def test_a_job_that_cannot_be_begun_fails_and_the_worker_goes_on(run, filled):
+    with open_session(filled.workspace.engine, write=True) as session:
+        for word in ("a\0b", "\ud800"):
+            session.add(JobRow(
+                kind="collect-anchors", arguments=json.dumps(["pistol", f"--model={word}"]),
+                asked_at=now(), asked_by="tester", state="waiting", attempts=0, done=0, total=0,
+                message="",
+            ))  # fmt: skip
+    assert run("worker", "--once").code == 0
+    half, nul = filled.jobs.list()
+    assert (half.state, half.message.partition(":")[0]) == ("failed", "UnicodeEncodeError")
+    assert (nul.state, "a character of code 0" in nul.message) == ("failed", True)
+
+
 def test_a_worker_that_is_stopped_gives_its_job_back(run, filled, monkeypatch):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -122,6 +144,61 @@ def test_a_worker_that_is_stopped_gives_its_job_back(run, filled, monkeypatch):
     filled.jobs.add("calibrate", ["pistol"], actor="tester")
     assert run("worker", "--once").code == 130
     assert (filled.jobs.show(1).state, filled.jobs.show(1).attempts) == ("waiting", 0)
+
+
+def test_no_program_in_the_workers_folder_is_run(tmp_path, monkeypatch):
+    (tmp_path / "cli.py").write_text("def main(_):\n    open('ran', 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    with closing(JobProcess(["--version"], {})) as process:
+        assert until(lambda: process.wait(0.1) is not None)
+        assert process.wait(0) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["cli.py"]
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """Has another program run in the place of a job's command."""
+
+    def begin(text: str) -> None:
+        (tmp_path / "stand_in.py").write_text(text)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.setattr(job_process, "__name__", "stand_in")
+
+    return begin
+
+
+def test_what_a_process_began_ends_with_it(stand_in, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    held = "import subprocess; print(subprocess.Popen(['sleep', '60']).pid, flush=True)"
+    stand_in(held)
+    start = time.monotonic()
+    with closing(JobProcess([], {})) as process:
+        assert until(lambda: process.wait(0.1) is not None)
+    assert (process.code, time.monotonic() - start < 30) == (0, True)
+    until(lambda: not is_there(process.result()))
+    stand_in(f"{held}; import time; open('began', 'w'); time.sleep(60)")
+    with closing(JobProcess([], {})) as process:
+        until(Path("began").exists)
+    assert process.code == -signal.SIGKILL
+    until(lambda: not is_there(process.result()))
+
+
+def test_a_job_that_others_are_at_is_tried_again(run, filled, stand_in):
+    stand_in("import os, sys; sys.exit(0 if os.path.exists('free') else open('free', 'w') and 8)")
+    filled.jobs.add("calibrate", ["pistol"], actor="tester")
+    assert run("worker", "--once", "--lease", "4").code == 0
+    assert (filled.jobs.show(1).state, filled.jobs.show(1).attempts) == ("done", 1)
+
+
+def test_what_was_done_when_a_worker_is_stopped_is_done(run, filled, stand_in, monkeypatch):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    stand_in("print('[7]')")
+    filled.jobs.add("calibrate", ["pistol"], actor="tester")
+    monkeypatch.setattr(Jobs, "progress", interrupted)
+    assert run("worker", "--once").code == 130
+    assert (filled.jobs.show(1).state, filled.jobs.show(1).result) == ("done", [7])
 
 
 def test_a_process_stops_as_with_ctrl_c(filled, home):

@@ -12,6 +12,7 @@ from concepts.definition import ConceptDefinition
 from console.addresses import CHANGES, PAGES
 from console.call import Call
 from console.guard import MAX_BODY
+from registry.store.db import open_session
 from tests.conftest import toy_collection
 from tests.console.conftest import HEADER, PROXY, ROLES, digest_of, read, text_of
 from tests.console.test_incidents import finding, report
@@ -26,8 +27,8 @@ EVIL = (
     "\u202egnp.exe",
 )
 FILLED = {"job": 1, "slug": "pistol", "number": 2, "before": 1, "bundle": "policy", "sequence": 1}
-ACTIONS = [path.replace(":int", "").format(**FILLED) for path in CHANGES]
-ADDRESSES = sorted({path.replace(":int", "").format(**FILLED) for path in (*PAGES, *CHANGES)})
+ACTIONS = [path.replace(":number", "").format(**FILLED) for path in CHANGES]
+ADDRESSES = sorted({path.replace(":number", "").format(**FILLED) for path in (*PAGES, *CHANGES)})
 
 
 def fields(registry):
@@ -81,6 +82,37 @@ def test_no_change_is_made_for_another_site(team, visit, path):
     assert events(team) == before
 
 
+def test_another_sites_page_loads_nothing(solo, visit):
+    visitor = visit(solo)
+    loads = [("no-cors", "image"), ("cors", "empty"), ("navigate", "iframe"), ("", "document")]
+    for path, site in itertools.product(("/", "/audit/verify"), ("cross-site", "same-site", "x")):
+        for mode, dest in loads:
+            sent = {"sec-fetch-site": site, "sec-fetch-mode": mode, "sec-fetch-dest": dest}
+            found = visitor.get(path, headers=sent)
+            assert (found.status_code, "<" in found.text) == (403, False), (path, sent)
+        sent = {"sec-fetch-site": site, "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+        assert visitor.get(path, headers=sent).status_code == 200
+    for site in ("same-origin", "none"):
+        assert visitor.get("/", headers={"sec-fetch-site": site}).status_code == 200
+
+
+def test_a_review_is_shown_while_others_write(team, visit):
+    visitor = visit(team, "bob")
+    with open_session(team.workspace.engine, write=True):
+        assert "You cannot approve it: Another process is writing" in visitor.page(
+            "/reviews/pistol/2"
+        )
+    assert "You cannot approve it" not in visitor.page("/reviews/pistol/2")
+
+
+@pytest.mark.parametrize("digits", [10, 30, 5000])
+def test_a_number_of_very_many_digits_is_no_address(solo, visit, digits):
+    number = "9" * digits
+    for path in (f"/concepts/pistol/{number}", f"/concepts/pistol/1/against/{number}"):
+        assert visit(solo).get(path).status_code == 404
+    assert visit(solo).post(f"/jobs/{number}/cancel", {}).status_code == 404
+
+
 @pytest.mark.parametrize("path", ADDRESSES)
 def test_other_hosts_are_not_answered(solo, visit, path):
     client = visit(solo).client
@@ -112,6 +144,17 @@ def test_a_console_without_a_proxy_is_for_its_own_machine(solo, team, visit):
     # A registry that became a team's while the console ran.
     found = visit(team).get("/", headers={HEADER: "ann"})
     assert (found.status_code, "This registry has actors by now" in found.text) == (403, True)
+
+
+def test_whom_a_proxy_names_is_nobody_in_a_registry_without_actors(solo, visit):
+    visitor = visit(solo, "stranger")
+    for path in ("/", "/concepts/pistol/1", "/audit/export"):
+        found = visitor.get(path)
+        assert (found.status_code, "has no actors" in found.text) == (403, True), path
+    sent = {"origin": "https://127.0.0.1:8642"}
+    form = {"reason": "x", "content": digest_of(solo, "pistol", 1)}
+    found = visitor.client.post("/concepts/pistol/1/revoke", data=form, headers=sent)
+    assert (found.status_code, solo.versions.get("pistol", 1).state) == (403, "approved")
 
 
 @pytest.mark.parametrize(
@@ -326,8 +369,8 @@ def test_every_answer_forbids_scripts_frames_and_guesses(solo, visit):
     [(None, "uvr-8642={}; HttpOnly; Path=/; SameSite=strict"),
      ("ann", "__Host-uvr={}; HttpOnly; Path=/; SameSite=strict; Secure")],
 )  # fmt: skip
-def test_a_session_stays_with_its_browser(solo, visit, name, cookie):
-    found = visit(solo, name).get("/")
+def test_a_session_stays_with_its_browser(solo, team, visit, name, cookie):
+    found = visit(team if name else solo, name).get("/")
     value = found.cookies[cookie.partition("=")[0]]
     assert found.headers["set-cookie"] == cookie.format(value)
     assert len(value) == 43

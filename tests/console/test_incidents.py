@@ -167,6 +167,20 @@ def test_a_report_of_another_registry_or_model_is_told(solo, visit):
     assert (found.status_code, "are of another model" in found.text) == (422, True)
 
 
+def test_more_than_a_page_can_tell_is_refused(solo, visit, tmp_path):
+    path = tmp_path / "decisions.jsonl"
+    one = json.dumps(decision(solo, 1))
+    path.write_text(f"{one}\n" * 51)
+    visitor = visit(solo, decisions=path)
+    for images in ([[finding(slug=f"c{n}") for n in range(51)]], [[]] * 51):
+        told = report(solo, images=images, shadow=[[] for _ in images])
+        found = visitor.post("/incident", {"report": json.dumps(told)})
+        assert (found.status_code, "More than 50 pictures" in found.text) == (422, True)
+    assert visitor.post("/incident", {"request": "r-1"}).status_code == 422
+    path.write_text(f"{one}\n" * 50)
+    assert visitor.post("/incident", {"request": "r-1"}).status_code == 200
+
+
 def test_the_nearest_examples_are_told(solo, visit):
     version = solo.versions.get("pistol")
     anchor = solo.versions.anchor_set("pistol", version.spaces[0].digest).anchors[0]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from commands.job_kinds import check_arguments
+from console.pages.jobs import MODELS, suites
 from tests.console.conftest import text_of
+from uvr.evaluation.suites.suite import shipped_suites
+from uvr.profiles import PROFILES
 
 
 def test_example_pictures_are_asked_for(team, visit):
@@ -21,6 +24,18 @@ def test_example_pictures_are_asked_for(team, visit):
     assert "The job waits for a worker: uvr-registry worker." in shown
     assert "Collect example pictures: pistol --model=testbed --task=edit --seed=3" in shown
     assert "Waiting for a worker; asked" in shown
+
+
+def test_the_models_and_suites_that_there_are_can_be_asked_for(team, visit):
+    assert set(MODELS) == {profile.model for profile in PROFILES.values()}
+    for name, place in MODELS.items():
+        assert place.rpartition("/")[2].lower() == name
+    assert suites() == shipped_suites()
+    fields = {"task": "t2i", "model": "flux.1-dev", "seed": "3"}
+    visit(team, "ann").post("/concepts/pistol/collect", fields)
+    (job,) = team.jobs.list()
+    assert "--model=black-forest-labs/FLUX.1-dev" in job.arguments
+    check_arguments(job.kind, job.arguments)
 
 
 def test_a_measurement_is_asked_for(team, visit):
@@ -76,15 +91,18 @@ def test_a_job_is_stopped_by_whoever_may(team, visit):
     [
         {"task": "--yes"}, {"task": ""}, {"model": "--out=/etc/x"}, {"model": "-x"}, {"model": ""},
         {"model": "a b"}, {"model": "../../etc"}, {"model": "/etc"}, {"model": "a/../../etc"},
-        {"model": "a\n--yes"}, {"seed": "-1"}, {"seed": "x"}, {"seed": "1e99"},
+        {"model": "a\n--yes"},
+        {"model": "evil/huge"}, {"model": "black-forest-labs/FLUX.2-"},
+        {"seed": "-1"}, {"seed": "x"}, {"seed": "1e99"},
     ],
     ids=repr,
 )  # fmt: skip
 def test_no_option_is_smuggled_into_a_job(team, visit, wrong):
     fields = {"task": "t2i", "model": "testbed", "seed": "0", **wrong}
     assert visit(team, "ann").post("/concepts/pistol/collect", fields).status_code == 422
-    suite = {"suite": fields["model"]} if "model" in wrong else {"suite": "--record=x"}
-    assert visit(team, "ann").post("/concepts/pistol/1/measure", suite).status_code == 422
+    for suite in (fields["model"], "--record=x", "../x.yaml", "x.yaml", "/x.yaml"):
+        found = visit(team, "ann").post("/concepts/pistol/1/measure", {"suite": suite})
+        assert found.status_code == 422, suite
     if "model" in wrong:
         assert visit(team, "ann").post("/concepts/pistol/1/draw", wrong).status_code == 422
     assert team.jobs.list() == []

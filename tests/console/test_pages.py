@@ -217,7 +217,3 @@ def test_unknown_pages_lead_on(solo, visit):
     assert found.status_code == 404
     assert "No concept 'pistl'. Did you mean 'pistol'?" in text_of(found.text)
     assert visitor.get("/nix").status_code == 404
-
-
-def test_a_number_that_no_database_holds_is_an_error_of_the_visitor(solo, visit):
-    assert visit(solo).get(f"/releases/policy/{10**30}").status_code == 422

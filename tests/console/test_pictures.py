@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
 import shutil
+import struct
+import zlib
 
 import pytest
+from PIL import Image
 
 from tests.conftest import toy_collection
 from tests.console.conftest import digest_of, read, text_of
@@ -30,6 +34,7 @@ def test_a_version_shows_what_it_catches_and_what_it_misses(team, visit):
 
 def test_a_review_shows_the_pictures_that_are_decided_otherwise(team, visit):
     page = visit(team, "bob").get("/reviews/pistol/2").text
+    assert "Pictures and their scores help to look." in page
     assert "Decided otherwise than before" in page
     assert text_of(page).count("version 1 did not catch it") == 9
 
@@ -59,10 +64,16 @@ def test_a_damaged_picture_is_as_good_as_none(team, visit):
     kept = cache.resolve()
     cache.unlink()
     shutil.copytree(kept, cache)
-    for file in cache.rglob("*.png"):
-        file.write_bytes(b"no picture")
-    for path in ("/concepts/pistol/1", "/concepts/pistol/1/strictness", "/reviews/pistol/2"):
-        assert "A worker draws them" in visit(team, "bob").page(path)
+    jpeg = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(jpeg, "JPEG")
+    size = struct.pack(">II", 60_000, 60_000)
+    head = b"IHDR" + size + b"\x08\x02\0\0\0"
+    large = b"\x89PNG\r\n\x1a\n\0\0\0\r" + head + struct.pack(">I", zlib.crc32(head))
+    for data in (b"no picture", jpeg.getvalue(), large):
+        for file in cache.rglob("*.png"):
+            file.write_bytes(data)
+        for path in ("/concepts/pistol/1", "/concepts/pistol/1/strictness", "/reviews/pistol/2"):
+            assert "A worker draws them" in visit(team, "bob").page(path), data
 
 
 @pytest.mark.parametrize("path", ["/concepts/nudity/1", "/concepts/nudity/1/strictness"])

@@ -25,6 +25,11 @@ def test_a_registry_of_one_is_for_its_own_machine(solo):
         check_reach(Settings("ann", address="0.0.0.0"), solo)
 
 
+def test_a_registry_of_one_takes_no_names_from_a_proxy(solo):
+    with pytest.raises(PolicyError, match="has no actors, so that each of them could do every"):
+        check_reach(Settings("ann", proxies=("10.0.0.7",), user_header="X-User"), solo)
+
+
 def test_a_teams_registry_needs_a_proxy(team):
     with pytest.raises(PolicyError, match="put a proxy that logs people in before it"):
         check_reach(Settings("ann"), team)

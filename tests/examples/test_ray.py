@@ -14,6 +14,9 @@ import pytest
 from tests.examples.conftest import example
 from uvr.decisions.reading import LoggedDecisions
 
+# Ray warns of options of its own that it sets itself.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
@@ -28,8 +31,6 @@ def cluster() -> Iterator[None]:
         ray.shutdown()
 
 
-# Ray warns of options of its own that it sets itself.
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.usefixtures("cluster")
 def test_a_file_of_prompts_becomes_pictures_with_verdicts(publish, tmp_path, monkeypatch):
     (tmp_path / "prompts.txt").write_text("a cat\n\na bomb on a pink background\n")

@@ -101,7 +101,38 @@ def test_curators_ask_and_stop_their_own_and_an_admin_any(registry, jobs):
     job = jobs.add("calibrate", ["pistol"], actor="bob").id
     with pytest.raises(PolicyError, match="needs the role admin"):
         jobs.cancel(job, actor="cem")
+    registry.team.set("ann", roles=["admin"], actor="ann")
     assert jobs.cancel(job, actor="ann").cancelled_by == "ann"
+
+
+def test_the_same_job_is_not_asked_for_twice_while_it_is_open(jobs):
+    first = jobs.add("calibrate", ["pistol"], actor="ann").id
+    for worker in (None, "w1"):
+        if worker is not None:
+            jobs.claim(worker)
+        with pytest.raises(ConflictError, match="Job 1 is the same and did not end yet"):
+            jobs.add("calibrate", ["pistol"], actor="bob")
+    jobs.finish(first, "w1")
+    assert jobs.add("calibrate", ["pistol"], actor="bob").state == "waiting"
+
+
+def test_one_actor_has_so_many_open_jobs_at_most(jobs):
+    for number in range(20):
+        jobs.add("calibrate", [f"c{number}"], actor="ann")
+    with pytest.raises(PolicyError, match="'ann' has 20 jobs that wait or run"):
+        jobs.add("calibrate", ["pistol"], actor="ann")
+    assert jobs.add("calibrate", ["pistol"], actor="bob").id == 21
+    jobs.cancel(1, actor="ann")
+    assert jobs.add("calibrate", ["c0"], actor="ann").id == 22
+
+
+def test_some_jobs_are_listed_without_what_came_of_them(jobs):
+    for number in range(3):
+        jobs.add("calibrate", [f"c{number}"], actor="ann")
+        jobs.finish(jobs.claim("w1").id, "w1", {"version": number})
+    assert [job.result for job in jobs.list(limit=2)] == [{"version": 2}, {"version": 1}]
+    few = jobs.list(["done"], limit=1, results=False)
+    assert [(job.id, job.state, job.result) for job in few] == [(3, "done", None)]
 
 
 def test_what_is_no_job_is_refused(jobs):
@@ -109,6 +140,9 @@ def test_what_is_no_job_is_refused(jobs):
         jobs.add("rm", ["-rf", "/"], actor="ann")
     with pytest.raises(InputError, match="characters, allowed: 65,536"):
         jobs.add("calibrate", ["x" * 70_000], actor="ann")
+    for word in ("a\0b", "\ud800"):
+        with pytest.raises(InputError, match="NUL character, or half of another"):
+            jobs.add("calibrate", ["pistol", word], actor="ann")
     with pytest.raises(NotFoundError, match="No job 7"):
         jobs.show(7)
 
@@ -124,7 +158,7 @@ def test_jobs_are_no_events_and_a_dry_run_asks_for_none(registry, jobs):
 
 def test_a_restored_registry_does_nothing_that_the_other_was_asked(registry, jobs, tmp_path):
     jobs.add("calibrate", ["pistol"], actor="ann")
-    jobs.add("calibrate", ["pistol"], actor="ann")
+    jobs.add("calibrate", ["knife"], actor="ann")
     jobs.claim("w1")
     backup(registry.workspace, tmp_path / "all.zip")
     url = f"sqlite:///{tmp_path / 'other.db'}"

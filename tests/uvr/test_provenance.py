@@ -12,7 +12,7 @@ from PIL import Image
 
 from concepts.digest import json_digest
 from concepts.errors import InputError, NotFoundError, VerificationError
-from uvr.provenance import read_digests, signed_png
+from uvr.provenance import SignedDigests, read_digests, signed_png
 
 
 def certificate(subject, key, issuer, issuer_key, *, ca: bool) -> x509.Certificate:
@@ -36,12 +36,12 @@ def certificate(subject, key, issuer, issuer_key, *, ca: bool) -> x509.Certifica
     return builder.sign(issuer_key, hashes.SHA256())
 
 
-@pytest.fixture(scope="module")
-def signer() -> c2pa.Signer:
+def signer_of(organisation: str) -> tuple[c2pa.Signer, str]:
+    """A signer, and its root certificate as PEM."""
     root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     names = [
         x509.Name([
-            x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "Test"),
+            x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, organisation),
             x509.NameAttribute(x509.NameOID.COMMON_NAME, name),
         ])
         for name in ("root", "signer")
@@ -50,21 +50,49 @@ def signer() -> c2pa.Signer:
         certificate(names[1], key, names[0], root_key, ca=False),
         certificate(names[0], root_key, names[0], root_key, ca=True),
     ]
-    pem = b"".join(item.public_bytes(serialization.Encoding.PEM) for item in chain)
+    leaf, root = (item.public_bytes(serialization.Encoding.PEM) for item in chain)
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return c2pa.Signer.from_info(c2pa.C2paSignerInfo(c2pa.C2paSigningAlg.ES256, pem, private, None))
+    info = c2pa.C2paSignerInfo(c2pa.C2paSigningAlg.ES256, leaf + root, private, None)
+    return c2pa.Signer.from_info(info), root.decode()
+
+
+@pytest.fixture(scope="module")
+def signer() -> c2pa.Signer:
+    return signer_of("Test")[0]
+
+
+def signed(picture: Image.Image, assertion, signer) -> bytes:
+    """A PNG with an assertion of one's own."""
+    action = {
+        "action": "c2pa.created",
+        "digitalSourceType": "http://c2pa.org/digitalsourcetype/empty",
+    }
+    manifest = {
+        "assertions": [
+            {"label": "c2pa.actions", "data": {"actions": [action]}},
+            {"label": "uvr-registry.decision", "data": assertion},
+        ]
+    }
+    source, found = io.BytesIO(), io.BytesIO()
+    picture.save(source, "PNG")
+    source.seek(0)
+    with c2pa.Builder(json.dumps(manifest)) as builder:
+        builder.sign(signer, "image/png", source, found)
+    return found.getvalue()
 
 
 def test_a_picture_carries_the_digests_of_its_decision_and_nothing_else_of_it(decide, signer):
     decision = decide(("ball", "enforce"))
     png = signed_png(decision.picture, decision, signer)
-    assert read_digests(png) == {
-        "bundle": decision.verdict.bundle,
-        "pixels": decision.pixels,
-        "verdict": json_digest(decision.verdict.to_dict()),
-    }
+    assert read_digests(png) == SignedDigests(
+        bundle=decision.verdict.bundle,
+        pixels=decision.pixels,
+        verdict=json_digest(decision.verdict.to_dict()),
+        signer="Test, signer",
+        is_trusted=False,
+    )
     with c2pa.Reader("image/png", io.BytesIO(png)) as reader:
         told = reader.json()
     assert "trainedAlgorithmicMedia" in told
@@ -98,29 +126,30 @@ def test_a_picture_that_says_nothing_is_told_apart(decide):
 
 
 def test_the_digests_of_one_picture_cannot_be_moved_to_another(decide, signer):
-    manifest = {
-        "assertions": [
-            {
-                "label": "c2pa.actions",
-                "data": {
-                    "actions": [
-                        {
-                            "action": "c2pa.created",
-                            "digitalSourceType": "http://c2pa.org/digitalsourcetype/empty",
-                        }
-                    ]
-                },
-            },
-            {
-                "label": "uvr-registry.decision",
-                "data": {"bundle": "f" * 64, "pixels": "0" * 64, "verdict": "0" * 64},
-            },
-        ]
-    }
-    source, signed = io.BytesIO(), io.BytesIO()
-    decide().picture.save(source, "PNG")
-    source.seek(0)
-    with c2pa.Builder(json.dumps(manifest)) as builder:
-        builder.sign(signer, "image/png", source, signed)
+    assertion = {"bundle": "f" * 64, "pixels": "0" * 64, "verdict": "0" * 64}
     with pytest.raises(VerificationError, match="not those of its decision"):
-        read_digests(signed.getvalue())
+        read_digests(signed(decide().picture, assertion, signer))
+
+
+def test_where_anchors_are_given_only_signers_that_they_certify_count(decide):
+    (ours, anchors), (other, others) = signer_of("Ours"), signer_of("Mallory")
+    decision = decide()
+    png = signed_png(decision.picture, decision, ours)
+    found = read_digests(png, anchors=others + anchors)
+    assert (found.signer, found.is_trusted) == ("Ours, signer", True)
+    forged = signed_png(decision.picture, decision, other)
+    with pytest.raises(VerificationError, match="'Mallory, signer' is not certified by"):
+        read_digests(forged, anchors=anchors)
+    for bad in ("", "no certificate"):
+        with pytest.raises(InputError, match="no certificates as PEM"):
+            read_digests(png, anchors=bad)
+
+
+@pytest.mark.parametrize(
+    "assertion",
+    [{}, ["bundle"], {"bundle": "f" * 64, "pixels": 7, "verdict": "0" * 64},
+     {"bundle": "f" * 64, "pixels": "0" * 64, "verdict": "0" * 64, "more": "x"}],
+)  # fmt: skip
+def test_an_assertion_of_another_form_is_refused(decide, signer, assertion):
+    with pytest.raises(VerificationError, match="does not hold the three digests"):
+        read_digests(signed(decide().picture, assertion, signer))

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from concepts.errors import UVRError
 from uvr.anchors.capture import FeatureArray
 
 Kept = Mapping[str, tuple[FeatureArray, ...]]
@@ -36,6 +37,9 @@ class Stack:
         kept: Where they are.
         batches: The batches' keys and numbers of pictures.
         kind: Position of the kind among those that are kept.
+
+    Raises:
+        UVRError: Features of a batch are gone, here or where a picture is read.
     """
 
     def __init__(self, kept: Kept, batches: Sequence[tuple[str, int]], kind: int) -> None:
@@ -43,14 +47,23 @@ class Stack:
         self._keys = [key for key, _ in batches]
         self._ends = list(accumulate(count for _, count in batches))
         self._kind = kind
-        _, patches, dim = kept[self._keys[0]][kind].shape
+        _, patches, dim = self._of_batch(0).shape
         self.shape = (self._ends[-1], patches, dim)
 
     def __getitem__(self, picture: int) -> FeatureArray:
         batch = bisect_right(self._ends, picture)
         before = self._ends[batch - 1] if batch else 0
-        features: FeatureArray = self._kept[self._keys[batch]][self._kind][picture - before]
+        features: FeatureArray = self._of_batch(batch)[picture - before]
         return features
+
+    def _of_batch(self, batch: int) -> FeatureArray:
+        try:
+            return self._kept[self._keys[batch]][self._kind]
+        except KeyError as error:
+            raise UVRError(
+                "Features that this collection captured were removed or changed while it read "
+                "them. Run the same command again: it captures what is lacking."
+            ) from error
 
 
 class Rows:

@@ -18,6 +18,8 @@ from PIL import Image
 from uvr.report import RegulationReport, decode_feature, encode_feature
 from uvr.verdict import Verdict
 
+ROWS = 64
+"""Of a picture whose digest is made, at one time."""
 _PLAIN = ("time", "request", "model", "task", "state", "space")
 _request: ContextVar[str | None] = ContextVar("uvr_request", default=None)
 
@@ -172,5 +174,8 @@ def prompt_digest(prompt: str | None, key: bytes | None = None) -> str | None:
 def pixels_digest(picture: Image.Image) -> str:
     """Return the SHA-256 of a picture's size and RGB pixels: files that lose nothing share it."""
     width, height = picture.size
-    size = width.to_bytes(4, "big") + height.to_bytes(4, "big")
-    return hashlib.sha256(size + picture.convert("RGB").tobytes()).hexdigest()
+    digest = hashlib.sha256(width.to_bytes(4, "big") + height.to_bytes(4, "big"))
+    for top in range(0, height, ROWS):  # Of a large picture a copy takes much memory.
+        rows = picture.crop((0, top, width, min(top + ROWS, height)))
+        digest.update(rows.convert("RGB").tobytes())
+    return digest.hexdigest()

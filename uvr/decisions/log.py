@@ -31,6 +31,9 @@ BATCH = 64
 
 CLOSE_SECONDS = 10.0
 
+GAP_SECONDS = 1.0
+"""That a log which is closed has left to say what it dropped."""
+
 PICTURES_WAITING = 64
 """Decisions that may wait where each holds its picture."""
 
@@ -113,18 +116,33 @@ class DecisionLog:
             return self._changed.wait_for(lambda: not (self._waiting or self._writing), seconds)
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Write what waits and end; what is left after so many seconds is dropped."""
+        """Write what waits and end.
+
+        What is left after so many seconds is dropped. The log then has a second more to tell it:
+        where another process keeps the file locked, it ends without that.
+        """
+        deadline = time.monotonic() + seconds
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        if self.flush(seconds) and self._untold:
-            self._write(())  # nothing is left but to say what is missing
-        with self._changed:
-            if left := len(self._waiting):
-                self._waiting.clear()
-                self._drop(left, "it was closed before they were written")
+        if not self._ended(seconds):
+            with self._changed:
+                if left := len(self._waiting):
+                    self._waiting.clear()
+                    self._drop(left, "it was closed before they were written")
+            if not self._ended(GAP_SECONDS):
+                return
+        if self._untold:
+            self._write((), deadline)  # nothing is left but to say what is missing
         if self.path.exists():
-            self._guarded(self._file.sync, lost=0)
+            self._guarded(self._file.sync, deadline, lost=0)
+
+    def _ended(self, seconds: float) -> bool:
+        """Wait for the thread of a closed log; whether it has ended."""
+        if self._thread is None:
+            return True
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def __enter__(self) -> Self:
         return self
@@ -154,7 +172,7 @@ class DecisionLog:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
-                if not self._waiting:
+                if not (self._waiting or self._untold):
                     return
                 batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
                 self._writing = True
@@ -164,19 +182,21 @@ class DecisionLog:
                 with self._changed:
                     self._writing = False
                     self._changed.notify_all()
+            if not batch:
+                return  # It is closed, and this was what it had dropped.
 
-    def _write(self, batch: Sequence[Decision]) -> None:
+    def _write(self, batch: Sequence[Decision], deadline: float | None = None) -> None:
         told = [line for item in batch if (line := self._guarded(self._line, item))]
         gap, untold = b"", self._untold
         if untold:
             missing = {"schema": GAP, "time": now(), "dropped": untold, "labels": self._labels}
             gap = _line(missing)
-        if self._guarded(self._append, gap + b"".join(told), lost=len(told)):
+        if self._guarded(self._append, gap + b"".join(told), deadline, lost=len(told)):
             with self._changed:
                 self._untold -= untold
 
-    def _append(self, lines: bytes) -> bool:
-        self._file.append(lines)
+    def _append(self, lines: bytes, deadline: float | None) -> bool:
+        self._file.append(lines, deadline)
         return True
 
     def _line(self, decision: Decision) -> bytes:

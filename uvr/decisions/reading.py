@@ -6,7 +6,10 @@ Reading needs no torch.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +31,28 @@ class LoggedDecisions:
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._files = [file for path in paths for file in _files(path)]
+        for path in paths:
+            if not (path.is_file() or full_files(path)):
+                raise NotFoundError(f"No decision log at '{path}'.")
+        self._paths = tuple(paths)
         self.read = 0
         """Decisions that were read."""
         self.dropped = 0
         """Decisions that the logs say they dropped, as far as they were read."""
         self.unreadable = 0
         """Lines that are no decisions, such as one that a writer was killed within."""
+        self.removed = 0
+        """Full files that a writer removed, as the oldest, before they could be read."""
 
     def __iter__(self) -> Iterator[Decision]:
-        self.read = self.dropped = self.unreadable = 0
-        for path in self._files:
-            with open_file(path) as file:
-                for line in file:
-                    if (decision := self._decision(line)) is not None:
-                        self.read += 1
-                        yield decision
+        self.read = self.dropped = self.unreadable = self.removed = 0
+        for path in self._paths:
+            with ExitStack() as stack:
+                for file in self._opened(path, stack):
+                    for line in file:
+                        if (decision := self._decision(line)) is not None:
+                            self.read += 1
+                            yield decision
 
     def missing(self) -> list[str]:
         """Say what was missing in what was read, a sentence each without a full stop."""
@@ -52,6 +61,8 @@ class LoggedDecisions:
             told.append(f"decisions that the log says were dropped, not written: {self.dropped}")
         if self.unreadable:
             told.append(f"lines that could not be read as decisions: {self.unreadable}")
+        if self.removed:
+            told.append(f"full files that were removed before they could be read: {self.removed}")
         return told
 
     def of_request(self, name: str) -> list[Decision]:
@@ -61,6 +72,22 @@ class LoggedDecisions:
     def of_picture(self, pixels: str) -> list[Decision]:
         """Return the decisions on a picture, by the digest of its pixels."""
         return [item for item in self if item.pixels == pixels]
+
+    def _opened(self, path: Path, stack: ExitStack) -> list[BufferedReader]:
+        """Open all files of a log, oldest first, before the first is read.
+
+        Writers go on meanwhile. The newest is opened first: one that is put aside then is met
+        twice and read once, and none is passed over.
+        """
+        found: dict[tuple[int, int], BufferedReader] = {}
+        with suppress(FileNotFoundError):  # It was put aside, and no new one begun.
+            _open(path, stack, found)
+        for full in reversed(full_files(path)):
+            try:
+                _open(full, stack, found)
+            except FileNotFoundError:
+                self.removed += 1
+        return list(found.values())[::-1]
 
     def _decision(self, line: bytes) -> Decision | None:
         try:
@@ -74,8 +101,10 @@ class LoggedDecisions:
             return None
 
 
-def _files(path: Path) -> list[Path]:
-    found = [*full_files(path), *([path] if path.is_file() else [])]
-    if not found:
-        raise NotFoundError(f"No decision log at '{path}'.")
-    return found
+def _open(path: Path, stack: ExitStack, found: dict[tuple[int, int], BufferedReader]) -> None:
+    """Open a file until the stack ends, and add it to those found by where it is on the disk."""
+    file = stack.enter_context(open_file(path))
+    about = os.fstat(file.fileno())
+    place = (about.st_dev, about.st_ino)
+    found.pop(place, None)  # Met again, it is older than whatever was found meanwhile.
+    found[place] = file

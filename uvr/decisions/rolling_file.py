@@ -5,11 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from concepts.files import check_writable
+
+LOCK_SECONDS = 0.01
+"""Between two tries to lock a file."""
 
 
 class RollingFile:
@@ -35,31 +39,42 @@ class RollingFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self._max_bytes, self._keep = path, max_bytes, keep
 
-    def append(self, lines: bytes) -> None:
-        """Append lines, each with its end; OSError where not all of them could be written."""
-        with self._locked() as file:
+    def append(self, lines: bytes, deadline: float | None = None) -> None:
+        """Append lines, each with its end; OSError where not all of them could be written.
+
+        Args:
+            lines: What.
+            deadline: Until when to wait for other writers, by ``time.monotonic``; TimeoutError
+                then. None for no limit.
+        """
+        with self._locked(deadline) as file:
             if not (size := os.fstat(file).st_size) or size + len(lines) <= self._max_bytes:
                 _write(file, size, lines)
                 return
             self._put_aside()
-        self.append(lines)
+        self.append(lines, deadline)
 
-    def sync(self) -> None:
-        """Have what was appended survive a power cut."""
-        with self._locked() as file:
+    def sync(self, deadline: float | None = None) -> None:
+        """Have what was appended survive a power cut; TimeoutError as for ``append``."""
+        with self._locked(deadline) as file:
             os.fsync(file)
 
     @contextmanager
-    def _locked(self) -> Iterator[int]:
+    def _locked(self, deadline: float | None = None) -> Iterator[int]:
         """Give the open file that has the path's name, with its lock."""
         while True:
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
             file = os.open(self.path, flags, 0o640)
             try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                if self._is_named(file):
-                    yield file
-                    return
+                _lock(file, deadline)
+                try:
+                    if self._is_named(file):
+                        yield file
+                        return
+                finally:
+                    # A process that was forked meanwhile has the open file and so its lock, too:
+                    # closing it here would leave it locked for as long as that one lives.
+                    fcntl.flock(file, fcntl.LOCK_UN)
             finally:
                 os.close(file)
 
@@ -83,6 +98,22 @@ def full_files(path: Path) -> list[Path]:
     name = re.compile(rf"{re.escape(path.stem)}\.[0-9]{{6,}}{re.escape(path.suffix)}")
     found = path.parent.glob(f"*{path.suffix}") if path.parent.is_dir() else ()
     return sorted((item for item in found if name.fullmatch(item.name)), key=_number)
+
+
+def _lock(file: int, deadline: float | None) -> None:
+    """Lock a file for this process alone; TimeoutError where the deadline passes first."""
+    if deadline is None:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= deadline:
+                raise TimeoutError("another process keeps the file locked") from error
+            time.sleep(LOCK_SECONDS)
+        else:
+            return
 
 
 def _number(path: Path) -> int:

@@ -28,27 +28,30 @@ def tell(listeners: Iterable[Callable[[Decision], object]], decisions: Iterable[
 
 
 def decisions_of(report: RegulationReport, request: Request, result: Any) -> Iterator[Decision]:
-    """Yield the decision on each picture of a call.
+    """Yield the decision on each picture of a call; one that cannot be made is logged and left out.
 
     Args:
         report: The call's, complete.
         request: Its arguments.
         result: What the pipeline returned.
     """
-    images = list(_images(request, result))
     for verdict in report.verdicts:
         place = verdict.picture
-        image = images[place] if place < len(images) else None
-        yield Decision.of(report, verdict, prompt=request.prompt_of(place), picture=image)
+        try:
+            prompt, picture = request.prompt_of(place), _picture(request, result, place)
+            decision = Decision.of(report, verdict, prompt=prompt, picture=picture)
+        except Exception:
+            log.exception("no decision could be made on picture %s; the call goes on", place)
+        else:
+            yield decision
 
 
-def _images(request: Request, result: Any) -> Iterator[Image.Image]:
-    """The pictures that were returned; none where the call asked for latents."""
+def _picture(request: Request, result: Any, place: int) -> Image.Image | None:
+    """One of the pictures that were returned; None where the call asked for latents."""
     if request.arguments.get("output_type") == "latent":
-        return
+        return None
     try:
         pictures = Pictures(result)
     except UVRError:
-        return
-    for place in range(len(pictures)):
-        yield pictures.to_pil(place)
+        return None
+    return pictures.to_pil(place) if place < len(pictures) else None

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from registry.operations import Caught, explain
+from registry.operations import Caught, explain, incident
 from registry.operations.incident import LiveThen
+from registry.releases.assemble import read_bundle_of
 
 
 @pytest.fixture
@@ -58,6 +59,19 @@ def test_what_was_live_then_is_told_apart_from_what_is_live_now(released):
     assert early.then == ()
     assert [item.channel for item in found.then] == ["prod"]
     assert found.now == ()
+
+
+def test_a_bundle_is_put_together_once_however_much_was_found(released, monkeypatch):
+    read = []
+
+    def reading(session, store, row, release):
+        read.append(release.bundle_digest)
+        return read_bundle_of(session, store, row, release)
+
+    monkeypatch.setattr(incident, "read_bundle_of", reading)
+    found = explain(released.workspace, [caught(released) for _ in range(3)])
+    assert [len(item.also) for item in found] == [1, 1, 1]
+    assert read == [caught(released).bundle_digest]
 
 
 def test_what_this_registry_does_not_know_is_left_out(released):

@@ -13,6 +13,7 @@ from PIL import Image
 
 from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
+from concepts.files import in_use
 from uvr.anchors.batches import batch_key, drawn_batches, noised_batches, shared_content
 from uvr.anchors.capturing import Capturing, capture_here
 from uvr.anchors.exemplars import Exemplars
@@ -156,3 +157,42 @@ def test_a_folder_keeps_features_as_they_are(tmp_path):
         folder["cd" * 32]
     del folder["ab" * 32]
     assert list(folder) == []
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut off", "changed", "no array", "another's"])
+def test_features_that_were_damaged_count_as_lacking_and_are_kept_anew(tmp_path, damage):
+    folder, file = FeatureFolder(tmp_path), tmp_path / "a.npy"
+    features = np.random.default_rng(0).normal(size=(2, 2, 4, 5)).astype(np.float32)
+    folder["a"] = tuple(features)
+    assert "a" in folder
+    whole = file.read_bytes()
+    at = len(whole) // 2
+    bad = {
+        "empty": b"", "cut off": whole[:-40], "no array": b"features" * 9,
+        "changed": whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :],
+    }  # fmt: skip
+    if damage == "another's":
+        np.save(file, features)
+    else:
+        file.write_bytes(bad[damage])
+    assert "a" not in folder
+    with pytest.raises(KeyError):
+        folder["a"]
+    folder["a"] = tuple(features)
+    assert np.array_equal(FeatureFolder(tmp_path)["a"], features)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_features_that_are_no_numbers_do_not_go_on_to_the_next_collection(tmp_path, value):
+    FeatureFolder(tmp_path)["a"] = (np.full((2, 4, 5), value, dtype=np.float32),)
+    assert "a" not in FeatureFolder(tmp_path)
+
+
+def test_features_are_left_where_another_collection_may_read_them(tmp_path):
+    folder = FeatureFolder(tmp_path)
+    folder["a"] = folder["b"] = (np.ones((2, 4, 5), dtype=np.float32),)
+    with in_use(tmp_path):
+        folder.discard(["a"])
+    assert list(folder) == ["a", "b"]
+    folder.discard(["a", "gone"])
+    assert list(folder) == ["b"]

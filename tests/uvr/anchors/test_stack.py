@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from concepts.errors import UVRError
 from uvr.anchors.directions import fit_direction, fit_whitened
 from uvr.anchors.stack import Rows, Stack
 
@@ -13,6 +14,16 @@ def test_a_stack_reads_the_pictures_of_its_batches_in_order():
     stack = Stack(kept, [("a", 3), ("b", 3), ("c", 1)], kind=1)
     assert stack.shape == (7, 5, 3)
     assert np.array_equal([stack[picture] for picture in range(7)], -PICTURES)
+
+
+def test_a_batch_that_is_gone_says_what_to_do():
+    kept = {"a": (PICTURES[:3],), "b": (PICTURES[3:],)}
+    stack = Stack(kept, [("a", 3), ("b", 4)], kind=0)
+    del kept["b"]
+    with pytest.raises(UVRError, match="removed or changed while it read them"):
+        stack[4]
+    with pytest.raises(UVRError, match="captures what is lacking"):
+        Stack({}, [("a", 3)], kind=0)
 
 
 @pytest.mark.parametrize("part", [slice(None), slice(4, 9), slice(0, 0), slice(8, 100)])

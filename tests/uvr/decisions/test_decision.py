@@ -53,6 +53,13 @@ def test_a_pictures_digest_is_of_its_size_and_pixels(tmp_path):
     assert pixels_digest(Image.fromarray(pixels.reshape(8, 4, 3))) != pixels_digest(picture)
 
 
+def test_a_tall_pictures_digest_is_of_all_its_rows():
+    pixels = np.random.default_rng(0).integers(0, 255, (131, 3, 3), dtype=np.uint8)
+    size = (3).to_bytes(4, "big") + (131).to_bytes(4, "big")
+    expected = hashlib.sha256(size + pixels.tobytes()).hexdigest()
+    assert pixels_digest(Image.fromarray(pixels)) == expected
+
+
 def test_a_request_has_its_name_or_one_of_its_own():
     with named_request("r-17"):
         assert request_name() == "r-17"

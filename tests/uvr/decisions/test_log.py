@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -54,7 +56,7 @@ def test_a_slow_disk_stops_nobody_and_what_is_dropped_is_told(
     gate = threading.Event()
     log = DecisionLog(tmp_path / "log.jsonl", waiting=3)
     append = log._file.append
-    monkeypatch.setattr(log._file, "append", lambda data: (gate.wait(20), append(data)))
+    monkeypatch.setattr(log._file, "append", lambda *given: (gate.wait(20), append(*given)))
     log(decide(request="first"))
     while log._waiting:  # the writer took it, and is stuck
         time.sleep(0.001)
@@ -82,7 +84,7 @@ def test_a_full_disk_costs_decisions_and_is_told_once_there_is_room(
     log = DecisionLog(tmp_path / "log.jsonl")
     with monkeypatch.context() as patch:
 
-        def full(_lines: bytes) -> None:
+        def full(*_: Any) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         patch.setattr(log._file, "append", full)
@@ -117,6 +119,41 @@ def test_a_closed_log_drops_and_says_so(decide, tmp_path, caplog):
     log(decide())
     assert log.dropped == 1
     assert caplog.messages == [f"the decision log '{log.path}' drops decisions: it is closed"]
+
+
+def test_closing_does_not_wait_for_whoever_keeps_the_file_locked(decide, tmp_path, monkeypatch):
+    monkeypatch.setattr("uvr.decisions.log.GAP_SECONDS", 0.1)
+    path = tmp_path / "log.jsonl"
+    idle, busy = DecisionLog(path), DecisionLog(path)
+    path.touch()
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        busy(decide(request="first"))
+        while busy._waiting:  # the writer took it, and waits for the lock
+            time.sleep(0.001)
+        busy(decide(request="late"))
+        begun = time.monotonic()
+        idle.close(0.1)
+        busy.close(0.1)
+        assert time.monotonic() - begun < 5
+        assert busy.dropped == 1
+    busy._thread.join(10)  # a process that lives on tells it once the file is free
+    assert [line.get("request", line.get("dropped")) for line in lines(busy)] == ["first", 1]
+
+
+def test_what_a_slow_disk_left_at_the_end_is_told(decide, tmp_path, monkeypatch):
+    monkeypatch.setattr("uvr.decisions.log.GAP_SECONDS", 30)
+    gate = threading.Event()
+    log = DecisionLog(tmp_path / "log.jsonl")
+    append, drop = log._file.append, log._drop
+    monkeypatch.setattr(log._file, "append", lambda *given: (gate.wait(20), append(*given)))
+    monkeypatch.setattr(log, "_drop", lambda *given: (drop(*given), gate.set()))
+    log(decide(request="first"))
+    while log._waiting:  # the writer took it, and is stuck until the other is dropped
+        time.sleep(0.001)
+    log(decide(request="late"))
+    log.close(0.01)
+    assert [line.get("request", line.get("dropped")) for line in lines(log)] == ["first", 1]
 
 
 def test_a_forked_process_writes_its_own(decide, tmp_path):

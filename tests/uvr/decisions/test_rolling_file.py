@@ -1,4 +1,6 @@
+import fcntl
 import multiprocessing
+import os
 
 import pytest
 
@@ -46,6 +48,24 @@ def _append(path, name):
     file = RollingFile(path, max_bytes=100, keep=1000)
     for number in range(200):
         file.append(f"{name}{number:03}\n".encode())
+
+
+def test_a_process_forked_within_a_write_does_not_keep_the_file_locked(tmp_path):
+    file = RollingFile(tmp_path / "log.jsonl", max_bytes=100, keep=1)
+    with file._locked():
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(write)
+            os.read(read, 1)  # until the parent is through
+            os._exit(0)
+    try:
+        with file.path.open("rb") as other:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(write)
+        os.close(read)
+        os.waitpid(child, 0)
 
 
 def test_a_folder_is_no_file_and_no_bytes_are_no_size(tmp_path):
