@@ -153,8 +153,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = _fail(f"{_usage(error)} See `{path} --help`.", error.exit_code)
     except click.ClickException as error:
         code = _fail(error.format_message(), error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        code = _fail("Stopped. Nothing unfinished was recorded.", STOPPED)
+    except (click.Abort, KeyboardInterrupt) as error:
+        told = ["Stopped. Nothing unfinished was recorded.", *map(str, error.args)]
+        code = _fail(" ".join(told), STOPPED)
     except UVRError as error:
         code = _fail(str(error), error.exit_code)
     except BrokenPipeError:  # as when `head` has read enough

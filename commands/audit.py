@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 @click.group()
 def audit() -> None:
-    """Read, verify, sign and export the audit trail."""
+    """Read, verify, sign and export the audit trail.
+
+    \b
+    Examples:
+      uvr-registry audit log --limit 50
+      uvr-registry audit verify
+    """
 
 
 @audit.command("log")

@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 
 @click.group()
 def bundle() -> None:
-    """Look into bundle files, check them, write them again."""
+    """Look into bundle files, check them, write them again.
+
+    \b
+    Example:
+      uvr-registry bundle inspect policy.uvr
+    """
 
 
 @bundle.command("inspect")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +13,7 @@ from commands.measured import advice_lines, measured_lines
 from commands.options import as_json, dry_run, expect_digest, task_choice, version_argument
 from commands.output import place_name, progress_bar, version_json
 from commands.text import cell, version_name
-from concepts.errors import NotFoundError
+from concepts.errors import NotFoundError, SameContentError
 
 if TYPE_CHECKING:
     from concepts.scorer import Scorer
@@ -77,20 +77,42 @@ def calibrate(
     draft = registry.versions.draft(*version, expect_digest=expect_digest)
     asked = {FLAGS[name]: value for name, value in given.items() if value is not None}
     scorers = _fit(registry, draft, tasks, asked)
-    changed = registry.versions.calibrate(
-        draft.slug, draft.number, actor=app.actor, scorers=scorers,
-        expect_digest=draft.content_digest,
-    )  # fmt: skip
+    changed, refused = draft, None
+    try:
+        changed = registry.versions.calibrate(
+            draft.slug, draft.number, actor=app.actor, scorers=scorers,
+            expect_digest=draft.content_digest,
+        )  # fmt: skip
+    except SameContentError as error:
+        if not app.dry_run:
+            raise
+        refused = str(error)  # what would come of it is told all the same
     pairs = [
-        (before, after)
-        for before, after in zip(draft.spaces, changed.spaces, strict=True)
-        if after.digest in scorers
+        (before, _fitted(before, scorers[before.digest]))
+        for before in draft.spaces
+        if before.digest in scorers
     ]
     data = [{"before": asdict(before), "after": asdict(after)} for before, after in pairs]
-    lines = [f"{version_name(changed.slug, changed.number)} is fitted anew"]
+    name = version_name(changed.slug, changed.number)
+    lines = [f"{name} would be refused: {refused}" if refused else f"{name} is fitted anew"]
     lines += [line for pair in pairs for line in _change_lines(*pair)]
-    app.show({**version_json(changed), "calibrated": data}, lines)
-    app.hint(f"Next: uvr-registry submit {version_name(changed.slug, changed.number)}")
+    app.show({**version_json(changed), "calibrated": data, "refused": refused}, lines)
+    if not refused:
+        app.hint(f"Next: uvr-registry submit {name}")
+
+
+def _fitted(before: VersionSpace, scorer: Scorer) -> VersionSpace:
+    """What a version holds of a space once it has another scorer."""
+    from concepts.calibration import recorded_calibration
+
+    calibration = recorded_calibration(scorer.metadata)
+    return replace(
+        before,
+        rule=scorer.rule,
+        seed_threshold=scorer.seed_threshold,
+        grow_threshold=scorer.grow_threshold,
+        calibration=None if calibration is None else calibration.to_dict(),
+    )
 
 
 def _fit(

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 @click.group()
 def channel() -> None:
-    """Say which release is live where: each move is kept."""
+    """Say which release is live where: each move is kept.
+
+    \b
+    Examples:
+      uvr-registry channel move prod policy
+      uvr-registry channel list
+    """
 
 
 @channel.command("move")

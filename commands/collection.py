@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,7 +143,7 @@ def collect_anchors(
         plan(app, definitions, exemplars, means, features, model_options)
         return
     before = {concept.slug: _latest(concept) for concept in found}
-    with means.capturing(features, model) as capturing:
+    with _kept_where_stopped(), means.capturing(features, model) as capturing:
         collected = collect_all(
             definitions, exemplars, **model_options, prototypes=prototypes,
             held=_held(registry, before) if add else None,
@@ -181,6 +182,16 @@ def collect_anchors(
         app.hint(f"Next: uvr-registry submit {next(iter(versions))}, or release at once.")
     if refused:
         raise type(refused[0])(" ".join(map(str, refused)))
+
+
+@contextmanager
+def _kept_where_stopped() -> Iterator[None]:
+    """Say, on Ctrl-C, that the same command goes on from what was captured."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(err=True)  # A terminal shows ^C on the line that it is at.
+        raise click.Abort("What was captured is kept: run it again to go on.") from None
 
 
 def _latest(concept: ConceptDetail) -> VersionInfo | None:

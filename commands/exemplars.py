@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 @click.group()
 def exemplars() -> None:
-    """List and forget the pictures that anchors came from, known by their hashes alone."""
+    """List and forget the pictures that anchors came from, known by their hashes alone.
+
+    \b
+    Example:
+      uvr-registry exemplars list
+    """
 
 
 @exemplars.command("list")

@@ -16,6 +16,7 @@ from commands.parameters import FILE, NUMBER, PATH
 from commands.reading import check_model, read_bundle_file, read_key_list, read_profile
 from commands.table import Table
 from commands.text import cell, plural, version_name
+from concepts.errors import InputError
 from concepts.instant import now
 
 if TYPE_CHECKING:
@@ -149,6 +150,12 @@ def hits(app: App, logs: tuple[Path, ...], by: tuple[str, ...]) -> None:
     parts = by or ("day", "concept")
     log = LoggedDecisions(logs)
     counted = count_hits(log, by_day="day" in parts, by_concept="concept" in parts)
+    if log.unreadable and not (log.read or log.dropped):
+        names = ", ".join(f"'{path}'" for path in logs)
+        raise InputError(
+            f"No line of {names} is a decision. Logs that `generate --log` or `DecisionLog` wrote "
+            "are expected."
+        )
     rows = [item.to_dict() for item in counted]
     columns = [*(part for part in ("day", "concept") if part in parts)]
     numbers = ("pictures", "enforce", "log", "shadow", "of")

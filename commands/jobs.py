@@ -24,7 +24,13 @@ _JOB = click.argument("job", type=click.IntRange(1, LARGEST))
 
 @click.group()
 def jobs() -> None:
-    """Ask for what takes long, and see how far it is; `worker` does it."""
+    """Ask for what takes long, and see how far it is; `worker` does it.
+
+    \b
+    Examples:
+      uvr-registry jobs add collect-anchors testbed-pistol --task t2i
+      uvr-registry jobs list --state running
+    """
 
 
 @jobs.command(
@@ -35,8 +41,9 @@ def jobs() -> None:
 @as_json
 @pass_app
 def jobs_add(app: App, kind: str, arguments: tuple[str, ...]) -> None:
-    """Ask a worker to run a command, in your name: KIND is its name, the rest its arguments.
+    """Ask a worker to run a command, in your name: KIND says which, the rest are its arguments.
 
+    Kinds are calibrate, collect-anchors, draw-examples (`report version`), evaluate and try.
     Files and folders are named by their whole path, since a worker may run elsewhere.
 
     \b

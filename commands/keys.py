@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 @click.group()
 def key() -> None:
-    """Make signing keys, and say which of them engines should trust."""
+    """Make signing keys, and say which of them engines should trust.
+
+    \b
+    Examples:
+      uvr-registry key generate alice
+      uvr-registry key list
+    """
 
 
 @key.command("generate")

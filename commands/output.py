@@ -33,12 +33,13 @@ ProgressBar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
-def show_version(app: App, version: VersionInfo) -> None:
-    """Show a version's state and digest."""
+def show_version(app: App, version: VersionInfo, *more: str) -> None:
+    """Show a version's state and digest, and lines of more."""
     words = version.state.replace("_", " ")
     count = f", {plural(version.approvals, 'approval')}" if version.state == "in_review" else ""
     name = version_name(version.slug, version.number)
-    app.show(version_json(version), [f"{name} is {words}{count} ({version.content_digest})"])
+    line = f"{name} is {words}{count} ({version.content_digest})"
+    app.show(version_json(version), [line, *more])
 
 
 def version_json(version: VersionInfo) -> dict[str, Any]:

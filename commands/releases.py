@@ -248,7 +248,8 @@ def sign(
     registry = app.open()
     keys = read_private_keys(key_files)
     info = registry.releases.sign(bundle_name, sequence, actor=app.actor, keys=keys)
-    lines = [f"Signed {info.bundle} {info.sequence} with {plural(len(info.members), 'concept')}"]
+    verb = "Would sign" if app.dry_run else "Signed"
+    lines = [f"{verb} {info.bundle} {info.sequence} with {plural(len(info.members), 'concept')}"]
     written = _write_release(app, registry, info, out)
     app.show(asdict(info), [*lines, *_signed_by(info), *written])
 
@@ -272,9 +273,10 @@ def _show_new_release(
     written = _write_release(app, registry, made, out)
     enforced = sum(member.enforced_at(made.created_at) for member in made.members)
     some = "" if enforced == len(made.members) else f", {enforced} of them enforced"
-    what = f"Released {made.bundle} {made.sequence}"
+    what = f"{'Would release' if app.dry_run else 'Released'} {made.bundle} {made.sequence}"
     if made.rollback_of:
-        what = f"Rolled back to {made.bundle} {made.rollback_of}, as release {made.sequence}"
+        verb = "Would roll back" if app.dry_run else "Rolled back"
+        what = f"{verb} to {made.bundle} {made.rollback_of}, as release {made.sequence}"
     lines = [f"{what} with {plural(len(made.members), 'concept')}{some}"]
     if made.sequence > 1:
         since = f"since release {made.sequence - 1}"
@@ -289,9 +291,11 @@ def _signed_by(info: ReleaseInfo) -> list[str]:
 
 
 def _write_release(app: App, registry: Registry, info: ReleaseInfo, out: Path | None) -> list[str]:
-    """Write the bundle of a release that was recorded, and say so."""
-    if out is None or app.dry_run:
+    """Write the bundle of a release that was recorded, and say so; a dry run writes none."""
+    if out is None:
         return []
+    if app.dry_run:
+        return [f"Nothing was written to {out}"]
     try:
         return [save_bundle(registry.releases.bundle(info.bundle, info.sequence), out)]
     except OSError as error:

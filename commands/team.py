@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 @click.group()
 def actor() -> None:
-    """Say who may do what; while there is no actor, everyone may do everything."""
+    """Say who may do what; while there is no actor, everyone may do everything.
+
+    \b
+    Example:
+      uvr-registry actor set alice --role admin
+    """
 
 
 @actor.command("set")
@@ -65,7 +70,13 @@ def actor_list(app: App) -> None:
 
 @click.group()
 def policy() -> None:
-    """Show and set what is asked for before a version is approved and a channel moves."""
+    """Show and set what is asked for before a version is approved and a channel moves.
+
+    \b
+    Examples:
+      uvr-registry policy show
+      uvr-registry policy set --approvals 1 --no-self-approval
+    """
 
 
 @policy.command("show")

@@ -31,6 +31,10 @@ from concepts.printable import printable
 if TYPE_CHECKING:
     from registry.registry import Registry
 
+NO_REVIEW = (
+    "The policy asks for no approvals; `uvr-registry policy set --approvals 1` changes that."
+)
+
 
 @click.command()
 @click.argument("slug", type=SLUG)
@@ -65,8 +69,9 @@ def submit(app: App, version: tuple[str, int | None], note: str, expect_digest: 
     """
     versions = app.open().versions
     done = versions.submit(*version, actor=app.actor, note=note, expect_digest=expect_digest)
-    show_version(app, done)
-    if done.state == "in_review":
+    at_once = done.state == "approved"
+    show_version(app, done, *[NO_REVIEW] * at_once)
+    if not at_once:
         name = version_name(done.slug, done.number)
         digest = done.content_digest
         app.hint(f"Next, a reviewer: uvr-registry approve {name} --expect-digest {digest}")

@@ -35,6 +35,10 @@ class ConflictError(UVRError):
     exit_code: ClassVar[int] = 4
 
 
+class SameContentError(ConflictError):
+    """A version would get the content that it has, or another one of its concept."""
+
+
 class PolicyError(UVRError):
     """The operation would break a rule of the registry."""
 

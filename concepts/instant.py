@@ -6,7 +6,10 @@ import re
 from datetime import UTC, datetime, timedelta
 
 FORM = "%Y-%m-%dT%H:%M:%S.%fZ"
-EXPECTED = "an instant such as 2026-11-24T10:00:00Z, a date, or a time from now such as 30d or 12h"
+EXPECTED = (
+    "an instant such as 2026-11-24T10:00:00Z, a date such as 2026-11-24, or a time from now in "
+    "days, hours or minutes such as 30d, 12h or 45m"
+)
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DURATION = re.compile(r"([0-9]{1,6})([dhm])")
@@ -47,11 +50,12 @@ def parse_instant(text: str, now: str | None = None) -> str:
         if _DATE.fullmatch(text):
             return _format(datetime.fromisoformat(text))
         moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            raise ValueError("it has no offset")
-        return _format(moment.astimezone(UTC))
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"'{text}' is not {EXPECTED} ({error})") from error
+        if moment.tzinfo is not None:
+            return _format(moment.astimezone(UTC))
+        why = ": it says no offset, such as Z"
+    except (ValueError, OverflowError):
+        why = ""  # Python's own words are for programmers.
+    raise ValueError(f"'{text}' is not {EXPECTED}{why}")
 
 
 def later(instant: str, seconds: float) -> str:

@@ -93,8 +93,10 @@ def field_words(name: str) -> str:
     return FIELDS.get(name, name)
 
 
-def event_words(action: str) -> str:
+def event_words(action: str, details: Mapping[str, Any]) -> str:
     """Write what an event did to its subject."""
+    if action == "version.submit" and details.get("approved"):
+        return "approved, as the policy asks for no review,"
     return EVENTS.get(action, action.replace(".", " "))
 
 

@@ -1,6 +1,6 @@
 """Draw a file of prompts on a Ray cluster, regulated, and keep pictures with their verdicts.
 
-pip install '.[ray]'
+pip install '.[ray]' pandas pyarrow
 python examples/batch.py prompts.txt OUT --bundle policy.uvr --keys keys.json
 
 One prompt a line. Each worker has a pipeline, and a decision log of its own in OUT/decisions; a row

@@ -8,6 +8,7 @@ UVR_BUNDLE is a file, a folder or a URL; a newer release there is taken up betwe
 
 import io
 import os
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,6 +26,10 @@ from uvr import DecisionLog, Metrics, Regulator, named_request
 from uvr.delivery.source import BundleSource
 from uvr.pipelines import load_pipeline
 
+BUNDLE = os.environ.get("UVR_BUNDLE") or sys.exit(
+    "UVR_BUNDLE is not set: name a bundle's file, folder or URL, such as UVR_BUNDLE=policy.uvr."
+)
+
 
 class Wish(BaseModel):
     """What is to be drawn."""
@@ -39,7 +44,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     state = Path(os.environ.get("UVR_STATE", "state"))  # must outlive the process
     keys = os.environ.get("UVR_KEYS")  # without: only for a place that nobody else can write
     pipe, profile = load_pipeline(os.environ.get("UVR_MODEL", "testbed"), "t2i")
-    source = BundleSource(os.environ["UVR_BUNDLE"], keys=Path(keys) if keys else None, state=state)
+    source = BundleSource(BUNDLE, keys=Path(keys) if keys else None, state=state)
     counted = CollectorRegistry()
     metrics = Metrics(counted)
     with source, DecisionLog(state / "decisions.jsonl") as log:

@@ -96,6 +96,12 @@ def test_every_command_is_documented_with_its_options_and_an_example(name):
     assert any(" ".join(words).startswith(name) for words in map(named, examples(part)))
 
 
+def test_every_group_of_commands_has_an_example_in_its_help():
+    groups = [item for item in cli.commands.values() if isinstance(item, click.Group)]
+    without = [group.name for group in groups if f"uvr-registry {group.name} " not in group.help]
+    assert (bool(groups), without) == (True, [])
+
+
 def test_every_exit_code_of_an_error_is_in_the_table():
     listed = set(
         map(int, re.findall(r"^\| (\d+) \|", TEXTS["docs/commands_head.md"], re.MULTILINE))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from concepts.bundle import Bundle
-from concepts.errors import ConflictError, NotFoundError
+from concepts.errors import ConflictError, MismatchError, NotFoundError
 from concepts.instant import now
 from registry.operations import Caught
 from registry.registry import Registry
@@ -68,11 +68,16 @@ def caught_in(
             raise NotFoundError(
                 f"No file '{subject}'. To look for a request of that name give --log."
             )
-        return caught_by_decisions(log.of_request(subject), f"request '{subject}'")
+        if not (decisions := log.of_request(subject)):
+            raise NotFoundError(
+                f"No decision on request '{subject}' in the log, and no file of that name."
+            )
+        return caught_by_decisions(decisions, f"request '{subject}'")
     image = read_picture(path)
     if log is not None and (decisions := log.of_picture(pixels_digest(image))):
         return caught_in_pictures(decisions, f"'{subject}'")
-    return _of_live(registry, image, subject, check)
+    why = "No log was given (--log FILE)" if log is None else f"'{subject}' is not in the log"
+    return _of_live(registry, image, subject, check, why)
 
 
 def caught_by_report(report: RegulationReport, name: str) -> list[CaughtIn]:
@@ -133,20 +138,27 @@ def caught_by_decisions(decisions: Iterable[Decision], subject: str) -> list[Cau
     return found
 
 
-def _of_live(registry: Registry, image: Image.Image, subject: str, check: Check) -> list[CaughtIn]:
-    """Check a picture against each release that is live in a channel now."""
+def _of_live(
+    registry: Registry, image: Image.Image, subject: str, check: Check, why: str
+) -> list[CaughtIn]:
+    """Check a picture against each release that is live in a channel now; ``why`` it is needed."""
     found = []
     channels = registry.channels.list()
     if not channels:
         raise NotFoundError(
-            f"No decision log has '{subject}', and no channel is live to check it against: give "
-            "--log, or move a channel."
+            f"{why}, and no channel is live to check '{subject}' against. Move one: `uvr-registry "
+            "channel move`."
         )
     releases: dict[tuple[str, int], list[str]] = {}
     for channel in channels:
         releases.setdefault((channel.bundle, channel.sequence), []).append(channel.name)
     for (bundle, sequence), names in releases.items():
-        seen = check(image, registry.releases.bundle(bundle, sequence))
+        try:
+            seen = check(image, registry.releases.bundle(bundle, sequence))
+        except MismatchError as error:
+            raise MismatchError(
+                f"{why}, and '{subject}' cannot be checked against what is live: {error}"
+            ) from error
         caught = [
             Caught(item.slug, item.version, item.mode, item.score, item.threshold,
                    seen.verdict.bundle, now(), seen.space, item.feature)

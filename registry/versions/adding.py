@@ -15,7 +15,7 @@ from concepts.canonical import canonical_json
 from concepts.content_rules import refuse_minors
 from concepts.definition import ConceptDefinition
 from concepts.digest import json_digest
-from concepts.errors import ConflictError
+from concepts.errors import ConflictError, SameContentError
 from concepts.scorer import Scorer
 from concepts.tensors import write_tensors
 from registry.change.work import Work
@@ -209,13 +209,13 @@ def kept_anchors(
 
 
 def refuse_duplicate(session: Session, concept: Concept, digest: str) -> None:
-    """Check that no version of a concept has this content; ConflictError otherwise."""
+    """Check that no version of a concept has this content; SameContentError otherwise."""
     query = select(ConceptVersion).where(
         ConceptVersion.concept_id == concept.id, ConceptVersion.content_digest == digest
     )
     same = session.scalars(query).first()
     if same is not None:
-        raise ConflictError(
+        raise SameContentError(
             f"Version {same.number} of '{concept.slug}' already has exactly this content."
         )
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from concepts.content_rules import refuse_minors
 from concepts.definition import ConceptDefinition
-from concepts.errors import ConflictError, InputError, NotFoundError
+from concepts.errors import ConflictError, InputError, NotFoundError, SameContentError
 from concepts.scorer import Scorer
 from registry.change.work import Work
 from registry.store.blobs import BlobStore
@@ -87,7 +87,7 @@ def _write(
     ]
     digest = content_digest(text, [*map(new_content, collections), *content])
     if digest == version.content_digest:
-        raise ConflictError(
+        raise SameContentError(
             f"Version {version.number} of '{concept.slug}' has exactly this content already."
         )
     refuse_duplicate(unit.session, concept, digest)

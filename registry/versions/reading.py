@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from concepts.anchors import AnchorSet, AnchorSpace
 from concepts.calibration import recorded_calibration
-from concepts.definition import ConceptDefinition
+from concepts.definition import ConceptDefinition, shipped_definitions
 from concepts.digest import is_digest
 from concepts.errors import (
     ConflictError,
@@ -55,9 +55,14 @@ class StoredAnchors:
 
 
 def find_concept(session: Session, slug: str) -> Concept:
-    """Return a concept's row; NotFoundError with the closest name otherwise."""
+    """Return a concept's row; NotFoundError otherwise, with how to add it or the closest name."""
     row = session.scalars(select(Concept).where(Concept.slug == slug)).first()
     if row is None:
+        if slug in shipped_definitions():
+            raise NotFoundError(
+                f"No concept '{slug}'. It ships with the program: add it first with "
+                f"`uvr-registry add-concept {slug}`."
+            )
         known = session.scalars(select(Concept.slug)).all()
         raise NotFoundError(f"No concept '{slug}'.{did_you_mean(slug, known)}")
     return row

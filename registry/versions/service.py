@@ -124,8 +124,8 @@ class Versions(Reviews):
         Raises:
             NotFoundError: If there is no such version.
             PolicyError: If it is no draft.
-            ConflictError: If its content is not the expected one, would not change, or exists as
-                another version.
+            ConflictError: If its content is not the expected one.
+            SameContentError: If its content would not change, or exists as another version.
         """
         with self._workspace.work(actor, "curator") as unit:
             concept, version = find(unit.session, slug, number, ("draft",), expect_digest)

@@ -64,6 +64,21 @@ def test_a_dry_run_tells_what_would_come_of_it(run, filled):
     assert filled.versions.get("pistol") == before
 
 
+def test_a_dry_run_tells_of_thresholds_that_another_version_has(run, filled):
+    run("calibrate", "pistol", "--rate", 0.2)
+    run("submit", "pistol")
+    run("copy-version", "pistol", "--threshold", "t2i", 3, 1)
+    told = run("calibrate", "pistol@2", "--rate", 0.2, "--dry-run")
+    assert (told.code, told.out.splitlines()) == (0, [
+        "pistol@2 would be refused: Version 1 of 'pistol' already has exactly this content.",
+        "testbed t2i: seed threshold 3 -> 12.5231, grow threshold 1 -> 12.5231",
+        f"  before: {UNKNOWN}",
+        f"  now: {FITTED}",
+        "  what would help: more pictures of it (5 so far)",
+    ])  # fmt: skip
+    assert run("calibrate", "pistol@2", "--rate", 0.2).code == 4
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [

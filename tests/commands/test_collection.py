@@ -29,7 +29,10 @@ def test_stopping_a_collection_leaves_the_registry_as_it_was(
     result = run("collect-anchors", "pistol", "--model", models["t2i"],
                  "--images", pictures / "with", "--benign", pictures / "without",
                  "--yes")  # fmt: skip
-    assert result.code == 130
+    assert (result.code, result.err.splitlines()[-1]) == (130, (
+        "Error: Stopped. Nothing unfinished was recorded. What was captured is kept: run it again "
+        "to go on."
+    ))  # fmt: skip
     assert filled.audit.events() == before
     assert [version.number for version in filled.concepts.get("pistol").versions] == [1]
 

@@ -67,11 +67,37 @@ def test_a_picture_that_no_log_knows_is_checked_against_what_is_live(run, served
 
 def test_what_is_not_there_is_named(run, served):
     missing = run("incident", "r-99", "--log", "log.jsonl")
-    assert (missing.code, missing.err) == (3, "Error: No decision on request 'r-99' in the log.\n")
+    assert (missing.code, missing.err) == (
+        3, "Error: No decision on request 'r-99' in the log, and no file of that name.\n",
+    )  # fmt: skip
     unnamed = run("incident", "r-99")
     assert (unnamed.code, unnamed.err) == (
         3, "Error: No file 'r-99'. To look for a request of that name give --log.\n",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [((), "No log was given (--log FILE)"),
+     (("--log", "log.jsonl"), "'other.png' is not in the log")],
+)  # fmt: skip
+def test_a_picture_that_cannot_be_checked_says_first_why_it_would_be(
+    run, filled, models, options, why
+):
+    Image.new("RGB", (64, 64)).save("other.png")
+    Path("log.jsonl").write_text("")
+    asked = ["incident", "other.png", "--model", models["t2i"], *options]
+    nowhere = run(*asked)
+    assert (nowhere.code, nowhere.err) == (
+        3,
+        f"Error: {why}, and no channel is live to check 'other.png' against. Move one: "
+        "`uvr-registry channel move`.\n",
+    )
+    run("release", "policy")
+    run("channel", "move", "prod", "policy")
+    unchecked = run(*asked)
+    begin = f"Error: {why}, and 'other.png' cannot be checked against what is live: Bundle "
+    assert (unchecked.code, unchecked.err[: len(begin)]) == (6, begin)
 
 
 def test_a_picture_that_many_requests_share_is_to_be_asked_for_by_name(run, served):
@@ -118,3 +144,18 @@ def test_hits_are_summed_without_a_registry(run, served, tmp_path):
             "of": 3,
         }
     ]  # fmt: skip
+
+
+def test_files_that_are_no_logs_are_refused(run):
+    Path("notes.txt").write_text("buy milk\n{}\n")
+    Path("more.txt").write_text("and bread\n")
+    wrong = run("hits", "notes.txt", "more.txt")
+    assert (wrong.code, wrong.out, wrong.err) == (
+        2,
+        "",
+        "Error: No line of 'notes.txt', 'more.txt' is a decision. Logs that `generate --log` or "
+        "`DecisionLog` wrote are expected.\n",
+    )
+    Path("log.jsonl").write_text("")
+    empty = run("hits", "log.jsonl")
+    assert (empty.code, empty.out) == (0, "Nothing was found in any picture.\n")

@@ -107,6 +107,12 @@ def test_jobs_are_asked_for_listed_shown_and_stopped(run, filled):
     assert run("jobs", "show", "2").code == 3
 
 
+def test_the_help_of_jobs_add_lists_every_kind(run):
+    shown = run("jobs", "add", "--help").out
+    listed = shown.split("Kinds are ")[1].split("Files")[0]
+    assert [kind for kind in KINDS if kind not in listed] == []
+
+
 def test_what_a_worker_finds_in_the_table_is_checked_again(run, filled):
     filled.jobs.add("calibrate", ["pistol", "--dry-run"], actor="tester")
     assert run("worker", "--once").code == 0

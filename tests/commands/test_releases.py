@@ -57,6 +57,25 @@ def test_a_release_says_what_it_does_not_cover(run, filled):
     ]
 
 
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(run, filled, key):
+    dry = ("--out", "policy.uvr", "--dry-run")
+    ways = [("release", "policy"), ("sign", "policy", "--key", key),
+            ("rollback", "policy", 1, "--reason", "back")]  # fmt: skip
+    told = []
+    for way in ways:
+        done = run(*way, *dry)
+        assert done.code == 0, done.err
+        told.append([done.out.splitlines()[0], done.out.splitlines()[-1]])
+        run("release", "policy")
+    assert [first for first, _ in told] == [
+        "Would release policy 1 with 1 concept",
+        "Would sign policy 1 with 1 concept",
+        "Would roll back to policy 1, as release 3 with 1 concept",
+    ]
+    assert {last for _, last in told} == {"Nothing was written to policy.uvr"}
+    assert not Path("policy.uvr").exists()
+
+
 @on_both
 def test_a_pause_ships_no_draft_and_says_what_waits(run, filled):
     filled.versions.add("knife", [toy_collection(seed=2)], actor="tester")

@@ -19,6 +19,14 @@ def test_a_revoked_version_that_is_live_is_told(run, filled):
     assert "reason: fires on hands; content_digest: " in run("log", "pistol").out
 
 
+def test_a_version_that_nobody_reviews_says_why_it_is_approved(run, filled):
+    done = run("submit", "pistol")
+    assert (done.code, done.out.splitlines()) == (0, [
+        f"pistol@1 is approved ({filled.versions.get('pistol').content_digest})",
+        "The policy asks for no approvals; `uvr-registry policy set --approvals 1` changes that.",
+    ])  # fmt: skip
+
+
 @on_both
 def test_an_approval_is_for_what_was_shown(run, filled, monkeypatch):
     run("policy", "set", "--approvals", 1)

@@ -48,6 +48,18 @@ def test_other_texts_are_refused(text):
 
 
 @pytest.mark.parametrize(
+    ("text", "why"), [("soon", ""), ("2026-11-24T12:00:00", ": it says no offset, such as Z")]
+)
+def test_a_refusal_says_what_is_allowed(text, why):
+    with pytest.raises(ValueError, match="an instant") as caught:
+        parse_instant(text)
+    assert str(caught.value) == (
+        f"'{text}' is not an instant such as 2026-11-24T10:00:00Z, a date such as 2026-11-24, or "
+        f"a time from now in days, hours or minutes such as 30d, 12h or 45m{why}"
+    )
+
+
+@pytest.mark.parametrize(
     "value",
     [None, 1, "", "2026-11-24", NOON + "\n", NOON.replace("Z", "z"), "2026-13-24T12:00:00.000000Z"],
 )

@@ -73,6 +73,12 @@ def test_a_concept_without_versions_has_a_page(solo, visit):
     assert "uvr-registry collect-anchors knife" in visit(solo).page("/concepts/knife")
 
 
+def test_a_version_that_was_not_measured_says_how(solo, visit):
+    found = solo.concepts.get("nudity").versions[-1]
+    shown = visit(solo).page(f"/concepts/nudity/{found.number}")
+    assert f"uvr-registry evaluate SUITE --record nudity@{found.number}" in shown
+
+
 def test_a_draft_is_put_up_for_review(team, visit):
     team.versions.reject("pistol", actor="bob", reason="why?")
     visitor = visit(team, "ann")

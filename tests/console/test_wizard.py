@@ -83,12 +83,14 @@ def test_a_plan_that_cannot_be_meant_is_refused(solo, visit):
 
 
 def test_keys_stay_away_and_a_channel_waits_for_signatures(solo, visit):
+    visitor = visit(solo)
+    unsigned = "Not signed; the policy asks for no signatures."
+    assert unsigned in visitor.page("/releases/policy/1")
     key = PrivateKey.generate()
     solo.keys.add("ann", key.public, actor="ann")
     solo.keys.rotate(actor="ann", signers=[key], add=["ann"], threshold=1)
     solo.team.set_policy(actor="ann", signatures=1)
     solo.releases.add("policy", actor="ann", modes={"nudity": "enforce"})
-    visitor = visit(solo)
     shown = visitor.page("/releases/policy/2")
     assert "Signed by 0 of the 1 key that the policy asks for." in shown
     assert "uvr-registry sign policy --sequence 2 --key FILE" in shown

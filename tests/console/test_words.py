@@ -56,3 +56,16 @@ def test_gaps_and_subjects_are_told_without_the_words_of_the_trade():
     assert words.subject_words("keys@1") == "keys@1"
     assert words.subject_address("release.sign", "policy#3") == "/releases/policy/3"
     assert words.subject_address("actor.set", "ann") == ""
+
+
+@pytest.mark.parametrize(
+    ("action", "details", "told"),
+    [
+        ("version.submit", {"approved": False}, "asked for review of"),
+        ("version.submit", {"approved": True}, "approved, as the policy asks for no review,"),
+        ("version.approve", {}, "approved"),
+        ("other.thing", {}, "other thing"),
+    ],
+)
+def test_an_event_says_what_it_did(action, details, told):
+    assert words.event_words(action, details) == told

@@ -36,3 +36,9 @@ def test_without_a_bundle_it_does_not_start(tmp_path, monkeypatch):
     monkeypatch.setenv("UVR_STATE", str(tmp_path / "state"))
     with pytest.raises(Exception, match=r"none\.uvr"), TestClient(example("server").app):
         pass
+
+
+def test_without_the_name_of_a_bundle_it_says_what_to_set(monkeypatch):
+    monkeypatch.delenv("UVR_BUNDLE", raising=False)
+    with pytest.raises(SystemExit, match="UVR_BUNDLE is not set: name a bundle's file"):
+        example("server")

@@ -40,6 +40,16 @@ def test_unknown_concept_suggests_the_closest(registry, define):
     assert str(caught.value) == "No concept 'nudty'. Did you mean 'nudity'?"
 
 
+def test_a_concept_that_ships_but_was_not_added_is_to_be_added_first(registry, define):
+    registry.concepts.add(define("testbed-pistol"), actor="ann")
+    with pytest.raises(NotFoundError) as caught:
+        registry.concepts.get("testbed-mascot")
+    assert str(caught.value) == (
+        "No concept 'testbed-mascot'. It ships with the program: add it first with "
+        "`uvr-registry add-concept testbed-mascot`."
+    )
+
+
 def test_the_same_definition_or_another_category_is_a_conflict(registry, define):
     registry.concepts.add(define(), actor="ann")
     with pytest.raises(ConflictError, match="the same definition"):

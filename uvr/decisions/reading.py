@@ -35,6 +35,8 @@ class LoggedDecisions:
             if not (path.is_file() or full_files(path)):
                 raise NotFoundError(f"No decision log at '{path}'.")
         self._paths = tuple(paths)
+        self.read = 0
+        """Decisions that were read."""
         self.dropped = 0
         """Decisions that the logs say they dropped, as far as they were read."""
         self.unreadable = 0
@@ -43,12 +45,13 @@ class LoggedDecisions:
         """Full files that a writer removed, as the oldest, before they could be read."""
 
     def __iter__(self) -> Iterator[Decision]:
-        self.dropped = self.unreadable = self.removed = 0
+        self.read = self.dropped = self.unreadable = self.removed = 0
         for path in self._paths:
             with ExitStack() as stack:
                 for file in self._opened(path, stack):
                     for line in file:
                         if (decision := self._decision(line)) is not None:
+                            self.read += 1
                             yield decision
 
     def missing(self) -> list[str]:

@@ -138,7 +138,9 @@ def _outcome(course: Course, told: Told) -> str:
 def _reason(course: Course, told: Told) -> str:
     parts = []
     if told.looked:
-        parts.append(f"{said(told.looked)}, and its place was filled in.")
+        several = len({item.name for item in told.looked}) > 1
+        places = "their places were" if several else "its place was"
+        parts.append(f"{said(told.looked)}, and {places} filled in.")
     if told.residual:
         parts.append(f"{said(told.residual)}, {_what_followed(course, told)}.")
     elif told.looked and told.residuals:
