@@ -74,6 +74,7 @@ def test_a_dry_run_tells_of_thresholds_that_another_version_has(run, filled):
         "testbed t2i: seed threshold 3 -> 12.5231, grow threshold 1 -> 12.5231",
         f"  before: {UNKNOWN}",
         f"  now: {FITTED}",
+        f"  now: {WEAK}",
         "  what would help: more pictures of it (5 so far)",
     ])  # fmt: skip
     assert run("calibrate", "pistol@2", "--rate", 0.2).code == 4
