@@ -184,6 +184,22 @@ def new_registry(sqlite_template: Path) -> NewRegistry:
     return make
 
 
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[None]:
+    """A Ray cluster of this machine, two processors wide, that this process is connected to."""
+    if os.environ.get("UVR_REQUIRE_RAY") != "1":
+        pytest.importorskip("ray.serve")
+    import ray  # noqa: PLC0415 (an extra)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_raylet_start_wait_time_s", "240")  # where the machine is busy
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False,
+                 logging_level="ERROR")  # fmt: skip
+        yield
+        ray.shutdown()
+
+
 @dataclass(frozen=True)
 class Result:
     code: int
