@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -37,7 +38,7 @@ def test_a_worker_captures_nothing_that_would_have_another_key(model):
 @pytest.mark.usefixtures("cluster")
 def test_a_worker_is_killed_and_the_anchors_are_those_of_one_process(model):
     pipe, profile = load_pipeline(model)
-    pistol = load_shipped("pistol")
+    pistol = replace(load_shipped("pistol"), parameters={"seeds_per_prompt": 2})
     killed: list[int] = []
 
     def kill_one(done: int, total: int) -> None:
