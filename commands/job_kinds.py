@@ -17,6 +17,7 @@ import click
 from commands.calibration import calibrate
 from commands.collection import collect_anchors
 from commands.evaluation import evaluate
+from commands.keeping import score
 from commands.reports import report_version
 from commands.trying import try_prompt
 from concepts.errors import InputError
@@ -49,8 +50,8 @@ KINDS = {
         collect_anchors,
         frozenset(
             (
-                "slugs", "model", "profile_file", "tasks", "images", "benign", "variants", "add",
-                "origin", "legal_basis", "retain_until", "prototypes", "seed", "steps",
+                "slugs", "model", "profile_file", "tasks", "images", "benign", "kept", "variants",
+                "add", "origin", "legal_basis", "retain_until", "prototypes", "seed", "steps",
                 "batch_size", "dtype", "offload", "allow_cpu",
             )
         ),
@@ -70,6 +71,12 @@ KINDS = {
         frozenset(("version", "model", "profile_file", "tasks", "count", "learned")),
         ("--json", "--progress", "json"),
         out=".html",
+    ),
+    "score-exemplars": Kind(
+        ("exemplars", "score"),
+        score,
+        frozenset(("version", "model", "profile_file", "tasks", "allow_cpu")),
+        ("--json", "--progress", "json"),
     ),
     "evaluate": Kind(
         ("evaluate",),

@@ -19,6 +19,7 @@ KINDS = {
     "collect-anchors": "collect example pictures",
     "calibrate": "fit anew",
     "draw-examples": "draw example pictures",
+    "score-exemplars": "score given pictures",
     "evaluate": "measure",
     "try": "try a prompt",
 }

@@ -76,6 +76,11 @@ class Keeping:
             found = kept_rows(session, slug)
             return [kept_info(row, name, self._pictures, present) for row, name in found]
 
+    def one(self, number: int) -> KeptExemplar:
+        """Return a kept picture; NotFoundError if there is none of this number."""
+        with self._workspace.read() as session:
+            return kept_info(*kept_row(session, number), self._pictures, now())
+
     def files(self, item: KeptExemplar) -> tuple[bytes, bytes | None]:
         """Read a kept picture and its mask, PNG each, None for none.
 
