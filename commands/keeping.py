@@ -219,8 +219,7 @@ def score(
     pictures = registry.exemplars.kept(detail.version.slug)
     lines, data = [], []
     for found in verdicts_of(registry, detail, pictures):
-        wrong = [p.id for p in pictures if p.benign and found.caught(p.id)]
-        missed = [p.id for p in pictures if not p.benign and found.caught(p.id) is False]
+        wrong, missed = found.wrongly_caught(pictures), found.missed(pictures)
         where = f"{found.space.space.model} {found.space.space.task}"
         name = version_name(detail.version.slug, detail.version.number)
         lines.append(f"{name}, {where}: wrongly caught {_named(wrong)}; missed {_named(missed)}")

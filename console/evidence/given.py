@@ -76,6 +76,14 @@ class Verdicts:
             return None
         return bool(np.float32(score) >= np.float32(self.space.seed_threshold))
 
+    def wrongly_caught(self, pictures: Sequence[KeptExemplar]) -> list[int]:
+        """Numbers of the pictures without the concept that it catches."""
+        return [item.id for item in pictures if item.benign and self.caught(item.id)]
+
+    def missed(self, pictures: Sequence[KeptExemplar]) -> list[int]:
+        """Numbers of the pictures that show the concept and that it does not catch."""
+        return [item.id for item in pictures if not item.benign and self.caught(item.id) is False]
+
 
 @dataclass(frozen=True, eq=False)
 class KeptSamples:

@@ -18,6 +18,6 @@ __all__ = [
     "APPEND_ONLY", "MOVES", "OPEN_JOBS", "Actor", "AnchorSetRow", "AnchorSpaceRow",
     "AuditCheckpoint", "AuditEventRow", "Base", "BundleRow", "ChangeRequest", "Channel",
     "ChannelMove", "Concept", "ConceptVersion", "EvaluationRow", "JobRow", "KeptExemplarRow",
-    "KeyListRow", "PolicyRow", "Release", "ReleaseMember", "ReleaseRevocation", "Review", "SignatureRow",
-    "SigningKey", "SourceRefRow", "VersionAnchors",
+    "KeyListRow", "PolicyRow", "Release", "ReleaseMember", "ReleaseRevocation", "Review",
+    "SignatureRow", "SigningKey", "SourceRefRow", "VersionAnchors",
 ]  # fmt: skip
