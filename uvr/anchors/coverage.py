@@ -20,9 +20,11 @@ PLACES = (
 """Of a grid of three rows and three columns."""
 MIN_PLACE = 0.25
 """A place counts where so much of it is masked, or so much of the mask lies in it."""
-MOST_BITS, MOST_COLOUR = 10, 24.0
-"""Two pictures repeat each other where at most so many of 128 bits differ, and colours by so much
-of 255 on average."""
+CELLS, STEP = 12, 6
+"""Edges lie between so many places a side, where brightness differs by so much of 255."""
+MOST_EDGES, MOST_COLOUR = 0.25, 12.0
+"""Two pictures repeat each other where at most such a share of the edges of both differ, and their
+colours by so much of 255 on average."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Facts:
     """What is compared of a picture.
 
     Attributes:
-        edges: 128 bits: whether each place is brighter than the next to its right, and below.
+        edges: Bits in hex: where it gets darker and brighter, to the right and downwards.
         colours: Mean colours of four rows and four columns, 0 to 255.
         share: Part of the picture that its mask covers; None without a mask.
         places: Names of ``PLACES`` that its mask covers.
@@ -49,7 +51,7 @@ class Facts:
     def from_dict(cls, told: Mapping[str, Any]) -> Facts:
         """Read ``to_dict``; LookupError, TypeError or ValueError for anything else."""
         return cls(
-            edges=f"{int(told['edges'], 16):032x}",
+            edges=bytes.fromhex(told["edges"]).hex(),
             colours=tuple(int(value) for value in told["colours"]),
             share=None if told["share"] is None else float(told["share"]),
             places=tuple(name for name in PLACES if name in told["places"]),
@@ -95,12 +97,15 @@ class Coverage:
 def facts_of(picture: Image.Image, mask: Image.Image | None = None) -> Facts:
     """Return what is compared of a picture, and of its mask, of any size."""
     grey = picture.convert("L")
-    across = np.asarray(grey.resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
-    down = np.asarray(grey.resize((8, 9), Image.Resampling.BOX), dtype=np.int16)
-    bits = np.concatenate([np.diff(across, axis=1).ravel() < 0, np.diff(down, axis=0).ravel() < 0])
+    edges = []
+    for axis, size in enumerate(((CELLS, CELLS + 1), (CELLS + 1, CELLS))):
+        cells = np.asarray(grey.resize(size, Image.Resampling.BOX), dtype=np.int16)
+        change = np.diff(cells, axis=axis).ravel()
+        edges += [change <= -STEP, change >= STEP]
     colours = np.asarray(picture.convert("RGB").resize((4, 4), Image.Resampling.BOX)).ravel()
     about = {} if mask is None else _about(np.asarray(mask.convert("L")) > 127)
-    return Facts(np.packbits(bits).tobytes().hex(), tuple(int(v) for v in colours), **about)
+    bits = np.packbits(np.concatenate(edges)).tobytes().hex()
+    return Facts(bits, tuple(int(value) for value in colours), **about)
 
 
 def coverage_of(shown: Sequence[Facts], benign: int) -> Coverage:
@@ -115,8 +120,11 @@ def coverage_of(shown: Sequence[Facts], benign: int) -> Coverage:
 def repeats(facts: Mapping[int, Facts]) -> list[tuple[int, ...]]:
     """Return groups of pictures, by their numbers, in which each repeats another of its group."""
     groups = {number: {number} for number in facts}
+    edges = {number: int(one.edges, 16) for number, one in facts.items()}
     for one, other in combinations(facts, 2):
-        if _alike(facts[one], facts[other]) and groups[one] is not groups[other]:
+        if groups[one] is groups[other] or not _same_edges(edges[one], edges[other]):
+            continue
+        if _same_colours(facts[one], facts[other]):
             groups[one] |= groups[other]
             for number in groups[other]:
                 groups[number] = groups[one]
@@ -124,10 +132,11 @@ def repeats(facts: Mapping[int, Facts]) -> list[tuple[int, ...]]:
     return [found[first] for first in sorted(found)]
 
 
-def _alike(one: Facts, other: Facts) -> bool:
-    bits = (int(one.edges, 16) ^ int(other.edges, 16)).bit_count()
-    if bits > MOST_BITS:
-        return False
+def _same_edges(one: int, other: int) -> bool:
+    return (one ^ other).bit_count() <= MOST_EDGES * (one | other).bit_count()
+
+
+def _same_colours(one: Facts, other: Facts) -> bool:
     return bool(np.abs(np.subtract(one.colours, other.colours)).mean() <= MOST_COLOUR)
 
 
