@@ -107,8 +107,7 @@ def _pixels(call: Call, item: KeptExemplar, veiled: bool) -> dict[str, Any]:
     if veiled or not item.there:
         return none
     try:
-        with DECODING:
-            picture, mask = open_kept(call.registry, item)
+        picture, mask = open_kept(call.registry, item)
     except UVRError as error:
         logger.warning("picture %d is not shown: %s", item.id, error)
         return none

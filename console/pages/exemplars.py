@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
@@ -28,6 +29,7 @@ from console.guard import MAX_BODY
 from console.pages.incidents import DECODING
 from console.pages.jobs import MODELS, model_place
 from registry.answers import ConceptDetail
+from registry.registry import Registry
 from registry.versions.keeping import Ground
 from registry.versions.kept import KeptExemplar
 from uvr.pages.picture import outline_uri, picture_uri
@@ -108,6 +110,19 @@ def score(call: Call) -> Response:
     return go_to("/jobs", "asked")
 
 
+@lru_cache(256)
+def thumbnail(registry: Registry, item: KeptExemplar) -> tuple[str, str | None]:
+    """Return a picture and the outline of its mask, small, as data.
+
+    Decoding a page of them takes seconds, and whoever masks them comes back to it again and again.
+
+    Raises:
+        UVRError: It is not there, or not the one that was kept.
+    """
+    picture, mask = open_kept(registry, item)
+    return picture_uri(picture), None if mask is None else outline_of(mask)
+
+
 def is_veiled(concept: ConceptDetail) -> bool:
     """Whether somebody must ask to see a concept's pictures."""
     return concept.definition.category in VEILED
@@ -162,10 +177,7 @@ def _card(
     uri, outline = "", None
     if item.there and not veiled:
         try:
-            with DECODING:
-                picture, mask = open_kept(call.registry, item)
-            uri = picture_uri(picture)
-            outline = None if mask is None else outline_of(mask)
+            uri, outline = thumbnail(call.registry, item)
         except UVRError as error:
             logger.warning("picture %d is not shown: %s", item.id, error)
     wrong = [v for v in verdicts if v.caught(item.id) is item.benign]

@@ -207,6 +207,23 @@ def test_forgetting_deletes_picture_mask_and_scores(kept):
     assert numbers(kept) == [1, 3, 4]
 
 
+def test_whoever_is_killed_while_forgetting_leaves_no_row_and_the_garbage_takes_the_file(
+    kept, monkeypatch
+):
+    def killed(*_arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keeping, "sweep_pictures", killed)
+        with pytest.raises(KeyboardInterrupt):
+            kept.exemplars.forget(given(1).sha256, actor="ann", reason="withdrawn")
+    assert (numbers(kept), sha256(given(1).png) in files(kept)) == ([2, 3], True)
+    notes = [note for check in diagnose(kept.workspace).checks for note in check.notes]
+    assert "Files of pictures that are no longer kept: 1. `uvr-registry gc` deletes them." in notes
+    collect_garbage(kept.workspace, actor="ann")
+    assert sha256(given(1).png) not in files(kept)
+
+
 def test_two_concepts_share_a_file_until_both_forget_it(kept):
     kept.exemplars.keep("bomb", [given(1)], GROUND, actor="ann")
     assert len(files(kept)) == 4
