@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands import keeping
+from commands import keeping, scoring
 from commands.app import App, pass_app
 from commands.options import as_json, dry_run, reason_required, yes
 from commands.parameters import SLUG, Instant
@@ -37,7 +37,7 @@ def exemplars() -> None:
 
 for _command in (
     keeping.keep, keeping.kept, keeping.mask_picture, keeping.exclude, keeping.include,
-    keeping.score,
+    scoring.score,
 ):  # fmt: skip
     exemplars.add_command(_command)
 

@@ -17,8 +17,8 @@ import click
 from commands.calibration import calibrate
 from commands.collection import collect_anchors
 from commands.evaluation import evaluate
-from commands.keeping import score
 from commands.reports import report_version
+from commands.scoring import score
 from commands.trying import try_prompt
 from concepts.errors import InputError
 

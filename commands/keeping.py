@@ -1,4 +1,4 @@
-"""Commands on pictures that are kept on purpose: keep, mask, leave out, score."""
+"""Commands on pictures that are kept on purpose: keep, mask, leave out."""
 
 from __future__ import annotations
 
@@ -13,17 +13,11 @@ from commands.app import App, pass_app
 from commands.options import (
     as_json,
     dry_run,
-    model_option,
-    profile_option,
-    progress_option,
     reason_required,
-    task_choice,
 )
-from commands.output import progress_of
-from commands.parameters import FILE, NUMBER, SLUG, VERSION, Instant
-from commands.reading import check_model, read_profile
+from commands.parameters import FILE, NUMBER, SLUG, Instant
 from commands.table import Table
-from commands.text import plural, version_name
+from commands.text import plural
 from concepts.files import read_bytes
 
 if TYPE_CHECKING:
@@ -175,59 +169,6 @@ def include(app: App, number: int) -> None:
     app.show(_row(found), [f"Picture {number} of {found.slug} is collected from again"])
 
 
-@click.command("score")
-@click.argument("version", type=VERSION, metavar="SLUG[@NUMBER]")
-@model_option
-@profile_option
-@click.option("--task", "tasks", multiple=True, type=task_choice, help="Only this; repeat it.")
-@click.option("--allow-cpu", is_flag=True, help="Run a full-size model without a GPU.")
-@progress_option
-@as_json
-@pass_app
-def score(
-    app: App,
-    /,
-    version: tuple[str, int | None],
-    model: str,
-    profile_file: Path | None,
-    tasks: tuple[str, ...],
-    allow_cpu: bool,
-    progress_form: str,
-) -> None:
-    """Score the kept pictures of a concept by a version: which it catches, and which not.
-
-    Where the version was collected from these very pictures, that flatters it. Scores are kept in
-    the registry's folder, in cache/, without the pictures; the console shows them.
-
-    \b
-    Example:
-      uvr-registry exemplars score red-kite@2 --model MODEL
-    """
-    check_model(model)
-    profile, registry = read_profile(profile_file), app.open()
-    from console.evidence.drawing import score_kept  # It loads torch.
-    from console.evidence.given import verdicts_of
-    from console.evidence.pictures import places_of
-    from uvr.placement import require_gpu
-
-    if not allow_cpu:
-        require_gpu(model)
-    detail = registry.versions.detail(*version)
-    places = places_of(registry, detail, tasks=tasks)
-    score_kept(registry, detail, places, model=model, profile=profile,
-               progress=progress_of(progress_form))  # fmt: skip
-    pictures = registry.exemplars.kept(detail.version.slug)
-    lines, data = [], []
-    for found in verdicts_of(registry, detail, pictures):
-        wrong, missed = found.wrongly_caught(pictures), found.missed(pictures)
-        where = f"{found.space.space.model} {found.space.space.task}"
-        name = version_name(detail.version.slug, detail.version.number)
-        lines.append(f"{name}, {where}: wrongly caught {_named(wrong)}; missed {_named(missed)}")
-        data.append({"place": where, "scores": found.scores, "wrongly_caught": wrong,
-                     "missed": missed, "lacking": found.lacking})  # fmt: skip
-    app.show(data, lines)
-
-
 def _given(pictures: Sequence[Path], mask: Path | None, benign: bool) -> list[GivenPicture]:
     """Read pictures, and of those that show the concept their masks."""
     from console.evidence.given import given_picture
@@ -271,7 +212,3 @@ def _coverage_lines(found: Any) -> list[str]:
 
 def _repeat_lines(repeats: Sequence[tuple[int, ...]]) -> list[str]:
     return [f"Alike: {', '.join(map(str, group))}" for group in repeats]
-
-
-def _named(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers)) or "none"

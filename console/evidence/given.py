@@ -63,11 +63,13 @@ class Verdicts:
         space: Model, task and threshold.
         scores: Of each picture that was scored, by number; score >= threshold is caught.
         lacking: How many were not scored yet by what scores this version's pictures now.
+        learned: How many it was collected from, which flatters it.
     """
 
     space: VersionSpace
     scores: Mapping[int, float]
     lacking: int
+    learned: int
 
     def caught(self, number: int) -> bool | None:
         """Whether it catches a picture; None where it was not scored."""
@@ -166,7 +168,7 @@ def verdicts_of(
 ) -> list[Verdicts]:
     """Read what a version makes of given pictures, as far as a worker scored them."""
     scores, slug = ScoresAlone(registry.home / SCORED), detail.version.slug
-    found = []
+    references, found = registry.exemplars.list(slug), []
     for space in detail.version.spaces:
         scorer = registry.versions.scorer(slug, space.digest, detail.version.number)
         known = {
@@ -175,7 +177,9 @@ def verdicts_of(
             if (score := scores.score(wanted_of(item, detail, space), scorer)) is not None
         }
         lacking = sum(item.there and item.id not in known for item in pictures)
-        found.append(Verdicts(space, known, lacking))
+        learned = {one.ref.sha256 for one in references if one.anchor_set == space.anchor_set}
+        seen = sum(item.sha256 in learned for item in pictures)
+        found.append(Verdicts(space, known, lacking, seen))
     return found
 
 

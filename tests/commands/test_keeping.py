@@ -94,7 +94,7 @@ def test_kept_pictures_are_collected_from_with_their_ground(run, kept, models):
     assert {item.ref.origin for item in kept.exemplars.list("knife")} == {"archive 12"}
     scored = run("exemplars", "score", "knife", "--model", models["t2i"], "--json")
     (place,) = scored.json()
-    assert (len(place["scores"]), place["lacking"]) == (8, 0)
+    assert (len(place["scores"]), place["lacking"], place["learned"]) == (8, 0, 6)
     page = json.loads(scored.out)[0]
     line = kept.versions.get("knife").spaces[0].seed_threshold
     assert page["wrongly_caught"] == [
