@@ -12,6 +12,8 @@ from uvr.pages.picture import png_bytes
 
 SIDE = 2048
 """Pixels on the longer side at most, as the registry keeps them; models look at far fewer."""
+ORIENTATION = 0x0112
+"""Of what EXIF tells: how a picture is turned to be seen."""
 Box = tuple[float, float, float, float]
 """Left, top, width and height of a box as shares of its picture."""
 
@@ -29,9 +31,12 @@ def kept_pixels(data: bytes, name: str, mask: bytes | None = None) -> tuple[byte
     Raises:
         PictureError: One of them is no picture, or too large, or their sizes differ.
     """
-    picture = _turned(decode_picture(io.BytesIO(data), name))
-    shown = None if mask is None else read_mask(mask, picture.size, f"The mask of {name}")
+    picture = decode_picture(io.BytesIO(data), name)
+    size = picture.size[::-1] if _is_on_its_side(picture) else picture.size
+    # A mask is compared with all pixels, and a large picture held once.
+    shown = None if mask is None else read_mask(mask, size, f"The mask of {name}")
     picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    picture = _turned(picture)
     return png_bytes(picture), None if shown is None else mask_bytes(shown, picture.size)
 
 
@@ -63,6 +68,10 @@ def box_mask(size: tuple[int, int], box: Box) -> Image.Image:
         ((columns >= left) & (columns <= left + width))[None, :],
     )
     return Image.fromarray(np.where(inside, 255, 0).astype(np.uint8), "L")
+
+
+def _is_on_its_side(picture: Image.Image) -> bool:
+    return picture.getexif().get(ORIENTATION) in (5, 6, 7, 8)
 
 
 def _turned(picture: Image.Image) -> Image.Image:

@@ -43,8 +43,8 @@ def test_a_photograph_is_turned_as_it_is_seen():
     about[0x0112] = 6  # Its top is at the right.
     photo = Image.new("RGB", (8, 4), (0, 0, 200))
     photo.paste((200, 0, 0), (0, 0, 4, 4))
-    picture, _ = kept_pixels(encoded(photo, exif=about), "x")
-    assert decoded(picture).size == (4, 8)
+    picture, mask = kept_pixels(encoded(photo, exif=about), "x", encoded(Image.new("L", (4, 8))))
+    assert (decoded(picture).size, decoded(mask).size) == ((4, 8), (4, 8))
     assert decoded(picture).getpixel((1, 1)) == (200, 0, 0)
 
 
