@@ -42,7 +42,7 @@ EVENTS = {
     "release.add": "released",
     "release.rollback": "released earlier members again as",
     "release.sign": "signed",
-    "source.forget": "forgot given pictures, as recorded in the",
+    "source.forget": "forgot a given picture of",
     "version.add": "added",
     "version.approve": "approved",
     "version.break_glass": "approved alone, in an emergency,",
