@@ -14,7 +14,7 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-_KEPT = guards.changed("id", "concept_id", "sha256", "picture", "created_at", "created_by")
+_KEPT = guards.changed("id", "concept_id", "sha256", "created_at", "created_by")
 GUARDS = (
     *r0004_jobs.GUARDS,
     guards.Guard(  # It may be masked, left out and forgotten, but never become another picture.

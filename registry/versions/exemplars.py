@@ -23,7 +23,8 @@ from registry.store.models import (
     SourceRefRow,
     VersionAnchors,
 )
-from registry.versions.keeping import Keeping, forget_kept
+from registry.versions.keeping import Keeping
+from registry.versions.kept import forget_kept
 from registry.versions.reading import find_concept
 
 

@@ -18,7 +18,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from concepts.content_rules import refuse_minors
-from concepts.errors import ConflictError, InputError, NotFoundError, PolicyError, VerificationError
+from concepts.errors import (
+    ConflictError,
+    InputError,
+    NotFoundError,
+    PolicyError,
+    VerificationError,
+)
 from concepts.instant import is_instant, now
 from registry.change.work import NewBlobs, Work, kept_blobs
 from registry.change.workspace import Workspace
@@ -30,6 +36,7 @@ from registry.versions.kept import (
     kept_info,
     kept_row,
     kept_rows,
+    mask_fits,
     require_same_size,
 )
 from registry.versions.reading import find_concept, read_definition
@@ -104,7 +111,8 @@ class Keeping:
     ) -> list[KeptExemplar]:  # fmt: skip
         """Keep pictures for a concept, all of them or none.
 
-        One that is kept already gets its ground and kind anew, and its mask where one is given.
+        One that is kept already gets its ground and kind anew, its mask where one is given, and its
+        file where that is gone.
 
         Args:
             slug: The concept.
@@ -135,7 +143,9 @@ class Keeping:
             if rows:
                 numbers = [row.id for row in rows]
                 unit.record("exemplar.keep", slug, ids=numbers, benign=benign)
-            return [kept_info(row, slug, self._pictures, unit.present) for row in rows]
+            found = [kept_info(row, slug, self._pictures, unit.present) for row in rows]
+        self._sweep()
+        return found
 
     def set_mask(self, number: int, mask: bytes | None, *, actor: str) -> KeptExemplar:
         """Say where a kept picture shows its concept; None takes a mask away.
@@ -209,15 +219,6 @@ class Keeping:
             sweep_pictures(self._workspace.engine, self._workspace.home)
 
 
-def forget_kept(unit: Work, sha256: str) -> tuple[int, ...]:
-    """Delete the rows of a kept picture; return their numbers. Its files go afterwards."""
-    query = select(KeptExemplarRow).filter_by(sha256=sha256).order_by(KeptExemplarRow.id)
-    rows = unit.session.scalars(query).all()
-    for row in rows:
-        unit.session.delete(row)
-    return tuple(row.id for row in rows)
-
-
 def _put(
     unit: Work, files: NewBlobs, concept: Concept, given: GivenPicture, ground: Ground, benign: bool
 ) -> KeptExemplarRow:
@@ -231,10 +232,9 @@ def _put(
             created_at=unit.at, created_by=unit.actor,
         )  # fmt: skip
         unit.session.add(row)
-    elif row.picture != picture:  # Another release of the decoder may round otherwise.
-        raise ConflictError(
-            f"Picture {row.id} is kept with other pixels: forget it, and keep it again."
-        )
+    elif row.mask is not None and not mask_fits(files.store, row.mask, given.png):
+        row.mask, row.bytes = None, len(given.png)
+    row.picture = picture  # Another release of the encoder may write the same pixels otherwise.
     if given.mask is not None:
         row.mask, row.bytes = files.put(given.mask), len(given.png) + len(given.mask)
     if benign:

@@ -8,7 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from concepts.digest import is_digest
-from concepts.errors import InputError, NotFoundError
+from concepts.errors import InputError, NotFoundError, UVRError
+from registry.change.work import Work
 from registry.store.blobs import BlobStore
 from registry.store.models import Concept, KeptExemplarRow
 from registry.store.pictures import png_size
@@ -118,3 +119,21 @@ def kept_info(row: KeptExemplarRow, slug: str, store: BlobStore, present: str) -
         created_by=row.created_by, expired=row.retain_until <= present,
         there=all(digest in store for digest in files),
     )  # fmt: skip
+
+
+def mask_fits(store: BlobStore, mask: str, png: bytes) -> bool:
+    """Whether a mask is there, as after restoring a backup it is not, and of a picture's size."""
+    try:
+        require_same_size(png, store.get(mask))
+    except UVRError:
+        return False
+    return True
+
+
+def forget_kept(unit: Work, sha256: str) -> tuple[int, ...]:
+    """Delete the rows of a kept picture; return their numbers. Its files go afterwards."""
+    query = select(KeptExemplarRow).filter_by(sha256=sha256).order_by(KeptExemplarRow.id)
+    rows = unit.session.scalars(query).all()
+    for row in rows:
+        unit.session.delete(row)
+    return tuple(row.id for row in rows)

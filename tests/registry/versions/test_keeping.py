@@ -317,8 +317,24 @@ def test_no_backup_holds_a_picture(kept, tmp_path):
     notes = " ".join(note for check in diagnosis.checks for note in check.notes)
     assert diagnosis.ok
     assert "Files of kept pictures that are not here: 4." in notes
-    restored.exemplars.keep("pistol", [given(1)], GROUND, actor="ann")
-    assert [item.usable for item in restored.exemplars.kept()] == [True, False, False]
+    restored.exemplars.keep("pistol", [given(1), given(2)], GROUND, actor="ann")
+    found = restored.exemplars.kept()
+    assert [(item.usable, item.mask) for item in found] == [
+        (True, None), (True, None), (False, None)
+    ]  # fmt: skip
+
+
+def test_pixels_that_another_encoder_wrote_take_the_place_of_the_first(kept):
+    again = png((2, 0, 0), compress_level=0)
+    before = kept.exemplars.kept()[1]
+    (found,) = kept.exemplars.keep(
+        "pistol", [GivenPicture(before.sha256, again)], GROUND, actor="ann"
+    )
+    assert (found.id, found.picture, found.mask) == (2, sha256(again), before.mask)
+    assert before.picture not in files(kept)
+    larger = GivenPicture(before.sha256, png((2, 0, 0), (9, 9)))
+    assert kept.exemplars.keep("pistol", [larger], GROUND, actor="ann")[0].mask is None
+    assert before.mask not in files(kept)
 
 
 def test_a_file_that_was_exchanged_is_not_read(kept):
