@@ -101,6 +101,52 @@ def test_a_request_and_a_picture_are_looked_up_in_the_log(solo, visit, log):
     assert visit(solo).post("/incident", {"request": "r-1"}).status_code == 422
 
 
+def give(visitor, colour=(1, 2, 3), **fields):
+    """Send a picture that no log tells of."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), colour).save(buffer, "PNG")
+    return visitor.client.post(
+        "/incident", data={"token": visitor.token(), **fields},
+        files={"file": ("a.png", buffer.getvalue())},
+        headers={"origin": str(visitor.client.base_url).rstrip("/")},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("has_log", [True, False])
+def test_a_picture_that_no_log_tells_of_is_checked_by_a_worker(solo, visit, log, has_log):
+    (solo.home / "cache").unlink()  # It is that of all tests.
+    visitor = visit(solo, decisions=log if has_log else None)
+    told = "A picture that the log does not tell of" if has_log else "A picture"
+    page = visitor.page("/incident")
+    assert f"{told} is checked by a worker under release 1 of policy, live in prod" in page
+    assert give(visitor, check="").status_code == (404 if has_log else 422)
+    assert give(visitor, check="policy@9").status_code == 404
+    assert solo.jobs.list() == []
+    found = give(visitor, check="policy@1")
+    assert (found.status_code, found.headers["location"]) == (303, "/try/1")
+    job = solo.jobs.show(1)
+    assert (job.kind, job.arguments[0], job.arguments[-1]) == ("try", "--release=policy@1", "--")
+    assert "Is anything banned in this picture?" in visitor.page("/try/1")
+
+
+def test_a_picture_that_a_log_tells_of_is_not_checked_again(solo, visit, log):
+    found = give(visit(solo, decisions=log), (200, 10, 30), check="policy@1")
+    assert "Picture 0 of request 'r-3'" in text_of(found.text)
+    assert solo.jobs.list() == []
+
+
+def test_whoever_may_not_ask_a_worker_is_not_offered_a_check(team, visit):
+    visitor = visit(team, "bob")
+    assert "is checked by a worker" not in visitor.page("/incident")
+    assert give(visitor, check="policy@1").status_code == 403
+    assert team.jobs.list() == []
+
+
+def test_an_incident_without_a_feature_says_that_its_nearest_examples_are_not_known(solo, visit):
+    shown = text_of(visit(solo).post("/incident", {"report": json.dumps(report(solo))}).text)
+    assert "Which examples it is most like is not known: no feature of it was kept." in shown
+
+
 def test_hits_are_counted_beside_the_pages(solo, visit, log):
     visitor = visit(solo, decisions=log)
     while "are being counted" in (shown := visitor.page("/")):
