@@ -66,7 +66,7 @@ def solo_template(sqlite_template, tmp_path_factory) -> Path:
 def team_template(solo_template, tmp_path_factory) -> Path:
     """The same of a team, where version 2 of 'pistol' waits for review."""
     home = tmp_path_factory.mktemp("team") / "home"
-    registry = _copy(solo_template, home)
+    registry = copy_of(solo_template, home)
     for name, roles in ROLES.items():
         registry.team.set(name, actor="ann", roles=roles)
     registry.team.set_policy(actor="ann", approvals=1, self_approval=False)
@@ -77,15 +77,15 @@ def team_template(solo_template, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def solo(solo_template, tmp_path) -> Registry:
-    return _copy(solo_template, tmp_path / "solo")
+    return copy_of(solo_template, tmp_path / "solo")
 
 
 @pytest.fixture
 def team(team_template, tmp_path) -> Registry:
-    return _copy(team_template, tmp_path / "team")
+    return copy_of(team_template, tmp_path / "team")
 
 
-def _copy(template: Path, home: Path) -> Registry:
+def copy_of(template: Path, home: Path) -> Registry:
     """Copy a registry but for its example pictures, which nobody changes."""
     shutil.copytree(template, home, ignore=shutil.ignore_patterns("cache"))
     (home / "cache").symlink_to((template / "cache").resolve())
