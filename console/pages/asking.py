@@ -6,17 +6,18 @@ import io
 import re
 import threading
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from concepts.errors import InputError
 from console.call import Call
 from console.evidence.tried import keep_given
-from console.pages.jobs import model_place
+from console.pages.jobs import MODELS, model_place
+from registry.answers import Coverage
 from registry.jobs import JobInfo
 from uvr.anchors.pictures import decode_picture
 
-KIND = "try"
+KIND, CHECK = "try", "check"
 MAX_PROMPT = 2000
 DECODING = threading.Lock()
 """Held while a picture is decoded: a small file may take hundreds of megabytes."""
@@ -44,12 +45,20 @@ def ask_to_draw(call: Call, asked: Asked, picture: bytes | None) -> JobInfo:
         picture: What the prompt is to change, or what is to be checked.
 
     Raises:
-        InputError: There is neither a prompt nor a picture, or one of them cannot be taken.
+        InputError: There is neither a prompt nor a picture, or one of them cannot be taken, or
+            nothing that the picture could be checked by.
         NotFoundError: There is no such release or version.
     """
-    words = [_subject(call, asked), f"--model={model_place(asked.model)}", f"--seed={asked.seed}"]
+    subject, models = _subject(call, asked)
+    place = model_place(asked.model)
+    words = [subject, f"--model={place}", f"--seed={asked.seed}"]
     # Without a prompt too: it tells these words from what somebody typed.
     last = ["--", *([_prompt(asked.prompt)] if asked.prompt or picture is None else [])]
+    if len(last) == 1 and place not in map(MODELS.get, models):
+        raise InputError(
+            "It holds no examples by which this model could check a finished picture: "
+            "`uvr-registry collect-anchors SLUG --task check`, then release again."
+        )
     jobs = call.registry.jobs
     if picture is not None:
         with DECODING:
@@ -79,18 +88,36 @@ def live_releases(call: Call) -> Mapping[str, Sequence[str]]:
     return live
 
 
-def _subject(call: Call, asked: Asked) -> str:
-    """Return the option that names what is tried, which must be there."""
+def checkable(call: Call) -> Mapping[str, str]:
+    """Return the live releases that can check pictures, "BUNDLE@SEQUENCE/MODEL", in words."""
+    found = {}
+    for name, channels in live_releases(call).items():
+        bundle, _, sequence = name.rpartition("@")
+        words = f"release {sequence} of {bundle}, live in {', '.join(channels)}"
+        for model in _checking(call.registry.releases.get(bundle, int(sequence)).coverage):
+            if model in MODELS:
+                found[f"{name}/{model}"] = f"{words}, by {model}"
+    return found
+
+
+def _checking(coverage: Iterable[Coverage]) -> set[str]:
+    return {item.model for item in coverage if CHECK in item.tasks}
+
+
+def _subject(call: Call, asked: Asked) -> tuple[str, set[str]]:
+    """Return the option that names what is tried, which must be there, and models that check it."""
     if asked.version:
         if not (named := _VERSION.fullmatch(asked.version)):
             raise InputError(f"'{asked.version[:40]}' is neither a concept's name nor NAME@NUMBER.")
         number = int(named[2]) if named[2] else None
         found = call.registry.versions.get(named[1], number)
-        return f"--version={found.slug}@{found.number}"
+        spaces = [item.space for item in found.spaces]
+        models = {space.model for space in spaces if space.task == CHECK}
+        return f"--version={found.slug}@{found.number}", models
     if not (named := _RELEASE.fullmatch(asked.release)):
         raise InputError("Choose a release, or name a version.")
     known = call.registry.releases.get(named[1], int(named[2]))
-    return f"--release={known.bundle}@{known.sequence}"
+    return f"--release={known.bundle}@{known.sequence}", _checking(known.coverage)
 
 
 def _prompt(text: str) -> str:

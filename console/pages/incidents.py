@@ -19,7 +19,7 @@ from console.evidence.caught import (
     caught_by_report,
     caught_in_pictures,
 )
-from console.pages.asking import DECODING, KIND, Asked, ask_to_draw, live_releases
+from console.pages.asking import DECODING, KIND, Asked, ask_to_draw, checkable
 from registry.operations import explain
 from uvr.anchors.pictures import decode_picture
 from uvr.decisions.decision import pixels_digest
@@ -66,13 +66,14 @@ def _form(call: Call) -> dict[str, Any]:
     may_not = call.refusal(lambda registry: registry.jobs.add(KIND, (), actor=call.actor))
     return {
         "has_log": call.decisions.path is not None,
-        "live": {} if may_not else live_releases(call),
+        "checkable": {} if may_not else checkable(call),
     }
 
 
 def _checked_by_worker(call: Call) -> Response:
     """Ask a worker to check a picture that no log tells of."""
-    job = ask_to_draw(call, Asked(release=call.form.text("check")), call.form.file)
+    release, _, model = call.form.text("check").rpartition("/")
+    job = ask_to_draw(call, Asked(release=release, model=model), call.form.file)
     return RedirectResponse(f"/try/{job.id}", 303)
 
 

@@ -23,7 +23,7 @@ from console.settings import Settings
 from registry.registry import Registry
 from tests.conftest import toy_collection
 from tests.console import screenshots
-from tests.console.conftest import copy_of
+from tests.console.conftest import copy_of, release_check
 from tests.console.screenshots import NAME, SLUG
 from tests.console.test_incidents import finding as found_by_look
 from tests.console.test_incidents import report
@@ -226,6 +226,7 @@ def test_a_concept_is_paused_from_an_incident(page, served, shoot):
 def test_a_picture_is_checked_from_an_incident(page, served):
     registry, url = served
     (registry.home / "cache").unlink()  # It is that of all tests.
+    release_check(registry)
     page.goto(f"{url}/incident")
     page.get_by_label("Or a file").set_input_files(
         {"name": "found.png", "mimeType": "image/png", "buffer": png()}

@@ -15,7 +15,7 @@ from PIL import Image
 from commands.job_kinds import check_arguments
 from console.evidence.tried import GIVEN, About, Tried, keep_tried, read_tried
 from registry.store.home import TRIED
-from tests.console.conftest import text_of
+from tests.console.conftest import release_check, text_of
 from tests.console.test_hostile import EVIL, harmless
 from uvr.anchors.pictures import read_picture
 from uvr.checked import CheckedPicture
@@ -179,19 +179,37 @@ def test_what_cannot_be_tried_is_refused(own, visit, wrong, status):
 
 @pytest.mark.parametrize("prompt", ["", " \n"])
 def test_without_words_a_picture_is_needed_and_is_checked(own, visit, prompt):
+    release_check(own)
     visitor = visit(own, "ann")
     assert visitor.post("/try", {**FIELDS, "prompt": prompt}).status_code == 422
-    assert send(visitor, png(), prompt=prompt).headers["location"] == "/try/1"
+    found = send(visitor, png(), prompt=prompt, release="late@1")
+    assert found.headers["location"] == "/try/1"
     (path,) = (own.home / GIVEN).iterdir()
     job = own.jobs.show(1)
     assert job.arguments == (
-        "--release=policy@1", "--model=testbed", "--seed=3", f"--picture={path.resolve()}", "--",
+        "--release=late@1", "--model=testbed", "--seed=3", f"--picture={path.resolve()}", "--",
     )  # fmt: skip
     check_arguments(job.kind, job.arguments)
     page = visitor.page("/try/1")
     assert "Is anything banned in this picture?" in page
     assert "It waits for a worker" in page
-    assert "a picture that was checked policy@1 · waiting · ann" in visitor.page("/try")
+    assert "a picture that was checked late@1 · waiting · ann" in visitor.page("/try")
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"release": "policy@1"}, {"version": "pistol@1"},
+        {"version": "knife@1", "model": "flux.1-dev"},
+        {"release": "late@1", "model": "flux.1-dev"},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_what_cannot_check_a_picture_is_refused_before_a_worker_tries(own, visit, named):
+    release_check(own)
+    found = send(visit(own, "ann"), png(), prompt="", **named)
+    assert (found.status_code, "holds no examples by which this model" in found.text) == (422, True)
+    assert (own.jobs.list(), (own.home / GIVEN).exists()) == ([], False)
 
 
 def test_what_is_no_picture_or_too_large_is_refused(own, visit):
