@@ -96,7 +96,7 @@ def checkable(call: Call) -> Mapping[str, str]:
         words = f"release {sequence} of {bundle}, live in {', '.join(channels)}"
         for model in _checking(call.registry.releases.get(bundle, int(sequence)).coverage):
             if model in MODELS:
-                found[f"{name}/{model}"] = f"{words}, by {model}"
+                found[f"{name}/{model}"] = f"{words}, by the model {model}"
     return found
 
 

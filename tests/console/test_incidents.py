@@ -118,7 +118,10 @@ def test_a_picture_that_no_log_tells_of_is_checked_by_a_worker(solo, visit, log,
     release_check(solo)
     visitor = visit(solo, decisions=log if has_log else None)
     told = "A picture that the log does not tell of" if has_log else "A picture"
-    offered = f"{told} is checked by a worker under release 1 of late, live in last, by testbed not"
+    offered = (
+        f"{told} is checked by a worker under release 1 of late, live in last, by the model "
+        "testbed not at all"
+    )
     assert offered in visitor.page("/incident")
     assert give(visitor, check="").status_code == (404 if has_log else 422)
     assert give(visitor, check="late@9/testbed").status_code == 404
