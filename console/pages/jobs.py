@@ -20,7 +20,7 @@ KINDS = {
     "calibrate": "fit anew",
     "draw-examples": "draw example pictures",
     "evaluate": "measure",
-    "try": "try a prompt",
+    "try": "try a prompt or a picture",
 }
 MODELS = {
     "testbed": "testbed",
