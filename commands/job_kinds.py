@@ -95,8 +95,8 @@ KINDS = {
         try_prompt,
         frozenset(
             (
-                "prompt", "release_name", "version", "picture", "model", "profile_file", "seed",
-                "steps", "allow_cpu",
+                "prompt", "release_name", "version", "picture", "checks", "model", "profile_file",
+                "seed", "steps", "allow_cpu",
             )
         ),
         ("--json", "--progress", "json"),

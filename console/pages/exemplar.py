@@ -11,8 +11,8 @@ from concepts.errors import InputError, NotFoundError, UVRError
 from concepts.instant import now
 from console.call import Call, go_to
 from console.evidence.given import given_set, masked, open_kept
+from console.pages.asking import DECODING
 from console.pages.exemplars import is_veiled, notes_of
-from console.pages.incidents import DECODING
 from registry.versions.kept import KeptExemplar
 from uvr.pages.picture import data_uri, picture_uri
 

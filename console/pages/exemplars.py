@@ -26,7 +26,7 @@ from console.evidence.given import (
 from console.evidence.sheet import VEILED
 from console.form import MAX_FILES
 from console.guard import MAX_BODY
-from console.pages.incidents import DECODING
+from console.pages.asking import DECODING
 from console.pages.jobs import MODELS, model_place
 from registry.answers import ConceptDetail
 from registry.registry import Registry

@@ -21,7 +21,7 @@ KINDS = {
     "draw-examples": "draw example pictures",
     "score-exemplars": "score given pictures",
     "evaluate": "measure",
-    "try": "try a prompt",
+    "try": "try a prompt or a picture",
 }
 MODELS = {
     "testbed": "testbed",
