@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from concepts.bundle import Bundle
     from registry.operations import Caught, Incident
-    from uvr.checking import CheckedPicture
+    from uvr.checked import CheckedPicture
     from uvr.decisions.reading import LoggedDecisions
     from uvr.profiles import ModelProfile
 

@@ -18,6 +18,7 @@ from commands.calibration import calibrate
 from commands.collection import collect_anchors
 from commands.evaluation import evaluate
 from commands.reports import report_version
+from commands.scoring import score
 from commands.trying import try_prompt
 from concepts.errors import InputError
 
@@ -49,8 +50,8 @@ KINDS = {
         collect_anchors,
         frozenset(
             (
-                "slugs", "model", "profile_file", "tasks", "images", "benign", "variants", "add",
-                "origin", "legal_basis", "retain_until", "prototypes", "seed", "steps",
+                "slugs", "model", "profile_file", "tasks", "images", "benign", "kept", "variants",
+                "add", "origin", "legal_basis", "retain_until", "prototypes", "seed", "steps",
                 "batch_size", "dtype", "offload", "allow_cpu",
             )
         ),
@@ -71,6 +72,12 @@ KINDS = {
         ("--json", "--progress", "json"),
         out=".html",
     ),
+    "score-exemplars": Kind(
+        ("exemplars", "score"),
+        score,
+        frozenset(("version", "model", "profile_file", "tasks", "allow_cpu")),
+        ("--json", "--progress", "json"),
+    ),
     "evaluate": Kind(
         ("evaluate",),
         evaluate,
@@ -88,8 +95,8 @@ KINDS = {
         try_prompt,
         frozenset(
             (
-                "prompt", "release_name", "version", "picture", "model", "profile_file", "seed",
-                "steps", "allow_cpu",
+                "prompt", "release_name", "version", "picture", "checks", "model", "profile_file",
+                "seed", "steps", "allow_cpu",
             )
         ),
         ("--json", "--progress", "json"),

@@ -31,6 +31,10 @@ EVENTS = {
     "concept.define": "gave other words to",
     "concept.import": "imported the concept",
     "doctor.repair": "repaired",
+    "exemplar.exclude": "left out a given picture of",
+    "exemplar.include": "takes a given picture in again of",
+    "exemplar.keep": "kept given pictures of",
+    "exemplar.mask": "masked a given picture of",
     "gc.collect": "deleted what nothing uses in",
     "key.add": "added the key",
     "key.rotate": "changed who may sign:",
@@ -38,7 +42,7 @@ EVENTS = {
     "release.add": "released",
     "release.rollback": "released earlier members again as",
     "release.sign": "signed",
-    "source.forget": "forgot example pictures of",
+    "source.forget": "forgot a given picture of",
     "version.add": "added",
     "version.approve": "approved",
     "version.break_glass": "approved alone, in an emergency,",
@@ -156,6 +160,8 @@ def gap_words(why: str) -> str:
 def subject_address(action: str, subject: str) -> str:
     """Return the page of what an event is about; "" where it has none."""
     kind = action.partition(".")[0]
+    if kind == "exemplar":
+        return f"/concepts/{subject}/exemplars"
     if kind in ("concept", "version"):
         return f"/concepts/{subject.replace('@', '/')}"
     return f"/releases/{subject.replace('#', '/')}" if kind == "release" else ""

@@ -1,4 +1,4 @@
-"""Draw the example pictures that a registry's cache lacks, look at given ones, or try a prompt."""
+"""Draw the example pictures that a registry's cache lacks, look at given ones, or try something."""
 
 from __future__ import annotations
 
@@ -12,20 +12,26 @@ from PIL import Image
 
 from concepts.bundle import Bundle
 from concepts.errors import MismatchError, UVRError
+from console.evidence.given import open_kept, wanted_of
 from console.evidence.pictures import TESTBED, Pictured, Place, cache_of, read
 from console.evidence.tried import About, Tried, heat_maps_of
 from registry.answers import VersionDetail
 from registry.registry import Registry
+from registry.store.home import SCORED
 from uvr.anchors.capture import Progress
 from uvr.anchors.extract import anchor_space
+from uvr.checking import check_picture
 from uvr.drawing import draw
+from uvr.engine.check import Check, FeatureCheck
 from uvr.examples.drawing import draw_examples
 from uvr.examples.given import file_digest, read_given
 from uvr.examples.kept import Kept
+from uvr.examples.scored import ScoresAlone
 from uvr.examples.wanted import USUAL_COUNT
 from uvr.pipelines import load_pipeline
 from uvr.profiles import ModelProfile
 from uvr.report import RegulationReport
+from uvr.sample import Sample
 
 ProgressBar = Callable[[str], AbstractContextManager[Progress]]
 
@@ -117,21 +123,51 @@ def look_at_given(
     )
 
 
+def score_kept(
+    registry: Registry,
+    detail: VersionDetail,
+    places: Sequence[Place],
+    *,
+    model: str = TESTBED,
+    profile: ModelProfile | None = None,
+    progress: ProgressBar | None = None,
+) -> None:
+    """Score the given pictures that are kept of a concept; the cache gets the scores alone.
+
+    Raises:
+        MismatchError: The version's anchors are of another model, or of other weights.
+    """
+    pictures = [item for item in registry.exemplars.kept(detail.version.slug) if item.there]
+    scores = ScoresAlone(registry.home / SCORED)
+    for place in places:
+        pipe, found = _load(place, model, profile)
+        wanted = {wanted_of(item, detail, place.space, found.size): item for item in pictures}
+        lacking = scores.lacking(wanted, [place.scorer])
+        given = {
+            item: Sample(open_kept(registry, wanted[item])[0], prompt=item.prompt)
+            for item in lacking
+        }
+        with _bar(progress, place) as report:
+            draw_examples(pipe, found, lacking, [place.scorer], scores, report, given)
+
+
 def try_bundle(
     bundle: Bundle,
     about: About,
     given: Image.Image | None,
     *,
+    checks: Sequence[Check] = (FeatureCheck(),),
     profile: ModelProfile | None = None,
     steps: int | None = None,
     progress: ProgressBar,
 ) -> Tried:
-    """Draw a prompt with and without a bundle, from the same noise.
+    """Draw a prompt with and without a bundle, from the same noise, and check both pictures.
 
     Args:
         bundle: What is banned.
         about: What is tried: the prompt, the model, the seed.
         given: The picture that the prompt edits; None to draw one.
+        checks: What is done with finished pictures, where the bundle has anchors for it.
         profile: Use this profile instead of the one found for the model.
         steps: Of drawing; by default as many as the profile says.
         progress: Makes what reports progress, by a label.
@@ -149,7 +185,39 @@ def try_bundle(
     with progress("Draw without it") as told:
         stock, _ = draw(pipe, found, request, seed=about.seed, progress=told)
     report = cast(RegulationReport, report)  # There is one, as there was a bundle.
-    return Tried(about, stock, regulated, given, report, heat_maps_of(report, stock))
+    drawn = {"stock": stock, "regulated": regulated}
+    try:
+        checked = {name: check_picture(pipe, found, bundle, picture, checks)
+                   for name, picture in drawn.items()}  # fmt: skip
+    except MismatchError:  # Many bundles have no anchors for it.
+        checked = {}
+    pictures = drawn if given is None else {"given": given, **drawn}
+    return Tried(about, pictures, report, checked, heat_maps_of(report, stock))
+
+
+def check_given(
+    bundle: Bundle,
+    about: About,
+    given: Image.Image,
+    *,
+    checks: Sequence[Check] = (FeatureCheck(),),
+    profile: ModelProfile | None = None,
+) -> Tried:
+    """Check a finished picture for what a bundle bans; nothing is drawn.
+
+    Args:
+        bundle: What is banned.
+        about: What is tried: the model, and no prompt.
+        given: The picture.
+        checks: What is done with it.
+        profile: See ``try_bundle``.
+
+    Raises:
+        MismatchError: The bundle has no anchors for checking with this model.
+    """
+    pipe, found = load_pipeline(about.model, None, profile)
+    checked = check_picture(pipe, found, bundle, given, checks)
+    return Tried(about, {"given": given}, None, {"given": checked}, heat_maps_of(checked, given))
 
 
 def _recorded(matched: int, given: int) -> str:

@@ -19,8 +19,9 @@ KINDS = {
     "collect-anchors": "collect example pictures",
     "calibrate": "fit anew",
     "draw-examples": "draw example pictures",
+    "score-exemplars": "score given pictures",
     "evaluate": "measure",
-    "try": "try a prompt",
+    "try": "try a prompt or a picture",
 }
 MODELS = {
     "testbed": "testbed",
