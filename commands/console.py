@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option("--oidc-issuer", default="", metavar="ADDRESS", help="Provider that logs people in.")
 @click.option("--oidc-client", default="", metavar="NAME", help="What it calls this console.")
 @click.option(
-    "--oidc-secret",
+    "--oidc-secret-file",
     "secret_file",
     type=PATH,
     help="File of the secret that it gave; or set UVR_OIDC_SECRET to the secret itself.",
@@ -76,7 +76,7 @@ def console(
       uvr-registry console
       uvr-registry console --proxy 127.0.0.1 --user-header X-User --host-name policy.example.org
       uvr-registry console --oidc-issuer https://id.example.org --oidc-client uvr-console \\
-        --oidc-secret secret.txt --proxy 127.0.0.1 --host-name policy.example.org
+        --oidc-secret-file secret.txt --proxy 127.0.0.1 --host-name policy.example.org
     """
     try:
         from console.server import serve

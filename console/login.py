@@ -7,10 +7,11 @@ cookie of that browser alone.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.concurrency import run_in_threadpool
@@ -46,7 +47,6 @@ class Login:
         self._logins = logins
         self._provider = Provider(openid)
         self._pending = URLSafeTimedSerializer(settings.secret, salt="login")
-        self._cookie = "__Host-uvr-login" if settings.is_secure else f"uvr-login-{settings.port}"
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -68,13 +68,16 @@ class Login:
             answer = await self._provider.begin(request, back)
         except UVRError as error:
             return self._refused(request, error, 502)
-        self._keep(answer, self._pending.dumps({"to": _own(to), "flow": flow}), PENDING_S)
+        (state,) = parse_qs(urlsplit(answer.headers["location"]).query)["state"]
+        pending = self._pending.dumps({"to": _own(to), "flow": flow})
+        self._keep(answer, self._cookie(state), pending, PENDING_S)
         return answer
 
     async def _finish(self, request: Request) -> Response:
         """Log in whom the provider sent back."""
+        cookie = self._cookie(request.query_params.get("state", ""))
         try:
-            pending = self._pending_of(request)
+            pending = self._pending_of(request.cookies.get(cookie, ""))
             request.scope["session"] = pending["flow"]
             user = await self._provider.user(request)
             await run_in_threadpool(require_actor, self._registry, user)
@@ -84,7 +87,7 @@ class Login:
             logger.info("%r logged in", user)
             answer = RedirectResponse(pending["to"], 303)
             session.keep(answer, self._settings, self._logins.begin(user))
-        self._keep(answer, "", 0)  # What was compared counts once.
+        self._keep(answer, cookie, "", 0)  # What was compared counts once.
         return answer
 
     async def _leave(self, request: Request) -> Response:
@@ -104,9 +107,13 @@ class Login:
                              secure=self._settings.is_secure)  # fmt: skip
         return answer
 
-    def _pending_of(self, request: Request) -> dict[str, Any]:
+    def _cookie(self, state: str) -> str:
+        """Return the name of the cookie of one login: several tabs may each begin one."""
+        own = hashlib.sha256(state.encode()).hexdigest()[:16]
+        return f"{session.cookie_name(self._settings)}-login-{own}"
+
+    def _pending_of(self, cookie: str) -> dict[str, Any]:
         """Return what a browser was sent off with."""
-        cookie = request.cookies.get(self._cookie, "")
         try:
             found: dict[str, Any] = self._pending.loads(cookie, max_age=PENDING_S)
         except BadSignature as error:  # One that is too old is one too.
@@ -116,11 +123,11 @@ class Login:
             ) from error
         return found
 
-    def _keep(self, answer: Response, value: str, lasts: int) -> None:
+    def _keep(self, answer: Response, cookie: str, value: str, lasts: int) -> None:
         """Keep what a browser is sent off with in a cookie; no time at all takes it away."""
         samesite: Literal["lax"] = "lax"  # It must come along when the provider sends it back.
         answer.set_cookie(
-            self._cookie, value, max_age=lasts, path="/", httponly=True, samesite=samesite,
+            cookie, value, max_age=lasts, path="/", httponly=True, samesite=samesite,
             secure=self._settings.is_secure,
         )  # fmt: skip
 

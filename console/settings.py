@@ -164,7 +164,8 @@ def is_trusted(address: str) -> bool:
         return False
     if not host or parts.username is not None or parts.query or parts.fragment:
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+    own = host == "localhost" or is_loopback(host)
+    return parts.scheme == "https" or (parts.scheme == "http" and own)
 
 
 def is_loopback(address: str) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import sync_playwright
 from starlette.testclient import TestClient
 
 from concepts.anchors import AnchorSet
@@ -160,6 +162,24 @@ class Visitor:
     def post(self, path: str, fields: dict[str, Any], **headers: str) -> Any:
         sent = {"origin": str(self.client.base_url).rstrip("/"), **headers}
         return self.client.post(path, data={"token": self.token(), **fields}, headers=sent)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, which can reach nothing but this machine."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        if os.environ.get("UVR_REQUIRE_CHROMIUM") == "1":
+            pytest.fail("UVR_REQUIRE_CHROMIUM=1, but there is no chromium")
+        pytest.skip("there is no chromium")
+    # Two names of it, as two sites.
+    rules = "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+    options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+               f"--host-resolver-rules={rules}"]  # fmt: skip
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=options)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

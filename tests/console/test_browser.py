@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from console.app import make_app
 from console.settings import Settings
@@ -40,22 +37,6 @@ PAGES = (
 ASKED_FOR = "a pistol in the middle on a pink background"
 STRICTER = 0.75
 """Where the line of version 2 is, as a share of that of version 1."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium, which can reach nothing but this machine."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        if os.environ.get("UVR_REQUIRE_CHROMIUM") == "1":
-            pytest.fail("UVR_REQUIRE_CHROMIUM=1, but there is no chromium")
-        pytest.skip("there is no chromium")
-    options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-               "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]  # fmt: skip
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=options)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

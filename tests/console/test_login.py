@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
-from starlette.responses import PlainTextResponse, RedirectResponse, StreamingResponse
+from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.testclient import TestClient
 
 import console.login
@@ -107,7 +108,7 @@ def test_behind_a_proxy_the_session_is_bound_to_https(team, provider):
     cookies = browser.come_back(back).headers.get_list("set-cookie")
     (session,) = [cookie for cookie in cookies if cookie.startswith("__Host-uvr=")]
     assert session.endswith("; HttpOnly; Path=/; SameSite=lax; Secure")
-    assert any("__Host-uvr-login=" in cookie and "Max-Age=0" in cookie for cookie in cookies)
+    assert any("__Host-uvr-login-" in cookie and "Max-Age=0" in cookie for cookie in cookies)
 
 
 def test_whoever_is_not_logged_in_sees_and_changes_nothing(team, browser):
@@ -214,6 +215,21 @@ def test_an_answer_counts_once_and_for_one_browser(team, browser, provider):
     assert "this browser did not begin" in text_of(again.text)
 
 
+def test_two_tabs_may_log_in_at_once(browser):
+    first, second = browser.leave("/reviews"), browser.leave("/audit")
+    assert browser.come_back(first).headers["location"] == "/reviews"
+    assert browser.come_back(second).headers["location"] == "/audit"
+
+
+def test_a_provider_that_says_who_answers_must_say_it(browser, provider):
+    promised = {"authorization_response_iss_parameter_supported": True}
+    provider.metadata = lambda told: told.update(promised)
+    assert browser.log_in().status_code == 303
+    browser.client.cookies.clear()
+    provider.back = lambda query: query.pop("iss")
+    assert "does not say that it is of the provider" in text_of(browser.log_in().text)
+
+
 def test_a_login_that_takes_too_long_is_begun_anew(browser, monkeypatch):
     back = browser.leave()
     monkeypatch.setattr(console.login, "PENDING_S", -1)
@@ -314,8 +330,9 @@ async def _endless():
         lambda: PlainTextResponse("gone", 404),
         lambda: RedirectResponse("http://127.0.0.1:9/", 302),
         lambda: StreamingResponse(_endless()),
+        lambda: Response(gzip.compress(bytes(20 << 20)), headers={"content-encoding": "gzip"}),
     ],
-    ids=["text", "deep", "gone", "elsewhere", "endless"],
+    ids=["text", "deep", "gone", "elsewhere", "endless", "packed"],
 )
 @pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/token", "/keys"])
 def test_a_provider_that_answers_otherwise_logs_nobody_in(browser, provider, path, answer):
