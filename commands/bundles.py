@@ -15,7 +15,7 @@ from commands.output import save_bundle, silenced
 from commands.parameters import BUNDLE, CHANNEL, OUT, OUT_FOLDER, PATH, Instant
 from commands.reading import read_bundle_file, read_key_list
 from commands.table import Table
-from commands.text import cell
+from commands.text import cell, modes_named
 from concepts.errors import UVRError, VerificationError
 from concepts.files import write_file
 from concepts.instant import now
@@ -205,7 +205,7 @@ def _bundle_lines(summary: Mapping[str, Any]) -> list[str | Table]:
     for variant in summary["variants"]:
         space = variant["space"]
         lines.append(f"{space['model']} {space['task']} at {', '.join(space['taps'])}")
-        lines.append(Table((*columns, "grow_threshold"), variant["members"]))
+        lines.append(Table((*columns, "grow_threshold"), modes_named(variant["members"])))
         lines += [
             f"{item['slug']} finds less than was approved: threshold {item['seed_threshold']:g}, "
             f"its version's own is {item['own_threshold']:g}"

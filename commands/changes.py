@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from commands.app import App
-from commands.text import cell
+from commands.text import cell, mode_name
 
 if TYPE_CHECKING:
     from registry.answers import Coverage, Difference, Gap, NewRelease, ReleasedMember
@@ -40,7 +40,7 @@ def raised_lines(members: Iterable[ReleasedMember]) -> list[str]:
 
 
 def warn_of(app: App, made: NewRelease, *, named: bool) -> None:
-    """Warn of what a new release finds less of, and of what it does not ban.
+    """Warn of what a new release finds less of, and of what it does not hold or cover.
 
     Where members were named, or taken from an older release, what else could be in it is no news.
     """
@@ -50,15 +50,15 @@ def warn_of(app: App, made: NewRelease, *, named: bool) -> None:
     again = made.rollback_of is not None
     for gap in made.left_out:
         if gap.nowhere and gap.takes and again:
-            app.warn(f"{gap.slug} is banned nowhere by this release, though {gap.why}.")
+            app.warn(f"{gap.slug} is not in this release, though {gap.why}.")
         elif gap.nowhere and not gap.takes:
-            app.warn(f"{gap.slug} is banned nowhere by this release: {gap.why}.")
+            app.warn(f"{gap.slug} is not in this release: {gap.why}.")
         elif not gap.takes:
-            app.warn(f"{gap.slug} is not banned everywhere by this release: {gap.why}.")
+            app.warn(f"{gap.slug} is not covered everywhere by this release: {gap.why}.")
     if named or again:
         return
     ready = [gap for gap in made.left_out if gap.takes]
-    _warn_of_ready(app, "Banned nowhere by this release", [gap for gap in ready if gap.nowhere])
+    _warn_of_ready(app, "Not in this release", [gap for gap in ready if gap.nowhere])
     newer = [gap for gap in ready if not gap.nowhere]
     _warn_of_ready(app, "This release holds an older version", newer)
 
@@ -87,4 +87,6 @@ def _words(change: Difference) -> str:
         case "disabled_until":
             was = "" if before is None else f" (was until {cell(before)})"
             return f"switched {'on again' if after is None else f'off until {cell(after)}'}{was}"
+    if change.what == "mode":
+        before, after = (name and mode_name(name) for name in (before, after))
     return f"{change.what} {after}" if before is None else f"{change.what} {before} -> {after}"

@@ -12,7 +12,7 @@ from commands.changes import raised_lines
 from commands.options import as_json, dry_run, expect_digest, reason_option, sequence_option
 from commands.parameters import BUNDLE, CHANNEL, Instant
 from commands.table import Table
-from commands.text import cell
+from commands.text import cell, modes_named
 
 if TYPE_CHECKING:
     from registry.answers import ReleaseInfo
@@ -123,5 +123,5 @@ def live(app: App, name: str, at: str | None) -> None:
 
 def _member_table(info: ReleaseInfo) -> Table:
     columns = ("slug", "version", "mode", "disabled_until", "state", "approval", "approved_by")
-    rows = [asdict(member) for member in info.members]
+    rows = modes_named(map(asdict, info.members))
     return Table((*columns, "approved_at"), rows, "No concepts.")

@@ -274,5 +274,5 @@ def _warn_of_overlaps(app: App, registry: Registry, slug: str, collected: Sequen
         if item.share >= OVERLAP:
             app.warn(
                 f"{item.share:.0%} of these anchors of {slug} lie within 0.05 of {item.slug} "
-                f"version {item.version} ({item.state.replace('_', ' ')}): do both ban the same?"
+                f"version {item.version} ({item.state.replace('_', ' ')}): is it the same concept?"
             )

@@ -41,10 +41,10 @@ drop_option = click.option(
 allow_shrink_option = click.option(
     "--allow-shrink",
     is_flag=True,
-    help="Allow members to be enforced less: by mode, a raised threshold, a task without anchors.",
+    help="Allow members to be regulated less: by mode, a raised threshold, a task without anchors.",
 )
 enforce_nothing_option = click.option(
-    "--enforce-nothing", is_flag=True, help="Allow a release that enforces no concept at all."
+    "--enforce-nothing", is_flag=True, help="Allow a release that regulates no concept at all."
 )
 expires_option = click.option(
     "--expires",

@@ -97,7 +97,7 @@ def detail_lines(
         if not changes["definition"]:
             text = ["definition: the same", *text]
     name, content, *scoring = version_lines(detail.version)
-    nowhere = "live nowhere; a release enforces it unless told otherwise"
+    nowhere = "live nowhere; a release regulates it unless told otherwise"
     return [
         name,
         content,

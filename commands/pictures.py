@@ -23,6 +23,7 @@ from commands.output import progress_bar, save_picture, silenced
 from commands.parameters import FILE, NUMBER, OUT, OUT_FILE, PATH, SIDE
 from commands.reading import check_model, read_bundle_file, read_key_list, read_profile
 from commands.table import Table
+from commands.text import modes_named
 from concepts.files import check_writable, write_file
 from concepts.instant import now
 from concepts.printable import printable
@@ -131,7 +132,7 @@ def attribute(app: App, report: Path, count: int) -> None:
     ]
     rows = list(map(asdict, app.open().index.attribute(found.space, fired, count)))
     columns = ("picture", "slug", "version", "mode", "anchor", "score")
-    app.show(rows, [Table(columns, rows, "Nothing fired in this report.")])
+    app.show(rows, [Table(columns, modes_named(rows), "Nothing fired in this report.")])
 
 
 def _draw(
@@ -245,7 +246,7 @@ def _check_sides(step: int, height: int | None, width: int | None) -> None:
 
 def _outcome(findings: Sequence[ConceptFinding]) -> list[str]:
     """What was found in a picture, in words; only what is enforced was regulated."""
-    kinds = (("Found and regulated", True), ("Found and only observed", False))
+    kinds = (("Found and regulated", True), ("Found and reported only", False))
     lines = []
     for label, enforced in kinds:
         slugs = [item.slug for item in findings if item.fired and item.enforced == enforced]

@@ -27,7 +27,7 @@ from commands.output import save_bundle
 from commands.parameters import BUNDLE, NUMBER, OUT, Instant, Pair, Threshold
 from commands.reading import read_private_keys
 from commands.table import Table
-from commands.text import plural
+from commands.text import mode_name, plural
 from concepts.errors import UVRError
 from concepts.words import MODES
 
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     multiple=True,
     type=Pair("SLUG=MODE", click.Choice(MODES)),
     metavar="SLUG=MODE",
-    help="enforce, log (report only) or shadow (measure only).",
+    help=f"What happens where it is found: {', '.join(map(mode_name, MODES))}.",
 )
 @click.option(
     "--threshold",
@@ -115,7 +115,7 @@ def release(
 
     Members, modes, thresholds and pauses stay as in the release before unless given; the first
     release takes all. Where the policy asks for no approvals, drafts that are taken in are
-    approved as a part of the release. What is enforced less must be named: --drop a member,
+    approved as a part of the release. What is regulated less must be named: --drop a member,
     --disable it for a time, --allow-shrink for the rest.
 
     \b
@@ -272,7 +272,7 @@ def _show_new_release(
     """Write a new release's bundle, show what it changes, and warn of what it leaves uncovered."""
     written = _write_release(app, registry, made, out)
     enforced = sum(member.enforced_at(made.created_at) for member in made.members)
-    some = "" if enforced == len(made.members) else f", {enforced} of them enforced"
+    some = "" if enforced == len(made.members) else f", {enforced} of them regulated"
     what = f"{'Would release' if app.dry_run else 'Released'} {made.bundle} {made.sequence}"
     if made.rollback_of:
         verb = "Would roll back" if app.dry_run else "Rolled back"

@@ -16,7 +16,10 @@ VARIANTS = ("smaller", "cropped", "moved", "flipped", "recoloured")
 """What is made of a reference picture, to collect anchors from as well."""
 
 MODES = ("enforce", "log", "shadow")
-"""What happens where a concept is found: it is regulated, only reported, or only measured."""
+"""What happens where a concept is found, as options and files name it."""
+
+MODE_WORDS = {"enforce": "regulated", "log": "reported only", "shadow": "tried silently"}
+"""The same as people say it: on pages and sheets alone, in commands beside its name."""
 
 RESIDUAL = ("pass", "flag", "retry", "block", "retry-or-block")
 """What an engine does with a picture in which its check still finds something."""

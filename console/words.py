@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from concepts.instant import now
-from uvr.pages.words import MODES, STATES, day, state_words, task_words
+from concepts.words import MODE_WORDS
+from uvr.pages.words import STATES, day, state_words, task_words
 
 CATEGORIES = {"nudity": "nudity", "ip-character": "protected character", "object": "object"}
 APPROVALS = {
@@ -53,8 +54,8 @@ EVENTS = {
 # What the library advises to whoever types, as the page of a new release has it.
 OPTIONS = (
     (r"--drop ([a-z0-9-]+)", r"choose “take it out” for \1"),
-    (r"--allow-shrink", "tick “Less may be banned”"),
-    (r"--enforce-nothing", "tick “Nothing at all may be banned”"),
+    (r"--allow-shrink", "tick “Less may be regulated”"),
+    (r"--enforce-nothing", "tick “Nothing at all may be regulated”"),
     (r'--note "WHY"', "say why"),
 )
 _SPANS = ((86400 * 365, "year"), (86400 * 30, "month"), (86400, "day"), (3600, "hour"),
@@ -124,8 +125,8 @@ def change_words(change: Any) -> str:
         case "approved":
             return "approved by this release"
         case "mode":
-            was = "" if before is None else f", was {MODES[before]}"
-            return f"{MODES[after]}{was}"
+            was = "" if before is None else f", was {MODE_WORDS[before]}"
+            return f"{MODE_WORDS[after]}{was}"
         case "threshold":
             looser = "less" if after > before else "more"
             return f"strictness changed, catches {looser}: {place_words(change.place)}"

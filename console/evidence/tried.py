@@ -31,7 +31,7 @@ HEAT_MAPS = 6
 _ABOUT, _REPORT = "tried.json", "report.json"
 _OUTCOMES = {
     "enforce": "found and regulated",
-    "log": "found, and only reported",
+    "log": "found, and reported only",
     "shadow": "found, and tried silently",
 }
 
@@ -72,8 +72,8 @@ class Tried:
 
     Attributes:
         about: What was tried.
-        stock: The picture without the ban.
-        regulated: The picture with it, from the same noise.
+        stock: The stock picture.
+        regulated: The regulated one, from the same noise.
         given: The picture that was edited; None for a picture drawn from a text.
         report: Of the regulated picture.
         heat_maps: Where a concept was looked for over ``stock``, by slug, the surest first.

@@ -67,7 +67,7 @@ def begin(call: Call) -> Response:
 
 
 def ask(call: Call) -> Response:
-    """Ask a worker to draw a prompt with and without a ban."""
+    """Ask a worker to draw a prompt, regulated and not."""
     form, jobs = call.form, call.registry.jobs
     seed = int(form.number("seed", 0, 2**53))
     words = [_subject(call), f"--model={model_place(form.text('model'))}", f"--seed={seed}"]
@@ -132,8 +132,8 @@ def shots_of(found: Tried) -> list[Shot]:
     prompt = found.about.prompt
     shots = [
         _shot("The picture that was given", found.given, "Before the edit"),
-        _shot("Without the ban", found.stock, f"Without the ban: {prompt}", outline),
-        _shot("With the ban", found.regulated, f"With the ban: {prompt}", outline),
+        _shot("Not regulated", found.stock, f"Not regulated: {prompt}", outline),
+        _shot("Regulated", found.regulated, f"Regulated: {prompt}", outline),
     ]
     maps = [
         _shot(f"Where it looks like {names.get(slug, slug)}", picture, "The redder, the more alike")

@@ -21,7 +21,7 @@ from registry.registry import Registry
 
 WAYS = {
     "": "choose what changes",
-    "enforce": "ban it",
+    "enforce": "regulate it",
     "log": "report it only",
     "shadow": "try it silently",
     "off": "switch it off for some days",

@@ -40,8 +40,8 @@ def test_a_release_says_what_it_does_not_cover(run, filled):
     filled.versions.add("knife", [(anchors, scorer), (edit, scorer)], actor="tester")
     run("add-concept", "testbed-bomb")
     expected = (
-        "Warning: pistol is not banned everywhere by this release: no anchors for testbed edit.\n"
-        "Warning: testbed-bomb is banned nowhere by this release: no anchors yet.\n"
+        "Warning: pistol is not covered everywhere by this release: no anchors for testbed edit.\n"
+        "Warning: testbed-bomb is not in this release: no anchors yet.\n"
     )
     dry = run("release", "policy", "--dry-run")
     assert dry.err == "Dry run: nothing was changed.\n" + expected
@@ -92,10 +92,10 @@ def test_a_pause_ships_no_draft_and_says_what_waits(run, filled):
     filled.versions.add("pistol", [toy_collection(seed=5)], actor="tester")
     assert run("release", "policy", "--disable", "pistol=2999-01-01") == Result(
         0,
-        "Released policy 2 with 2 concepts, 1 of them enforced\n"
+        "Released policy 2 with 2 concepts, 1 of them regulated\n"
         "Changes since release 1:\n"
         "  pistol: switched off until 2999-01-01T00:00:00Z\n" + COVERS,
-        "Warning: Banned nowhere by this release: grenade (version 1 is draft). Take one in with "
+        "Warning: Not in this release: grenade (version 1 is draft). Take one in with "
         "--concept SLUG, or all with --all.\n"
         "Warning: This release holds an older version: pistol (version 2 is draft). Take one in "
         "with --concept SLUG, or all with --all.\n",
@@ -115,7 +115,7 @@ def test_a_pause_ships_no_draft_and_says_what_waits(run, filled):
         "Changes since release 3:\n"
         "  knife: removed, was version 1\n"
         "  pistol: version 1 -> 2, newly approved\n" + COVERS,
-        "Warning: Banned nowhere by this release: knife (version 1 is approved). Take one in with "
+        "Warning: Not in this release: knife (version 1 is approved). Take one in with "
         "--concept SLUG, or all with --all-approved.\n",
     )
     assert run("release", "policy").out.splitlines()[1] == "No changes since release 4"
@@ -130,7 +130,7 @@ def test_a_concept_that_was_not_asked_for_is_no_gap(run, filled):
     run("release", "policy", "--concept", "pistol")
     back = run("rollback", "policy", 1, "--reason", "back", "--drop", "pistol")
     assert (back.code, back.err) == (
-        0, "Warning: pistol is banned nowhere by this release, though version 1 is approved.\n",
+        0, "Warning: pistol is not in this release, though version 1 is approved.\n",
     )  # fmt: skip
 
 
@@ -142,16 +142,16 @@ def test_a_refusal_names_the_way_out(run, filled):
     refused = run("release", "policy", "--allow-shrink", "--mode", "pistol=log")
     assert (refused.code, refused.err) == (
         5,
-        "Error: 1 of 2 enforced concepts would be enforced less, later or no more: knife (version "
-        "1 is revoked). No concept would be enforced now. If that is meant, add --drop knife "
+        "Error: 1 of 2 regulated concepts would be regulated less, later or no more: knife "
+        "(version 1 is revoked). No concept would be regulated now. If that is meant, add --drop knife "
         "--enforce-nothing\n",
     )
     way_out = ("--allow-shrink", "--mode", "pistol=log", "--drop", "knife", "--enforce-nothing")
     assert run("release", "policy", *way_out).out == (
-        "Released policy 2 with 1 concept, 0 of them enforced\n"
+        "Released policy 2 with 1 concept, 0 of them regulated\n"
         "Changes since release 1:\n"
         "  knife: removed, was version 1\n"
-        "  pistol: mode enforce -> log\n" + COVERS
+        "  pistol: mode enforce (regulated) -> log (reported only)\n" + COVERS
     )
 
 
@@ -248,7 +248,7 @@ def test_a_rollback_is_a_new_release(run, filled):
     result = run("rollback", "policy", 1, "--reason", "back", "--out", "policy.uvr")
     assert result.out.splitlines()[0] == "Rolled back to policy 1, as release 3 with 1 concept"
     assert result.out.splitlines()[1:3] == [
-        "Changes since release 2:", "  pistol: mode log -> enforce",
+        "Changes since release 2:", "  pistol: mode log (reported only) -> enforce (regulated)",
     ]  # fmt: skip
     found = run("releases", "policy", "--json").json()
     assert [item["rollback_of"] for item in found] == [None, None, 1]

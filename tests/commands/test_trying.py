@@ -47,7 +47,7 @@ def test_a_worker_tries_a_prompt_and_the_console_shows_it(run, live, models, hom
     assert "Most like Pistol example picture" in page
     shots = [at for tag, at in read(visitor.get("/try/1").text).elements if tag == "img"]
     assert [at["alt"] for at in shots if at["alt"]] == [
-        "Without the ban: a <b>red</b> ball", "With the ban: a <b>red</b> ball",
+        "Not regulated: a <b>red</b> ball", "Regulated: a <b>red</b> ball",
         "The redder, the more alike",
     ]  # fmt: skip
     assert len(registry.audit.events()) == events

@@ -183,7 +183,7 @@ def test_what_came_of_it_is_shown_to_whoever_may_read(own, visit):
         ([("a", 1, "enforce")], 80, "Nothing banned was found."),
         (
             [("a", 3, "enforce"), ("b", 4, "enforce"), ("c", 3, "log"), ("d", 3, "shadow")], 80,
-            "B and A were found and regulated; C was found, and only reported; D was found, and "
+            "B and A were found and regulated; C was found, and reported only; D was found, and "
             "tried silently.",
         ),
     ],

@@ -54,8 +54,8 @@ def test_what_is_banned_less_must_be_asked_for(solo, visit):
     plan = {"bundle": "policy", "slug": "pistol", "way": "shadow", "until": "", "step": "look"}
     visitor = visit(solo)
     shown = text_of(visitor.post("/new-release", plan).text)
-    assert "would refuse this: 1 of 1 enforced concepts would be enforced less" in shown
-    assert "If that is meant: tick “Less may be banned” tick “Nothing at all" in shown
+    assert "would refuse this: 1 of 1 regulated concepts would be regulated less" in shown
+    assert "If that is meant: tick “Less may be regulated” tick “Nothing at all" in shown
     asked = {**plan, "allow_shrink": "yes", "enforce_nothing": "yes"}
     shown = text_of(visitor.post("/new-release", asked).text)
     assert "pistol: tried silently, was regulated" in shown
@@ -65,7 +65,7 @@ def test_a_member_is_taken_out_and_a_first_release_begins(solo, visit):
     plan = {"bundle": "other", "slug": "nudity", "way": "drop", "until": "", "step": "look"}
     shown = text_of(visit(solo).post("/new-release", plan).text)
     assert "Release 1 of other would Change pistol: new, version 1" in shown
-    assert "nudity: not banned by this release, version 1 is approved" in shown
+    assert "nudity: not in this release, version 1 is approved" in shown
 
 
 def test_a_plan_that_cannot_be_meant_is_refused(solo, visit):
