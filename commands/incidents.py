@@ -206,7 +206,7 @@ def _lines(where: str, found: Incident, in_log: dict[str, int] | None) -> list[s
         lines.append(f"release: bundle {caught.bundle_digest[:12]} was not made by this registry")
     else:
         lines.append(
-            f"release: {release.sequence} of '{release.bundle}', made {cell(release.created_at)} "
+            f"release: {release.bundle}@{release.sequence}, made {cell(release.created_at)} "
             f"by {release.created_by}{f': {release.note}' if release.note else ''}"
         )
     if member is not None:

@@ -113,7 +113,7 @@ def live_lines(places: Sequence[LivePlace]) -> list[str]:
     """Where versions are live, a line for each channel."""
     at = now()
     return [
-        f"live in '{place.channel}', release {place.sequence} of '{place.bundle}': version "
+        f"live in '{place.channel}', by {place.bundle}@{place.sequence}: version "
         f"{place.version}, mode {mode_words(place.mode, place.disabled_until, at)}, "
         f"threshold {threshold_words(place.thresholds)}"
         for place in places
@@ -133,7 +133,10 @@ def field_lines(fields: Mapping[str, Any]) -> list[str]:
 def show_events(app: App, events: Sequence[Any]) -> None:
     """Show events of the trail."""
     rows = [asdict(event) for event in events]
-    texts = [{**row, "details": _details(row["details"])} for row in rows]
+    texts = [
+        {**row, "subject": row["subject"].replace("#", "@"), "details": _details(row["details"])}
+        for row in rows
+    ]
     columns = ("number", "at", "actor", "action", "subject", "details")
     app.show(rows, [Table(columns, texts, "No events.")])
 

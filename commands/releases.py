@@ -21,13 +21,14 @@ from commands.options import (
     expires_option,
     key_option,
     reason_required,
+    release_argument,
     sequence_option,
 )
 from commands.output import save_bundle
-from commands.parameters import BUNDLE, NUMBER, OUT, Instant, Pair, Threshold
+from commands.parameters import BUNDLE, NUMBER, OUT, RELEASE, Instant, Pair, Threshold, one_sequence
 from commands.reading import read_private_keys
 from commands.table import Table
-from commands.text import mode_name, plural
+from commands.text import mode_name, plural, releases_named
 from concepts.errors import UVRError
 from concepts.words import MODES
 
@@ -146,13 +147,13 @@ def release(
         app.hint("It never expires: with --expires 90d, engines notice when they get nothing new.")
     signed, needed = len(info.signatures), registry.team.policy().signatures
     if signed < needed:
-        name = f"{info.bundle} --sequence {info.sequence}"
+        name = f"{info.bundle}@{info.sequence}"
         app.hint(f"{signed} of {needed} signatures so far: uvr-registry sign {name} --key FILE")
 
 
 @click.command()
-@click.argument("bundle_name", metavar="BUNDLE", type=BUNDLE)
-@click.argument("sequence", type=NUMBER)
+@click.argument("release_name", metavar="BUNDLE@SEQUENCE", type=RELEASE)
+@click.argument("sequence", type=NUMBER, required=False)
 @reason_required
 @drop_option
 @allow_shrink_option
@@ -167,8 +168,8 @@ def release(
 def rollback(
     app: App,
     /,
-    bundle_name: str,
-    sequence: int,
+    release_name: tuple[str, int | None],
+    sequence: int | None,
     key_files: tuple[Path, ...],
     out: Path | None,
     **options: Any,
@@ -179,11 +180,14 @@ def rollback(
 
     \b
     Example:
-      uvr-registry rollback policy 3 --reason "release 4 fires on cups" --out policy.uvr
+      uvr-registry rollback policy@3 --reason "release 4 fires on cups" --out policy.uvr
     """
+    bundle_name, number = one_sequence(release_name, sequence)
+    if number is None:
+        raise click.UsageError(f"Say which release to go back to: {bundle_name}@SEQUENCE.")
     registry = app.open()
     info = registry.releases.roll_back(
-        bundle_name, sequence, actor=app.actor, keys=read_private_keys(key_files), **options
+        bundle_name, number, actor=app.actor, keys=read_private_keys(key_files), **options
     )
     _show_new_release(app, registry, info, out, named=False)
 
@@ -205,8 +209,11 @@ def releases(app: App, bundle_name: str | None) -> None:
         raised = [member["slug"] for member in item["members"] if member["raised"]]
         counts = {"concepts": len(item["members"]), "signed": len(item["signatures"])}
         rows.append({**item, **counts, "raised": raised})
-    columns = ("bundle", "sequence", "concepts", "raised", "signed", "created_at", "created_by")
-    app.show(found, [Table((*columns, "note", "bundle_digest"), rows, "No releases yet.")])
+    columns = ("release", "concepts", "raised", "signed", "created_at", "created_by")
+    app.show(
+        found,
+        [Table((*columns, "note", "bundle_digest"), releases_named(rows), "No releases yet.")],
+    )
 
 
 @click.command("diff-releases")
@@ -227,7 +234,7 @@ def diff_releases(app: App, bundle_name: str, before: int, after: int) -> None:
 
 
 @click.command()
-@click.argument("bundle_name", metavar="BUNDLE", type=BUNDLE)
+@release_argument
 @sequence_option
 @key_option
 @click.option("--out", type=OUT, help="Also write the signed bundle to this file.")
@@ -235,7 +242,11 @@ def diff_releases(app: App, bundle_name: str, before: int, after: int) -> None:
 @as_json
 @pass_app
 def sign(
-    app: App, bundle_name: str, sequence: int | None, key_files: tuple[Path, ...], out: Path | None
+    app: App,
+    release_name: tuple[str, int | None],
+    sequence: int | None,
+    key_files: tuple[Path, ...],
+    out: Path | None,
 ) -> None:
     """Add signatures to a release, the latest by default.
 
@@ -245,11 +256,11 @@ def sign(
     """
     if not key_files:
         raise click.UsageError("Give --key FILE, a private key: `uvr-registry key generate`.")
-    registry = app.open()
+    wanted, registry = one_sequence(release_name, sequence), app.open()
     keys = read_private_keys(key_files)
-    info = registry.releases.sign(bundle_name, sequence, actor=app.actor, keys=keys)
+    info = registry.releases.sign(*wanted, actor=app.actor, keys=keys)
     verb = "Would sign" if app.dry_run else "Signed"
-    lines = [f"{verb} {info.bundle} {info.sequence} with {plural(len(info.members), 'concept')}"]
+    lines = [f"{verb} {info.bundle}@{info.sequence} with {plural(len(info.members), 'concept')}"]
     written = _write_release(app, registry, info, out)
     app.show(asdict(info), [*lines, *_signed_by(info), *written])
 
@@ -273,13 +284,13 @@ def _show_new_release(
     written = _write_release(app, registry, made, out)
     enforced = sum(member.enforced_at(made.created_at) for member in made.members)
     some = "" if enforced == len(made.members) else f", {enforced} of them regulated"
-    what = f"{'Would release' if app.dry_run else 'Released'} {made.bundle} {made.sequence}"
+    what = f"{'Would release' if app.dry_run else 'Released'} {made.bundle}@{made.sequence}"
     if made.rollback_of:
         verb = "Would roll back" if app.dry_run else "Rolled back"
-        what = f"{verb} to {made.bundle} {made.rollback_of}, as release {made.sequence}"
+        what = f"{verb} to {made.bundle}@{made.rollback_of}, as {made.bundle}@{made.sequence}"
     lines = [f"{what} with {plural(len(made.members), 'concept')}{some}"]
     if made.sequence > 1:
-        since = f"since release {made.sequence - 1}"
+        since = f"since {made.bundle}@{made.sequence - 1}"
         lines.append(f"Changes {since}:" if made.changes else f"No changes {since}")
     lines += [*change_lines(made.changes), *coverage_lines(made.coverage), *_signed_by(made)]
     app.show(asdict(made), [*lines, *written])
@@ -300,7 +311,7 @@ def _write_release(app: App, registry: Registry, info: ReleaseInfo, out: Path | 
         return [save_bundle(registry.releases.bundle(info.bundle, info.sequence), out)]
     except OSError as error:
         raise UVRError(
-            f"Release {info.sequence} of '{info.bundle}' is recorded, but '{out}' cannot be "
+            f"{info.bundle}@{info.sequence} is recorded, but '{out}' cannot be "
             f"written: {error.strerror or error}. Write it with `uvr-registry bundle export "
-            f"{info.bundle} --sequence {info.sequence} --out FILE`."
+            f"{info.bundle}@{info.sequence} --out FILE`."
         ) from error

@@ -216,7 +216,7 @@ def _governance_lines(found: Governance) -> list[str | Table]:
     for channel in found.channels:
         signed = ", ".join(channel.signed_by) or "nobody"
         lines.append(
-            f"{channel.channel}: release {channel.sequence} of {channel.bundle}, since "
+            f"{channel.channel}: {channel.bundle}@{channel.sequence}, since "
             f"{cell(channel.since)} by {channel.moved_by}, signed by {signed} "
             f"({channel.signatures_needed} needed){', expired' if channel.expired else ''}"
         )

@@ -38,6 +38,11 @@ def modes_named(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{**row, "mode": mode_name(row["mode"])} for row in rows]
 
 
+def releases_named(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of a table with their releases as commands take them, BUNDLE@SEQUENCE."""
+    return [{**row, "release": f"{row['bundle']}@{row['sequence']}"} for row in rows]
+
+
 def mode_words(mode: str, disabled_until: str | None, at: str) -> str:
     """Write a mode, or until when it is switched off."""
     paused = mode == "enforce" and disabled_until is not None and disabled_until > at

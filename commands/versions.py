@@ -200,8 +200,8 @@ def revoke(
         held = registry.channels.live(channel.name).release.members
         if (done.slug, done.number) in {(item.slug, item.version) for item in held}:
             app.warn(
-                f"{name} is still live in channel '{channel.name}', in release "
-                f"{channel.sequence} of '{channel.bundle}'. Release again, then move the channel."
+                f"{name} is still live in channel '{channel.name}', by "
+                f"{channel.bundle}@{channel.sequence}. Release again, then move the channel."
             )
 
 

@@ -163,12 +163,8 @@ def subject_address(action: str, subject: str) -> str:
 
 
 def subject_words(subject: str) -> str:
-    """Write what an event is about: "pistol@2" as "pistol, version 2"."""
-    for mark, noun in (("@", "version"), ("#", "release")):
-        name, found, number = subject.partition(mark)
-        if found and number.isdigit() and name != "keys":
-            return f"{name}, {noun} {number}"
-    return subject
+    """Write what an event is about: its "policy#2" as "policy@2", like versions."""
+    return subject.replace("#", "@")
 
 
 def _text(value: Any) -> str:

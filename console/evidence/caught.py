@@ -164,6 +164,6 @@ def _of_live(
                    seen.verdict.bundle, now(), seen.space, item.feature)
             for item in seen.findings if item.fired
         ]  # fmt: skip
-        where = f"'{subject}', checked by release {sequence} of '{bundle}' ({', '.join(names)})"
+        where = f"'{subject}', checked by {bundle}@{sequence} ({', '.join(names)})"
         found.append(CaughtIn(where, caught))
     return found

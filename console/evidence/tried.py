@@ -62,8 +62,8 @@ class About:
     def subject(self) -> str:
         """What was tried, in words."""
         if self.alone:
-            return f"version {self.number} of {self.bundle} alone"
-        return f"release {self.number} of {self.bundle}"
+            return f"{self.bundle}@{self.number} alone"
+        return f"{self.bundle}@{self.number}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -141,8 +141,7 @@ def test_show_of_a_version_gives_its_own_definition(run, filled):
     assert text[0] == "pistol@2 is draft, by tester"
     assert "  description: Another." in text
     assert text[-1] == (
-        "live in 'prod', release 1 of 'policy': version 1, mode enforce (regulated), "
-        "threshold t2i 2"
+        "live in 'prod', by policy@1: version 1, mode enforce (regulated), threshold t2i 2"
     )
 
 

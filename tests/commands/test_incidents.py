@@ -35,14 +35,12 @@ def test_a_report_a_request_and_a_picture_lead_to_the_same_incident(run, served,
         f"{served['time'][:19]}Z: score {finding['score']:.4g}, threshold -1000, "
         "mode enforce (regulated)"
     )
-    assert lines[1].startswith("release: 1 of 'policy', made ")
+    assert lines[1].startswith("release: policy@1, made ")
     assert lines[1].endswith(" by ann: first")
     assert lines[2].endswith("it is approved now")
     assert lines[3].startswith("live then: 'prod' since ")
     assert lines[3].endswith(", by bob")
-    assert lines[4].startswith(
-        "live in 'prod', release 1 of 'policy': version 2, mode enforce (regulated)"
-    )
+    assert lines[4].startswith("live in 'prod', by policy@1: version 2, mode enforce (regulated)")
     assert lines[5] == "nearest examples:"
     assert lines[6].split() == ["anchor", "score", "picture", "prompt"]
     assert lines[10:] == [
@@ -62,7 +60,7 @@ def test_a_report_a_request_and_a_picture_lead_to_the_same_incident(run, served,
 def test_a_picture_that_no_log_knows_is_checked_against_what_is_live(run, served, models):
     Image.new("RGB", (64, 64), (230, 20, 20)).save("other.png")
     (found,) = run("incident", "other.png", "--model", models["t2i"], "--json").json()
-    assert found["where"] == "'other.png', checked by release 1 of 'policy' (prod)"
+    assert found["where"] == "'other.png', checked by policy@1 (prod)"
     assert found["member"]["version"] == 2
     assert found["nearest"]
     assert found["in_log"] is None

@@ -76,7 +76,7 @@ def test_a_report_is_explained(solo, visit):
     found = visit(solo).post("/incident", {"report": json.dumps(report(solo))})
     shown = text_of(found.text)
     assert "Picture 0 of request 'r-17'" in shown
-    assert "Pistol, version 1 regulated By release 1 of policy, made" in shown
+    assert "Pistol, version 1 regulated By policy@1, made" in shown
     assert "Released without review by ann" in shown
     assert "Live now: prod, version 1, regulated." in shown
     assert "Score 3.2500, caught from 2.0000" in shown

@@ -21,7 +21,7 @@ def test_live_tells_what_each_channel_bans_now(solo, visit):
     solo.releases.add("policy", actor="ann", disabled={"pistol": "7d"}, enforce_nothing=True)
     solo.channels.move("prod", "policy", actor="ann", reason="try it")
     shown = visit(solo).page("/")
-    assert "prod Release 2 of policy, since" in shown
+    assert "prod policy@2, since" in shown
     assert "by ann: “try it”. 0 of 2 concepts regulated as approved." in shown
     assert "Nudity tried silently 1 ann" in shown
     assert "Pistol switched off until" in shown

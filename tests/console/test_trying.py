@@ -84,7 +84,7 @@ def send(visitor, data: bytes, **fields: str):
 
 def test_a_prompt_is_asked_for_and_waits(team, visit):
     visitor = visit(team, "ann")
-    assert "Release 1 of policy, live in prod" in visitor.page("/try")
+    assert "policy@1, live in prod" in visitor.page("/try")
     prompt = "--out=/etc is <b>no</b> option"
     found = visitor.post("/try", {**FIELDS, "prompt": prompt.replace(" is", "\r\n  is")})
     assert (found.status_code, found.headers["location"]) == (303, "/try/1")

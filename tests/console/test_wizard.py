@@ -23,7 +23,7 @@ def test_a_release_is_looked_at_and_then_made(solo, visit):
     }  # fmt: skip
     looked = visitor.post("/new-release", plan)
     shown = text_of(looked.text)
-    assert "Release 2 of policy would Change nudity: switched off until" in shown
+    assert "policy@2 would Change nudity: switched off until" in shown
     assert "Cover With testbed: pictures drawn from a text. Not: edited pictures, fin" in shown
     assert "pistol: version 2 instead of 1" in shown
     assert len(solo.releases.list()) == 1
@@ -64,7 +64,7 @@ def test_what_is_banned_less_must_be_asked_for(solo, visit):
 def test_a_member_is_taken_out_and_a_first_release_begins(solo, visit):
     plan = {"bundle": "other", "slug": "nudity", "way": "drop", "until": "", "step": "look"}
     shown = text_of(visit(solo).post("/new-release", plan).text)
-    assert "Release 1 of other would Change pistol: new, version 1" in shown
+    assert "other@1 would Change pistol: new, version 1" in shown
     assert "nudity: not in this release, version 1 is approved" in shown
 
 
@@ -93,7 +93,7 @@ def test_keys_stay_away_and_a_channel_waits_for_signatures(solo, visit):
     solo.releases.add("policy", actor="ann", modes={"nudity": "enforce"})
     shown = visitor.page("/releases/policy/2")
     assert "Signed by 0 of the 1 key that the policy asks for." in shown
-    assert "uvr-registry sign policy --sequence 2 --key FILE" in shown
+    assert "uvr-registry sign policy@2 --key FILE" in shown
     now = solo.channels.list()[0].bundle_digest
     fields = {"channel": f"prod {now}", "reason": "week 49"}
     refused = visitor.post("/releases/policy/2/move", fields)
