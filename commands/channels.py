@@ -20,6 +20,7 @@ from commands.options import (
 from commands.parameters import CHANNEL, Instant, one_sequence
 from commands.table import Table
 from commands.text import cell, modes_named, releases_named
+from concepts.words import approved_words
 
 if TYPE_CHECKING:
     from registry.answers import ReleaseInfo
@@ -130,6 +131,9 @@ def live(app: App, name: str, at: str | None) -> None:
 
 
 def _member_table(info: ReleaseInfo) -> Table:
-    columns = ("slug", "version", "mode", "disabled_until", "state", "approval", "approved_by")
-    rows = modes_named(map(asdict, info.members))
-    return Table((*columns, "approved_at"), rows, "No concepts.")
+    columns = ("slug", "version", "mode", "disabled_until", "state", "approval", "approved_at")
+    rows = modes_named(
+        {**asdict(item), "approval": approved_words(item.approval, item.approved_by)}
+        for item in info.members
+    )
+    return Table(columns, rows, "No concepts.")

@@ -18,7 +18,7 @@ from commands.table import Table
 from commands.text import cell, mode_name, modes_named, plural, version_name
 from concepts.errors import InputError
 from concepts.instant import now
-from concepts.words import MODES
+from concepts.words import MODES, approved_words
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -210,9 +210,9 @@ def _lines(where: str, found: Incident, in_log: dict[str, int] | None) -> list[s
             f"by {release.created_by}{f': {release.note}' if release.note else ''}"
         )
     if member is not None:
-        by = f"by {', '.join(member.approved_by)}, " if member.approved_by else ""
-        how = member.approval.replace("_", " ") or "before there were reviews"
-        lines.append(f"approved: {by}{cell(member.approved_at)} ({how}); it is {member.state} now")
+        by = approved_words(member.approval, member.approved_by)
+        at = f", {cell(member.approved_at)}" if member.approved_at else ""
+        lines.append(f"approval: {by}{at}; it is {member.state} now")
     then = [f"'{item.channel}' since {cell(item.since)}, by {item.moved_by}" for item in found.then]
     lines.append(f"live then: {', '.join(then) or 'in no channel that is known'}")
     lines += live_lines(found.now) or ["live now: in no channel"]

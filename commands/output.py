@@ -36,7 +36,9 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 def show_version(app: App, version: VersionInfo, *more: str) -> None:
     """Show a version's state and digest, and lines of more."""
     words = version.state.replace("_", " ")
-    count = f", {plural(version.approvals, 'approval')}" if version.state == "in_review" else ""
+    count = (
+        f", {plural(version.approvals, 'approval')} so far" if version.state == "in_review" else ""
+    )
     name = version_name(version.slug, version.number)
     line = f"{name} is {words}{count} ({version.content_digest})"
     app.show(version_json(version), [line, *more])

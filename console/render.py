@@ -60,7 +60,7 @@ def _environment() -> Environment:
     }  # fmt: skip
     environment.filters |= PAGE_FILTERS
     environment.globals |= {
-        "address": address, "approvals": words.APPROVALS, "categories": words.CATEGORIES,
+        "address": address, "categories": words.CATEGORIES,
         "subject_address": words.subject_address,
     }  # fmt: skip
     return environment

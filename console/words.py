@@ -12,11 +12,6 @@ from concepts.words import MODE_WORDS
 from uvr.pages.words import STATES, day, state_words, task_words
 
 CATEGORIES = {"nudity": "nudity", "ip-character": "protected character", "object": "object"}
-APPROVALS = {
-    "review": "approved by",
-    "break_glass": "approved alone, in an emergency, by",
-    "policy": "released without review by",
-}
 FIELDS = {
     "near_misses": "look-alikes that are allowed",
     "prompts": "what shows it",

@@ -23,7 +23,7 @@ def test_live_tells_what_each_channel_bans_now(solo, visit):
     shown = visit(solo).page("/")
     assert "prod policy@2, since" in shown
     assert "by ann: “try it”. 0 of 2 concepts regulated as approved." in shown
-    assert "Nudity tried silently 1 ann" in shown
+    assert "Nudity tried silently 1 released without review by ann" in shown
     assert "Pistol switched off until" in shown
     assert shown.endswith("Banned in no channel Knife as a weapon no example pictures yet")
 
@@ -102,7 +102,7 @@ def test_a_version_goes_out_of_use_and_is_revoked(team, visit):
 
 def test_the_queue_tells_what_waits_and_what_was_decided(team, visit):
     assert "pistol, version 2 By ann, asked" in (shown := visit(team, "bob").page("/reviews"))
-    assert "0 of 1 approval so far. “catches small ones”" in shown
+    assert "Approved by nobody so far (0 of 1). “catches small ones”" in shown
     team.versions.reject("pistol", actor="bob", reason="also toys")
     shown = visit(team, "bob").page("/reviews")
     assert "pistol, version 2: sent back just now, by bob also toys" in shown
