@@ -34,7 +34,7 @@ EVENTS = {
     "release.add": "released",
     "release.rollback": "released earlier members again as",
     "release.sign": "signed",
-    "source.forget": "forgot example pictures of",
+    "source.forget": "forgot a given picture of",
     "version.add": "added",
     "version.approve": "approved",
     "version.break_glass": "approved alone, in an emergency,",
@@ -74,7 +74,7 @@ def ago(instant: str | None, at: str | None = None) -> str:
 
 def standing_words(state: str | None) -> str:
     """Write the state of a concept's newest version; None is a concept without versions."""
-    return "no example pictures yet" if state is None else state_words(state)
+    return "nothing collected yet" if state is None else state_words(state)
 
 
 def place_words(place: str) -> str:
@@ -143,8 +143,8 @@ def gap_words(why: str) -> str:
     """Write why a release leaves a concept uncovered, ``registry.answers.Gap``."""
     head, found, place = why.partition("no anchors for ")
     if found:
-        return f"{head}no example pictures for {', '.join(map(place_words, place.split(', ')))}"
-    return why.replace("no anchors", "no example pictures").replace(
+        return f"{head}nothing collected for {', '.join(map(place_words, place.split(', ')))}"
+    return why.replace("no anchors", "nothing collected").replace(
         "in review", STATES["in_review"]
     )
 

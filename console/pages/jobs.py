@@ -16,7 +16,7 @@ from console.call import Call, go_to
 OPEN = ("waiting", "running")
 SHOWN = 50
 KINDS = {
-    "collect-anchors": "collect example pictures",
+    "collect-anchors": "collect a version",
     "calibrate": "fit anew",
     "draw-examples": "draw example pictures",
     "evaluate": "measure",
@@ -47,7 +47,7 @@ def jobs(call: Call) -> Response:
 
 
 def collect(call: Call) -> Response:
-    """Ask for a concept's next version: its example pictures, drawn and looked at."""
+    """Ask for a concept's next version, collected from what its words draw."""
     concept, form = call.registry.concepts.get(call.path["slug"]), call.form
     task = form.text("task")
     if task not in TASKS:

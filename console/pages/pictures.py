@@ -16,7 +16,7 @@ NOT_DRAWN = (
     "--out FILE`, and they are here from then on."
 )
 GIVEN = (
-    "Its example pictures were given, and such pictures are never stored. To see them, give them "
+    "It was collected from given pictures, which pages do not have. To see them, give them "
     "again: `uvr-registry report {name} --images FOLDER --benign FOLDER --out FILE`."
 )
 logger = logging.getLogger("uvr.console")

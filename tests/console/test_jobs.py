@@ -22,7 +22,7 @@ def test_example_pictures_are_asked_for(team, visit):
     check_arguments(job.kind, job.arguments)
     shown = visitor.page("/jobs?done=asked")
     assert "The job waits for a worker: uvr-registry worker." in shown
-    assert "Collect example pictures: pistol --model=testbed --task=edit --seed=3" in shown
+    assert "Collect a version: pistol --model=testbed --task=edit --seed=3" in shown
     assert "Waiting for a worker; asked" in shown
 
 

@@ -25,7 +25,7 @@ def test_live_tells_what_each_channel_bans_now(solo, visit):
     assert "by ann: “try it”. 0 of 2 concepts regulated as approved." in shown
     assert "Nudity tried silently 1 released without review by ann" in shown
     assert "Pistol switched off until" in shown
-    assert shown.endswith("Banned in no channel Knife as a weapon no example pictures yet")
+    assert shown.endswith("Banned in no channel Knife as a weapon nothing collected yet")
 
 
 def test_live_tells_of_what_was_revoked(solo, visit):
@@ -111,7 +111,7 @@ def test_the_queue_tells_what_waits_and_what_was_decided(team, visit):
 def test_a_review_shows_what_differs(team, visit):
     shown = visit(team, "bob").page("/reviews/pistol/2")
     assert "What differs from version 1, approved before Words The same." in shown
-    assert "In pictures drawn from a text (testbed): the same example pictures, stricter" in shown
+    assert "In pictures drawn from a text (testbed): from the same pictures, stricter" in shown
     assert "no measurement, and for nothing that comes later" in shown
 
 

@@ -53,7 +53,7 @@ def test_pictures_that_were_not_drawn_say_what_draws_them(team, visit):
     team.concepts.get("knife")
     team.versions.add("knife", [toy_collection(7)], actor="ann")
     shown = visit(team, "bob").page("/concepts/knife/1")
-    assert "Its example pictures were given, and such pictures are never stored." in shown
+    assert "It was collected from given pictures, which pages do not have." in shown
     assert "such pictures are never stored" in visit(team, "bob").page(
         "/concepts/knife/1/strictness"
     )
