@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from commands import operations, releases
+from commands import operations
 from commands import team as team_commands
 from concepts.definition import load_shipped
 from registry import team
 from registry.index import kinds
 from registry.registry import Registry
-from registry.store import models as models_module
 from tests.commands.conftest import on_both
 from tests.conftest import toy_collection
 
@@ -126,7 +125,6 @@ def test_what_is_listed_is_also_json(run, filled, command):
 
 
 def test_every_choice_offered_is_the_librarys():
-    assert releases.MODES == models_module.MODES
     assert team_commands.ROLES == team.ROLES
     assert operations.INDEX_KINDS == kinds.KINDS
 
