@@ -144,9 +144,7 @@ def gap_words(why: str) -> str:
     head, found, place = why.partition("no anchors for ")
     if found:
         return f"{head}nothing collected for {', '.join(map(place_words, place.split(', ')))}"
-    return why.replace("no anchors", "nothing collected").replace(
-        "in review", STATES["in_review"]
-    )
+    return why.replace("no anchors", "nothing collected").replace("in review", STATES["in_review"])
 
 
 def subject_address(action: str, subject: str) -> str:
