@@ -88,5 +88,5 @@ def _words(change: Difference) -> str:
             was = "" if before is None else f" (was until {cell(before)})"
             return f"switched {'on again' if after is None else f'off until {cell(after)}'}{was}"
     if change.what == "mode":
-        before, after = (name and mode_name(name) for name in (before, after))
+        before, after = (name and mode_name(str(name)) for name in (before, after))
     return f"{change.what} {after}" if before is None else f"{change.what} {before} -> {after}"

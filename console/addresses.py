@@ -77,3 +77,22 @@ CHANGES: dict[str, Page] = {
     "/audit/compare": audit.compare,
 }
 """What is asked for with POST, and needs the session's token."""
+
+HOLDERS: dict[str, Page] = {
+    "/concepts/{slug}/look-alikes": concepts.words,
+    "/concepts/{slug}/{number:number}/submit": concepts.version,
+    "/concepts/{slug}/{number:number}/deprecate": concepts.version,
+    "/concepts/{slug}/{number:number}/revoke": concepts.version,
+    "/concepts/{slug}/{number:number}/strictness": strictness.strictness,
+    "/reviews/{slug}/{number:number}/approve": reviews.review,
+    "/reviews/{slug}/{number:number}/send-back": reviews.review,
+    "/releases/{bundle}/{sequence:number}/move": releases.release,
+    "/jobs/{job:number}/cancel": jobs.jobs,
+    "/try": trying.begin,
+    "/concepts/{slug}/collect": concepts.words,
+    "/concepts/{slug}/{number:number}/draw": concepts.version,
+    "/concepts/{slug}/{number:number}/measure": concepts.version,
+    "/incident": incidents.begin,
+    "/audit/compare": audit.trail,
+}
+"""The page that a form is on, which shows it again as it was filled in if it is refused."""

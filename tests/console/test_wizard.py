@@ -6,7 +6,7 @@ import re
 
 from concepts.signing.ed25519 import PrivateKey
 from tests.conftest import toy_collection
-from tests.console.conftest import text_of
+from tests.console.conftest import read, text_of
 
 
 def hidden(page: str, name: str) -> str:
@@ -80,6 +80,26 @@ def test_a_plan_that_cannot_be_meant_is_refused(solo, visit):
     ):
         found = visitor.post("/new-release", {"bundle": "policy", "step": "look", **wrong})
         assert found.status_code == 422, wrong
+        assert 'class="refusal" role="alert" id="why-' in found.text, wrong
+
+
+def test_a_bad_date_keeps_the_form(solo, visit):
+    fields = {
+        "bundle": "policy", "slug": ["pistol", "nudity"], "way": ["off", "log"],
+        "until": ["soon", ""], "include": "approved", "expires": "90", "allow_shrink": "yes",
+        "note": "week 49", "step": "look",
+    }  # fmt: skip
+    found = visit(solo).post("/new-release", fields)
+    assert found.status_code == 422
+    page = read(found.text)
+    fields = [given for tag, given in page.elements if given.get("name")]
+    assert [item["value"] for item in fields if item["name"] == "until"] == ["soon", "", ""]
+    assert [item["value"] for item in fields if item["name"] == "slug"] == ["pistol", "nudity", ""]
+    assert [item["value"] for item in fields if item["name"] == "expires"] == ["90"]
+    assert "checked" in next(item for item in fields if item["name"] == "allow_shrink")
+    assert "week 49" in page.texts
+    beside = found.text.partition('id="why-until-1">')[2].partition("</p>")[0]
+    assert text_of(beside).startswith("Switched off until: 'soon' is no")
 
 
 def test_keys_stay_away_and_a_channel_waits_for_signatures(solo, visit):
