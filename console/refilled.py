@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 
 from markupsafe import Markup, escape
 
+from concepts.printable import printable
 from console.form import Form
 
 Attributes = dict[str, str | None]
@@ -156,7 +157,7 @@ class _Writer(HTMLParser):
             self._select = name
         if tag == "textarea":
             self._select, self._skipping = name, values is not None
-            return raw + (str(escape("\n" + values[0])) if values else "")
+            return raw + (str(escape(f"\n{_visible(values[0])}")) if values else "")
         if tag != "input" or given.get("type") == "hidden":
             return raw
         kind = given.get("type") or "text"
@@ -164,7 +165,7 @@ class _Writer(HTMLParser):
             given.pop("checked", None)
             given |= {"checked": None} if given.get("value", "on") in (values or ()) else {}
         elif kind in _TYPED and values:
-            given["value"] = values[0]
+            given["value"] = _visible(values[0])
         said = self.why if name == self._about and name else ""
         return f"{_tag(tag, given)}{said}"
 
@@ -176,6 +177,11 @@ class _Writer(HTMLParser):
     def _say(self, name: str) -> None:
         if self._within and name and name == self._about:
             self._parts.append(self.why)
+
+
+def _visible(text: str) -> str:
+    """Make visible what reorders or hides text, as pages do with all that they show."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def _tag(tag: str, given: Attributes) -> str:
