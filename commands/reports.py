@@ -298,6 +298,8 @@ def _lines(name: str, pictures: Sequence[Pictured]) -> list[str]:
             "ordinary pictures wrongly caught": rates.benign,
         }
         parts = [f"{share} {what}" for what, share in told.items() if share is not None]
+        if strayed := item.examples.strayed():
+            parts.insert(1, f"{len(strayed)} of them caught for another thing in it")
         changed = item.changed
         if item.before is not None:
             parts.append(f"{plural(len(changed), 'picture')} decided otherwise than before")
