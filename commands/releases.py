@@ -142,7 +142,7 @@ def release(
         keys=read_private_keys(key_files),
         **options,
     )
-    _show_new_release(app, registry, info, out, named=bool(members))
+    _show_new_release(app, registry, info, out)
     if info.expires_at is None:
         app.hint("It never expires: with --expires 90d, engines notice when they get nothing new.")
     signed, needed = len(info.signatures), registry.team.policy().signatures
@@ -189,7 +189,7 @@ def rollback(
     info = registry.releases.roll_back(
         bundle_name, number, actor=app.actor, keys=read_private_keys(key_files), **options
     )
-    _show_new_release(app, registry, info, out, named=False)
+    _show_new_release(app, registry, info, out)
 
 
 @click.command()
@@ -277,9 +277,7 @@ def _thresholds(pairs: Iterable[tuple[str, float | None]]) -> dict[str, Any]:
     return found
 
 
-def _show_new_release(
-    app: App, registry: Registry, made: NewRelease, out: Path | None, *, named: bool
-) -> None:
+def _show_new_release(app: App, registry: Registry, made: NewRelease, out: Path | None) -> None:
     """Write a new release's bundle, show what it changes, and warn of what it leaves uncovered."""
     written = _write_release(app, registry, made, out)
     enforced = sum(member.enforced_at(made.created_at) for member in made.members)
@@ -294,7 +292,7 @@ def _show_new_release(
         lines.append(f"Changes {since}:" if made.changes else f"No changes {since}")
     lines += [*change_lines(made.changes), *coverage_lines(made.coverage), *_signed_by(made)]
     app.show(asdict(made), [*lines, *written])
-    warn_of(app, made, named=named)
+    warn_of(app, made)
 
 
 def _signed_by(info: ReleaseInfo) -> list[str]:
