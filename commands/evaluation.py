@@ -152,7 +152,7 @@ def evaluate(
     elif gate is not None:
         check_method(asked_suite, gate.method)
     from concepts.digest import sha256
-    from uvr.evaluation.report import COLUMNS, report_table
+    from uvr.evaluation.report import COLUMNS, LEGEND, report_table
     from uvr.evaluation.suites.source import Asked
 
     asked = Asked(definitions, asked_suite.seed if seed is None else seed, count, data)
@@ -160,7 +160,7 @@ def evaluate(
         asked_suite, asked, released, model, engine, out, pictures, progress_form
     )
     rows = [{column: row.get(column, "") for column in COLUMNS} for row in report_table(report)]
-    lines: list[str | Table] = [Table(COLUMNS, rows), f"Report: {out / 'report.html'}"]
+    lines: list[str | Table] = [Table(COLUMNS, rows), *LEGEND, f"Report: {out / 'report.html'}"]
     digest = sha256(written)
     missed: list[str] = []
     if recording is not None:
