@@ -104,6 +104,7 @@ KINDS = {
 
 OUTCOMES = {
     "version": "made {0}: `uvr-registry show {0}`",
+    "examples": "drew the example pictures of {}",
     "evaluation": "recorded the evaluation of {}",
     "report": "wrote {} in the registry's folder",
     "try": "drew it: page /try/{0} of the console, folder cache/tried/job-{0}",

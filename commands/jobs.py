@@ -53,7 +53,7 @@ def jobs_add(app: App, kind: str, arguments: tuple[str, ...]) -> None:
       uvr-registry jobs add evaluate testbed-quick --record testbed-pistol@2
     """
     said, registry = check_arguments(kind, arguments), app.open()
-    check_subjects(registry, said)
+    check_subjects(registry, kind, said)
     added = registry.jobs.add(kind, arguments, actor=app.actor)
     app.show(asdict(added), [f"Job {added.id} waits for a worker"])
     app.hint(f"Next: uvr-registry worker; `jobs show {added.id}` tells how far it is.")
@@ -119,6 +119,6 @@ def _json(job: JobInfo) -> dict[str, Any]:
 def _row(job: JobInfo) -> Mapping[str, Any]:
     """A job as people read it."""
     row = asdict(job)
-    del row["result"], row["leased_until"]
+    del row["result"], row["leased_until"], row["done"], row["total"]
     progress = f"{job.done} of {job.total}" if job.total else ""
     return {**row, "arguments": " ".join(job.arguments), "progress": progress}

@@ -58,7 +58,7 @@ class Form:
             value = float("nan")
         if not low <= value <= high:
             raise FieldError(
-                name, f"'{name}' must be a number from {low:g} to {high:g}, not '{text}'."
+                name, f"'{name}' must be a number from {low:,.15g} to {high:,.15g}, not '{text}'."
             )
         return value
 

@@ -17,7 +17,7 @@ class Outcome:
     """One thing that came of a job.
 
     Attributes:
-        what: "version", "evaluation", "report" or "try".
+        what: "version", "evaluation", "examples", "report" or "try".
         name: A version as "pistol@2", the file of a report in the registry's home, or the number
             of the job that tried.
     """
@@ -40,6 +40,8 @@ def _outcomes(job: JobInfo) -> Iterator[Outcome]:
         case "calibrate":
             yield from _version(result)
         case "draw-examples":
+            if {"slug", "version"} <= result.keys():
+                yield Outcome("examples", f"{result['slug']}@{result['version']}")
             yield Outcome("report", f"{REPORTS}/job-{job.id}.html")
         case "evaluate":
             if name := _option(job.arguments, "--record"):

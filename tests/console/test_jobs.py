@@ -80,7 +80,7 @@ def test_what_came_of_a_job_is_linked(team, visit):
     asked = [
         ("collect-anchors", ["pistol"], {"pistol": {"slug": "pistol", "number": 2}}),
         ("evaluate", ["testbed-quick", "--record=pistol@2"], None),
-        ("draw-examples", ["pistol@2"], None),
+        ("draw-examples", ["pistol@2"], {"slug": "pistol", "version": 2}),
         ("try", ["a cup", "--release=policy"], None),
     ]
     for kind, words, result in asked:
@@ -95,6 +95,7 @@ def test_what_came_of_a_job_is_linked(team, visit):
             assert f'<a href="{link}"' in page
     assert "made pistol@2" in visitor.page("/jobs/1")
     assert "recorded the measurement of pistol@2, wrote a report" in visitor.page("/jobs/2")
+    assert "drew the example pictures of pistol@2, wrote a report" in visitor.page("/jobs/3")
     assert visitor.get("/jobs/9").status_code == 404
 
 

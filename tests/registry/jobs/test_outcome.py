@@ -14,6 +14,8 @@ from registry.jobs.outcome import Outcome, outcomes_of
         ("collect-anchors", ["a"], None, []),
         ("calibrate", ["a"], {"slug": "a", "number": 3}, [("version", "a@3")]),
         ("draw-examples", ["a@3"], None, [("report", "reports/job-1.html")]),
+        ("draw-examples", ["a"], {"slug": "a", "version": 3},
+         [("examples", "a@3"), ("report", "reports/job-1.html")]),
         ("evaluate", ["testbed-quick", "--record", "a@2"], None,
          [("evaluation", "a@2"), ("report", "reports/job-1/report.html")]),
         ("evaluate", ["testbed-quick", "--record=a"], None,
