@@ -12,7 +12,7 @@ SCRATCH := $(shell df --output=avail /dev/shm 2>/dev/null | awk 'NR == 2 && $$1 
 export HF_HUB_OFFLINE := 1
 export TRANSFORMERS_OFFLINE := 1
 
-.PHONY: demo evaluate test test-lowest docs lint format bench bench-engine bench-gpu bench-registry train-testbed clean
+.PHONY: demo evaluate test test-lowest docs screenshots lint format bench bench-engine bench-gpu bench-registry train-testbed clean
 .DEFAULT_GOAL := test
 
 $(STAMP): pyproject.toml constraints.txt
@@ -52,6 +52,10 @@ test-lowest: $(LOWEST)/.installed ## prove the engine and the index with the low
 docs: $(STAMP) ## build the manual as a site, in build/docs
 	$(BIN)/python docs/command_reference.py
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+
+screenshots: $(STAMP) ## take the manual's pictures of the console, by its tests in Chromium; three minutes
+	UVR_SCREENSHOTS=$(CURDIR)/docs/_static OMP_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest tests/console/test_browser.py
 
 lint: $(STAMP) ## style, types, layers
 	$(BIN)/ruff check .

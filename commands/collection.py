@@ -12,8 +12,8 @@ import click
 
 from commands.app import App, pass_app
 from commands.capturing import Means, capturing_options, feature_folder, plan
+from commands.collected import NewVersions, same_place
 from commands.exemplars import references_to
-from commands.measured import advice_lines, measured_lines
 from commands.options import (
     as_json,
     dry_run,
@@ -24,21 +24,18 @@ from commands.options import (
     task_choice,
     yes,
 )
-from commands.output import progress_of, version_json
+from commands.output import progress_of
 from commands.parameters import PATH, SLUG, Instant
 from commands.reading import check_model, read_profile
 from commands.text import version_name
-from concepts.errors import NotFoundError, UVRError
+from concepts.errors import NotFoundError
 from concepts.words import VARIANTS
 
 if TYPE_CHECKING:
     from concepts.anchors import AnchorSet
-    from registry.answers import ConceptDetail, VersionInfo, VersionSpace
+    from registry.answers import ConceptDetail, VersionInfo
     from registry.registry import Registry
-    from registry.versions.exemplars import Exemplar
     from uvr.profiles import ModelProfile
-
-OVERLAP = 0.05  # the share of near anchors from which two concepts are worth a word
 
 
 @click.command("collect-anchors")
@@ -151,34 +148,10 @@ def collect_anchors(
             progress=progress_of(means.progress_form),
             capturing=capturing,
         )  # fmt: skip
-    versions: dict[str, VersionInfo] = {}
-    refused: list[UVRError] = []
-    for definition in definitions:
-        slug, outcome = definition.slug, collected[definition.slug]
-        if outcome.problem is not None and outcome.failed:
-            refused.append(outcome.problem)
-            continue
-        if outcome.problem is not None:
-            app.warn(f"{slug} has no new anchors for one of the tasks. {outcome.problem}")
-        for sentence in outcome.doubts:
-            app.warn(f"{slug}: {sentence}")
-        try:
-            _warn_of_overlaps(app, registry, slug, outcome.collections)
-            known = _references_of(registry, before[slug], outcome.collections) if add else []
-            versions[slug] = registry.versions.add(
-                slug, outcome.collections, actor=app.actor, definition_digest=definition.digest,
-                exemplars=[*references, *known],
-            )  # fmt: skip
-            if not app.dry_run:
-                features.discard(outcome.features)
-        except UVRError as error:
-            refused.append(error)
+    new = NewVersions(app, registry, collected, before, add)
+    versions, refused = new.add(definitions, references, features)
     if versions:
-        lines, data = [], {}
-        for slug, version in versions.items():
-            lines += _collected_lines(version, before[slug], collected[slug].collections, add)
-            data[slug] = {**version_json(version), "warnings": collected[slug].doubts}
-        app.show(data, lines)
+        new.show(versions)
         app.hint(f"Next: uvr-registry submit {next(iter(versions))}, or release at once.")
     if refused:
         raise type(refused[0])(" ".join(map(str, refused)))
@@ -211,12 +184,6 @@ def _held(
     }
 
 
-def _same_place(version: VersionInfo | None, model: str, task: str) -> VersionSpace | None:
-    """What a version holds of a model and task; anchors of any one space take its place."""
-    spaces = version.spaces if version is not None else ()
-    return next((s for s in spaces if (s.space.model, s.space.task) == (model, task)), None)
-
-
 def _ask_to_replace(
     app: App, before: Mapping[str, VersionInfo | None], profiles: Sequence[ModelProfile]
 ) -> None:
@@ -225,54 +192,10 @@ def _ask_to_replace(
         f"the {held.anchors:,} {profile.task} anchors of {version_name(slug, found.number)}"
         for slug, found in before.items()
         for profile in profiles
-        if found is not None and (held := _same_place(found, profile.model, profile.task))
+        if found is not None and (held := same_place(found, profile.model, profile.task))
     ]
     if replaced:
         app.confirm(
             f"The next version will have new anchors in place of {', '.join(replaced)}. Go on?",
             "--add to keep those too, or --yes",
         )
-
-
-def _references_of(
-    registry: Registry, version: VersionInfo | None, collections: Sequence[Any]
-) -> list[Exemplar]:
-    """References to the pictures behind the anchors that new ones were added to."""
-    spaces = [anchors.space for anchors, _ in collections]
-    held = [_same_place(version, space.model, space.task) for space in spaces]
-    sets = {item.anchor_set for item in held if item is not None}
-    if not sets or version is None:
-        return []
-    return [item.ref for item in registry.exemplars.list(version.slug) if item.anchor_set in sets]
-
-
-def _collected_lines(
-    version: VersionInfo, before: VersionInfo | None, collections: Sequence[Any], add: bool
-) -> list[str]:
-    """What a new version holds and finds, and what became of the anchors that were there."""
-    lines = [
-        f"{version.slug} version {version.number}: {version.anchors} anchors, "
-        f"{version.counter_anchors} counter-anchors"
-    ]
-    for anchors, _ in collections:
-        space = anchors.space
-        held = _same_place(before, space.model, space.task)
-        if held is not None and before is not None:
-            of, found = f"{held.anchors} of version {before.number}", len(anchors.anchors)
-            added = f"{found - held.anchors} added to the {of}"
-            lines.append(f"  {space.task}: {added if add else f'{found} in place of {of}'}")
-        made = _same_place(version, space.model, space.task)
-        if made is not None:
-            told = [*measured_lines(made.calibration), *advice_lines(made.calibration)]
-            lines += [f"  {space.task}: {line}" for line in told]
-    return lines
-
-
-def _warn_of_overlaps(app: App, registry: Registry, slug: str, collected: Sequence[Any]) -> None:
-    """Say which other concepts have a good part of these anchors already, or nearly."""
-    for item in registry.index.overlaps(slug, collected):
-        if item.share >= OVERLAP:
-            app.warn(
-                f"{item.share:.0%} of these anchors of {slug} lie within 0.05 of {item.slug} "
-                f"version {item.version} ({item.state.replace('_', ' ')}): is it the same concept?"
-            )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from commands.app import App, pass_app
+from commands.measuring import Measuring, table_lines
 from commands.options import (
     as_json,
     dry_run,
@@ -17,17 +17,15 @@ from commands.options import (
     progress_option,
     seed_option,
 )
-from commands.output import progress_bar, progress_steps, silenced
+from commands.output import progress_bar
 from commands.parameters import FILE, OUT_FOLDER, PATH, VERSION
 from commands.reading import check_model, read_bundle_file, read_key_list, require_ray
 from commands.recording import Recording, check_method, gated, read_gate_of, refuse_missed
-from commands.table import Table
 from concepts.files import check_writable, write_file
 from concepts.instant import now
 
 if TYPE_CHECKING:
     from concepts.bundle import Bundle
-    from uvr.evaluation.suites.source import Asked
     from uvr.evaluation.suites.suite import Suite
 
 
@@ -151,17 +149,13 @@ def evaluate(
         definitions = tuple(d for d in definitions if d.slug == recording.version.slug)
     elif gate is not None:
         check_method(asked_suite, gate.method)
-    from concepts.digest import sha256
-    from uvr.evaluation.report import COLUMNS, LEGEND, report_table
     from uvr.evaluation.suites.source import Asked
 
     asked = Asked(definitions, asked_suite.seed if seed is None else seed, count, data)
-    report, written = _measured(
-        asked_suite, asked, released, model, engine, out, pictures, progress_form
+    report, digest = Measuring(model, engine, out, pictures, progress_form).run(
+        asked_suite, asked, released
     )
-    rows = [{column: row.get(column, "") for column in COLUMNS} for row in report_table(report)]
-    lines: list[str | Table] = [Table(COLUMNS, rows), *LEGEND, f"Report: {out / 'report.html'}"]
-    digest = sha256(written)
+    lines = table_lines(report, out)
     missed: list[str] = []
     if recording is not None:
         report["recorded"], said, missed = recording.keep(app, report, digest)
@@ -170,40 +164,6 @@ def evaluate(
         missed = gated(gate, report, digest, released)
     app.show(report, lines)
     refuse_missed(missed)
-
-
-def _measured(
-    suite: Suite,
-    asked: Asked,
-    released: Bundle | None,
-    model: str | None,
-    engine: tuple[str, str | None],
-    out: Path,
-    pictures: int | None,
-    progress_form: str,
-) -> tuple[dict[str, Any], bytes]:
-    """Draw and judge what is missing in a folder; return its report, and the bytes written."""
-    from uvr.evaluation.page import evaluation_page
-    from uvr.evaluation.report import evaluation_report
-    from uvr.evaluation.run.cluster import RayEngine
-    from uvr.evaluation.run.draw import draw_calls
-    from uvr.evaluation.run.run import load_models, run_suite
-    from uvr.evaluation.run.work import work_folder
-    from uvr.evaluation.shown import MOST
-
-    kind, address = engine
-    models = load_models(suite, asked, released, model)
-    with work_folder(out) as work:
-        with silenced("uvr.regulator"), progress_steps(progress_form) as progress:
-            draws = RayEngine(address) if kind == "ray" else draw_calls
-            outcomes = run_suite(suite, models, asked, work, progress, draws)
-        report = evaluation_report(suite, models, asked, work, outcomes)
-        written = (json.dumps(report, indent=1) + "\n").encode()
-        write_file(out / "report.json", written)
-        cards = MOST if pictures is None else pictures
-        page = evaluation_page(report, suite, work, outcomes, cards)
-        write_file(out / "report.html", page.encode())
-    return report, written
 
 
 def _suite(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from concepts.bundle import Bundle
     from registry.operations import Caught, Incident
-    from uvr.checking import CheckedPicture
+    from uvr.checked import CheckedPicture
     from uvr.decisions.reading import LoggedDecisions
     from uvr.profiles import ModelProfile
 
@@ -174,7 +174,7 @@ def _checked(
     checks: Sequence[str] = ("features",),
 ) -> CheckedPicture:
     """Check a picture with a model that is loaded for it; see ``uvr.checking``."""
-    from commands.pictures import checks_named
+    from commands.drawing import checks_named
     from uvr.checking import check_picture
     from uvr.pipelines import load_pipeline
 

@@ -91,8 +91,8 @@ KINDS = {
         try_prompt,
         frozenset(
             (
-                "prompt", "release_name", "version", "picture", "model", "profile_file", "seed",
-                "steps", "allow_cpu",
+                "prompt", "release_name", "version", "picture", "checks", "model", "profile_file",
+                "seed", "steps", "allow_cpu",
             )
         ),
         ("--json", "--progress", "json"),
@@ -107,7 +107,7 @@ OUTCOMES = {
     "examples": "drew the example pictures of {}",
     "evaluation": "recorded the evaluation of {}",
     "report": "wrote {} in the registry's folder",
-    "try": "drew it: page /try/{0} of the console, folder cache/tried/job-{0}",
+    "try": "tried it: page /try/{0} of the console, folder cache/tried/job-{0}",
 }
 """What comes of jobs, by ``registry.jobs.outcome.Outcome.what``."""
 

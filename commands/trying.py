@@ -1,4 +1,4 @@
-"""The command that tries a prompt with and without a release, or one version alone."""
+"""The command that tries a prompt, or a picture, under a release or one version alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from commands.reading import check_model, read_profile
 
 
 @click.command("try")
-@click.argument("prompt")
+@click.argument("prompt", default="")
 @click.option(
     "--release", "release_name", metavar="BUNDLE[@SEQUENCE]", type=RELEASE,
     help="Try this release, the newest by default.",
@@ -30,7 +30,14 @@ from commands.reading import check_model, read_profile
     "--version", metavar="SLUG[@NUMBER]", type=VERSION,
     help="Or this version alone, whatever its state.",
 )  # fmt: skip
-@click.option("--picture", type=FILE, help="Edit this picture, as PROMPT says.")
+@click.option(
+    "--picture", type=FILE, help="Edit this picture as PROMPT says; without PROMPT, check it."
+)
+@click.option(
+    "--check", "checks", type=click.Choice(["features", "testbed"]), multiple=True,
+    help="Check finished pictures by their features, by the testbed's output filter; repeat it.  "
+    "[default: features]",
+)  # fmt: skip
 @model_option
 @profile_option
 @seed_option
@@ -50,6 +57,7 @@ def try_prompt(
     release_name: tuple[str, int | None] | None,
     version: tuple[str, int | None] | None,
     picture: Path | None,
+    checks: tuple[str, ...],
     model: str,
     profile_file: Path | None,
     seed: int,
@@ -58,16 +66,21 @@ def try_prompt(
     out: Path,
     progress_form: str,
 ) -> None:
-    """Draw a prompt with and without a release, from the same noise.
+    """Draw a prompt with and without a release, from the same noise, or check a picture.
 
-    The folder gets stock.png, regulated.png, heat maps of what came closest, and report.json. The
-    console's page "Try it" asks a worker for the same and shows it.
+    With PROMPT the folder gets stock.png, regulated.png, heat maps of what came closest,
+    report.json, and checks.json: what the check would say of both pictures. A picture without
+    PROMPT is checked alone. By features the check needs anchors for it: `collect-anchors SLUG
+    --task check`. The console's page "Try it" asks a worker for the same and shows it.
 
     \b
     Examples:
       uvr-registry try "a bomb on the left" --release policy@3
       uvr-registry try "add a pistol" --picture desk.png --version testbed-pistol --out tried
+      uvr-registry try --picture found.png --release policy
     """
+    if not prompt and picture is None:
+        raise click.UsageError("Give PROMPT, or --picture, or both.")
     if (release_name is None) == (version is None):
         raise click.UsageError("Give --release or --version, one of the two.")
     check_model(model)
@@ -76,7 +89,8 @@ def try_prompt(
         bundle = registry.releases.trial(*version)
     else:
         bundle = registry.releases.bundle(*(release_name or ()))
-    from console.evidence.drawing import try_bundle  # It loads torch.
+    from commands.pictures import checks_named
+    from console.evidence.drawing import check_given, try_bundle  # It loads torch.
     from console.evidence.tried import about_bundle, keep_tried
     from uvr.anchors.pictures import read_picture
     from uvr.placement import require_gpu
@@ -85,12 +99,17 @@ def try_prompt(
     if not allow_cpu:
         require_gpu(model)
     about = about_bundle(bundle, alone=version is not None, prompt=prompt, seed=seed, model=model)
-    with silenced("uvr.regulator"):  # What it logs is among the notes.
-        tried = try_bundle(
-            bundle, about, given, profile=given_profile, steps=steps,
-            progress=progress_of(progress_form),
-        )  # fmt: skip
+    named = checks_named(checks or ("features",))
+    if given is not None and not prompt:
+        tried = check_given(bundle, about, given, checks=named, profile=given_profile)
+    else:
+        with silenced("uvr.regulator"):  # What it logs is among the notes.
+            tried = try_bundle(
+                bundle, about, given, checks=named, profile=given_profile, steps=steps,
+                progress=progress_of(progress_form),
+            )  # fmt: skip
     keep_tried(out, tried)
-    app.show({**tried.to_dict(), "folder": str(out)}, [f"Wrote {out}", tried.said])
-    for note in tried.report.notes:
+    told = tried.to_dict()
+    app.show({**told, "folder": str(out)}, [f"Wrote {out}", tried.said, *tried.fates])
+    for note in told["notes"]:
         app.warn(note)

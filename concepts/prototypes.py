@@ -127,10 +127,18 @@ def weighted_mean(features: Rows, weights: NDArray[np.float64]) -> NDArray[np.fl
 
 
 def row_blocks(features: Rows) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """Rows in float64, a block at a time: a million patches of 3,072 numbers fit in memory once."""
+    """Rows in float64, a block at a time: a million patches of 3,072 numbers fit in memory once.
+
+    A block is the caller's until it asks for the next, which takes its place: new memory for each
+    costs more than what is computed in it.
+    """
+    memory = np.empty((min(_BLOCK_ROWS, len(features)), features.shape[1]))
     for start in range(0, len(features), _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
-        yield rows, features[rows].astype(np.float64)
+        part = features[rows]
+        block = memory[: len(part)]
+        block[:] = part
+        yield rows, block
 
 
 def _units(vectors: NDArray[Any]) -> NDArray[Any]:

@@ -13,6 +13,8 @@ from console.addresses import CHANGES, HOLDERS, PAGES, Page
 from console.endpoints import Endpoints
 from console.files import static_routes
 from console.guard import Guard, Refusal, refuse
+from console.login import Login
+from console.logins import Logins
 from console.settings import Settings
 from registry.registry import Registry
 
@@ -24,7 +26,8 @@ def make_app(registry: Registry, settings: Settings) -> ASGIApp:
         registry: Opened; every request reads and writes it in transactions of its own.
         settings: How the console is reached; see ``console.settings.check_reach``.
     """
-    maker = Endpoints(registry, settings)
+    logins = Logins()
+    maker = Endpoints(registry, settings, logins)
     methods: dict[str, dict[str, Page]] = {}
     for verb, pages in (("GET", PAGES), ("POST", CHANGES)):
         for path, page in pages.items():
@@ -33,6 +36,8 @@ def make_app(registry: Registry, settings: Settings) -> ASGIApp:
         Route(path, maker.endpoint(pages, HOLDERS.get(path)), methods=[*pages])
         for path, pages in methods.items()
     ]
+    if settings.openid is not None:
+        routes += Login(registry, settings, settings.openid, logins).routes()
     handlers = {HTTPException: maker.no_page, Refusal: _too_large}
     app = Starlette(routes=[*static_routes(), *routes], exception_handlers=handlers)
     return Guard(app, settings)

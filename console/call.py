@@ -85,6 +85,7 @@ class Call:
         shown = {
             "actor": self.actor, "roles": self.identity.roles, "token": self.token,
             "notice": NOTICES.get(self.query.get("done", ""), ""), "partial": self.partial,
+            "login": self.settings.openid is not None and self.token != "",
         }  # fmt: skip
         return HTMLResponse(render(template, **{**shown, **values}), status)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from urllib.parse import urlencode
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from concepts.errors import InputError, UVRError
 from console import session
@@ -17,7 +18,8 @@ from console.addresses import Page
 from console.call import Call, status_of
 from console.decisions import DecisionLog
 from console.form import FieldError, Form, read_form
-from console.identity import Identity, identify
+from console.identity import Identity, LoginNeeded, identify
+from console.logins import Logins
 from console.refilled import refilled
 from console.render import coded
 from console.settings import Settings
@@ -29,9 +31,10 @@ logger = logging.getLogger("uvr.console")
 class Endpoints:
     """Makes pages into endpoints: who asks, the form, the token, and what errors become."""
 
-    def __init__(self, registry: Registry, settings: Settings) -> None:
+    def __init__(self, registry: Registry, settings: Settings, logins: Logins) -> None:
         self._registry = registry
         self._settings = settings
+        self._logins = logins
         self._decisions = DecisionLog(settings.decisions)
 
     def endpoint(
@@ -82,10 +85,11 @@ class Endpoints:
         known = session.session_of(request, self._settings)
         name = known or session.new_session()
         try:
-            who = identify(request, self._settings, self._registry)
+            who = identify(request, self._settings, self._registry, self._logins)
         except UVRError as error:
             call = Call(self._registry, self._settings, self._decisions, Identity("nobody", ()), "")
-            return _failed(call, error)
+            needed = isinstance(error, LoginNeeded)
+            return _to_login(call, request, error) if needed else _failed(call, error)
         call = Call(
             self._registry, self._settings, self._decisions, who,
             session.form_token(self._settings, name, who.actor), request.path_params,
@@ -133,6 +137,16 @@ def _done(call: Call, page: Page, holder: Page | None) -> Response:
         return HTMLResponse(
             refilled(page_text, call.address, call.form, coded(str(error)), name), status
         )
+
+
+def _to_login(call: Call, request: Request, error: UVRError) -> Response:
+    """Send somebody who opens a page to the login; tell whoever sent a form that it did nothing."""
+    if request.method == "POST":
+        return call.page("refused.html", 401, why=f"Nothing was changed. {error}", back="/login")
+    if "hx-request" in request.headers:  # The page that it is a part of is opened anew.
+        return Response(status_code=401, headers={"hx-refresh": "true"})
+    asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return RedirectResponse(f"/login?{urlencode({'to': asked})}", 303)
 
 
 def _failed(call: Call, error: UVRError) -> Response:

@@ -1,4 +1,7 @@
-"""Who a request is by: the system's user of a registry of one, or whom a listed proxy names."""
+"""Who a request is by: the system's user of a registry of one, or whom something names.
+
+That is a listed proxy, in a header, or a provider of OpenID Connect, once somebody has logged in.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,15 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from concepts.errors import PolicyError
-from console.settings import NO_ACTORS, Settings
+from console.logins import Logins
+from console.session import session_of
+from console.settings import NO_ACTORS, Settings, names_people
 from registry.registry import Registry
+from registry.team import ActorInfo
+
+
+class LoginNeeded(PolicyError):  # noqa: N818 (what it asks for is its name)
+    """Nobody is logged in."""
 
 
 @dataclass(frozen=True)
@@ -19,36 +29,50 @@ class Identity:
     roles: tuple[str, ...] | None = None
 
 
-def identify(request: Request, settings: Settings, registry: Registry) -> Identity:
+def identify(request: Request, settings: Settings, registry: Registry, logins: Logins) -> Identity:
     """Return who a request is by.
 
     The guard has let only this machine, or the listed proxies, get here.
 
     Raises:
-        PolicyError: Nobody is named, or no active actor; or a proxy names people in a registry
+        LoginNeeded: A provider logs people in, and nobody is.
+        PolicyError: Nobody is named, or no active actor; or people are named in a registry
             without actors, where each of them would have every role.
     """
     actors = {item.name: item for item in registry.team.list()}
-    named = _named(request, settings)
+    if not actors and (named_by := names_people(settings)):
+        raise PolicyError(NO_ACTORS.format(who=named_by))
+    named = _named(request, settings, logins)
     if not actors:
-        if named is not None:
-            raise PolicyError(NO_ACTORS)
         return Identity(settings.actor)
     if named is None:
         raise PolicyError(
             "This registry has actors by now, and nothing tells the console who you are. Start it "
-            "behind a proxy that logs people in: --proxy ADDRESS --user-header NAME."
+            "behind a proxy that logs people in, or with a provider of OpenID Connect."
         )
-    actor = actors.get(named)
+    return _actor(actors.get(named), named)
+
+
+def require_actor(registry: Registry, name: str) -> Identity:
+    """Return who somebody is here; PolicyError if they are no active actor."""
+    return _actor({item.name: item for item in registry.team.list()}.get(name), name)
+
+
+def _actor(actor: ActorInfo | None, name: str) -> Identity:
     if actor is None or not actor.active:
         why = "is not an actor of this registry" if actor is None else "is no longer active"
-        raise PolicyError(f"'{named}' {why}. An admin can change that: `uvr-registry actor set`.")
+        raise PolicyError(f"'{name}' {why}. An admin can change that: `uvr-registry actor set`.")
     return Identity(actor.name, actor.roles)
 
 
-def _named(request: Request, settings: Settings) -> str | None:
-    """Return the user whom the proxy names; None where there is no proxy."""
-    if not settings.proxies:
+def _named(request: Request, settings: Settings, logins: Logins) -> str | None:
+    """Return the user whom the proxy names, or who logged in; None where nothing names people."""
+    if settings.openid is not None:
+        user = logins.user(session_of(request, settings))
+        if user is None:
+            raise LoginNeeded("You are not logged in, or no longer: log in, and try again.")
+        return user
+    if not settings.user_header:
         return None
     wanted = settings.user_header.lower().encode("latin-1")
     values = [value for name, value in request.headers.raw if name == wanted]

@@ -1,6 +1,6 @@
 """The session of one browser, and the token that each of its forms carries.
 
-A session holds nothing: its cookie is a random name, and a form's token is a keyed digest of that
+A session's cookie is a random name and holds nothing; a form's token is a keyed digest of that
 name and of who acts. Another site can make a browser send the cookie, but cannot know the token;
 and a cookie that was planted fits no token of another actor.
 """
@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from typing import Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,7 +26,7 @@ FIELD = "token"
 def cookie_name(settings: Settings) -> str:
     """Return the name of the cookie; behind a proxy, which has HTTPS, browsers bind it to it."""
     # Browsers keep one cookie of a name for all ports of this machine.
-    return "__Host-uvr" if settings.proxies else f"uvr-{settings.port}"
+    return "__Host-uvr" if settings.is_secure else f"uvr-{settings.port}"
 
 
 def session_of(request: Request, settings: Settings) -> str | None:
@@ -41,9 +42,11 @@ def new_session() -> str:
 
 def keep(response: Response, settings: Settings, session: str) -> None:
     """Give a session to the browser, until it is closed."""
+    # Who comes back from a provider is sent on to a page, which must know the session.
+    samesite: Literal["lax", "strict"] = "strict" if settings.openid is None else "lax"
     response.set_cookie(
-        cookie_name(settings), session, path="/", httponly=True, samesite="strict",
-        secure=bool(settings.proxies),
+        cookie_name(settings), session, path="/", httponly=True, samesite=samesite,
+        secure=settings.is_secure,
     )  # fmt: skip
 
 

@@ -6,15 +6,45 @@ import ipaddress
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from concepts.errors import InputError, PolicyError
 from registry.registry import Registry
 
 PORT = 8642
 NO_ACTORS = (
-    "A proxy names people, but this registry has no actors, so that each of them could do "
+    "{who} names people, but this registry has no actors, so that each of them could do "
     "everything. Name the first admin: `uvr-registry actor set NAME --role admin`."
 )
+
+
+@dataclass(frozen=True)
+class OpenID:
+    """A provider of OpenID Connect, which logs people in.
+
+    Attributes:
+        issuer: Its address, as it names itself to the letter.
+        client: The identifier that it gave to this console.
+        secret: The secret that it gave along; "" for none, which PKCE makes up for.
+        claim: What it says of people that is an actor's name here, such as "email" or "sub".
+
+    Raises:
+        InputError: The issuer is no address of HTTPS, or something is left out.
+    """
+
+    issuer: str
+    client: str
+    secret: str = field(default="", repr=False)
+    claim: str = "email"
+
+    def __post_init__(self) -> None:
+        if not (self.issuer and self.client and self.claim):
+            raise InputError(
+                "A provider that logs people in and the identifier that it gave to this console "
+                "belong together: give --oidc-issuer and --oidc-client, or neither."
+            )
+        if not is_trusted(self.issuer):
+            raise InputError(f"The issuer '{self.issuer}' is no address such as https://id.example")
 
 
 @dataclass(frozen=True)
@@ -25,8 +55,10 @@ class Settings:
         actor: Who acts in a registry without actors.
         address: IP address that it listens on.
         port: Port that it listens on.
-        proxies: IP addresses of the proxies whose header names the user; none for nobody.
-        user_header: Name of that header.
+        proxies: IP addresses of the proxies that browsers come through, and that speak HTTPS with
+            them; none where they come from this machine alone.
+        user_header: Name of the header in which those proxies name the user; "" where they do not.
+        openid: Who logs people in where no proxy does; None for nobody.
         host_names: Names, with their port where it is not the scheme's own, by which browsers reach
             it beside those of the address that it listens on.
         decisions: A log of an engine's verdicts, or a folder of such logs; None for none.
@@ -39,16 +71,22 @@ class Settings:
     proxies: tuple[str, ...] = ()
     user_header: str = ""
     host_names: tuple[str, ...] = ()
+    openid: OpenID | None = None
     decisions: Path | None = None
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
     def __post_init__(self) -> None:
         for address in (self.address, *self.proxies):
             _address(address)
-        if bool(self.proxies) != bool(self.user_header):
+        if self.user_header and (self.openid is not None or not self.proxies):
             raise InputError(
-                "A proxy and the header in which it names the user belong together: give --proxy "
-                "and --user-header, or neither."
+                "--user-header is of a proxy that logs people in: it goes with --proxy, and not "
+                "with --oidc-issuer."
+            )
+        if self.proxies and not self.user_header and self.openid is None:
+            raise InputError(
+                "A proxy must name people in a header, --user-header, or a provider of OpenID "
+                "Connect log them in, --oidc-issuer."
             )
 
     @property
@@ -63,6 +101,11 @@ class Settings:
     def is_local(self) -> bool:
         """Whether only this machine reaches it."""
         return is_loopback(self.address)
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers reach it by HTTPS, which its proxies speak."""
+        return bool(self.proxies)
 
     def answers(self, peer: str) -> bool:
         """Whether a request from an IP address is answered."""
@@ -79,24 +122,49 @@ def check_reach(settings: Settings, registry: Registry) -> None:
     """Refuse a console in which nobody, or anybody, would act.
 
     Raises:
-        PolicyError: The registry is a team's and no proxy names the users; or it has no actors, and
-            other machines would reach it or a proxy names people.
+        PolicyError: The registry is a team's and nothing names the users; or it has no actors, and
+            other machines would reach it or something names people; or names and pages would
+            travel in the clear.
     """
-    actors = registry.team.list()
-    if settings.proxies:
-        if not actors:
-            raise PolicyError(NO_ACTORS)
+    actors, named_by = registry.team.list(), names_people(settings)
+    if named_by and not actors:
+        raise PolicyError(NO_ACTORS.format(who=named_by))
+    if actors and not named_by:
+        raise PolicyError(
+            "This registry has actors, so the console must be told who is asking: put a proxy that "
+            "logs people in before it, and give --proxy ADDRESS --user-header NAME, or name a "
+            "provider of OpenID Connect: --oidc-issuer ADDRESS --oidc-client NAME."
+        )
+    if settings.is_local or settings.proxies:
         return
     if actors:
         raise PolicyError(
-            "This registry has actors, so the console must be told who is asking: put a proxy that "
-            "logs people in before it, and give --proxy ADDRESS --user-header NAME."
+            f"Browsers would reach {settings.address} in the clear. Listen on 127.0.0.1, and put a "
+            "proxy that speaks HTTPS before it: --proxy ADDRESS --host-name NAME."
         )
-    if not settings.is_local:
-        raise PolicyError(
-            f"Anyone who reaches {settings.address} could decide as '{settings.actor}'. Listen on "
-            "127.0.0.1, or name people by a proxy: --proxy ADDRESS --user-header NAME."
-        )
+    raise PolicyError(
+        f"Anyone who reaches {settings.address} could decide as '{settings.actor}'. Listen on "
+        "127.0.0.1, or name people by a proxy: --proxy ADDRESS --user-header NAME."
+    )
+
+
+def names_people(settings: Settings) -> str:
+    """Return what names people, for sentences; "" where nothing does."""
+    if settings.openid is not None:
+        return "A provider of OpenID Connect"
+    return "A proxy" if settings.user_header else ""
+
+
+def is_trusted(address: str) -> bool:
+    """Whether what an address answers cannot be another's: by HTTPS, or on this machine."""
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if not host or parts.username is not None or parts.query or parts.fragment:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
 
 
 def is_loopback(address: str) -> bool:

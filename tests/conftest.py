@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import create_engine, make_url, text
-from sqlalchemy.exc import OperationalError
 
 import cli
 from concepts.anchors import AnchorSet, AnchorSpace
@@ -137,11 +136,13 @@ class Server:
         return str(make_url(url).database)
 
     def _drop(self, name: str) -> None:
-        try:
-            # It sends the autovacuum away, which FORCE may not touch unless a superuser asks.
-            self._run(f"DROP DATABASE IF EXISTS {name}")
-        except OperationalError:  # a killed process may still be connected
-            self._run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        # It waits five seconds for whoever is connected. FORCE does not, but may not touch the
+        # autovacuum unless a superuser asks, and without it that is sent away.
+        self._run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            f"WHERE datname = '{name}' AND usename = current_user"
+        )
+        self._run(f"DROP DATABASE IF EXISTS {name}")
 
     def _run(self, statement: str) -> None:
         with self.engine.connect() as connection:
@@ -181,6 +182,22 @@ def new_registry(sqlite_template: Path) -> NewRegistry:
         return Registry.open(home, url)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[None]:
+    """A Ray cluster of this machine, two processors wide, that this process is connected to."""
+    if os.environ.get("UVR_REQUIRE_RAY") != "1":
+        pytest.importorskip("ray.serve")
+    import ray  # noqa: PLC0415 (an extra)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_raylet_start_wait_time_s", "240")  # where the machine is busy
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False,
+                 logging_level="ERROR")  # fmt: skip
+        yield
+        ray.shutdown()
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The whole way once, on real parts: definition, anchors, registry, bundle, stock pipeline."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A released bundle of one concept for both tasks, as an engine reads it from a file."""
     home: Path = tmp_path_factory.mktemp("registry")
     registry = Registry.create(home, f"sqlite:///{home / 'registry.db'}")
-    definition = load_shipped(SLUG)
+    shipped = load_shipped(SLUG)
+    # Half as many pictures as it asks for find as much, in two thirds of the time.
+    definition = replace(shipped, parameters={**shipped.parameters, "seeds_per_prompt": 2})
     registry.concepts.add(definition, actor="test")
     found = [collect(*load_pipeline("testbed", task), definition, Exemplars()) for task in TASKS]
     registry.versions.add(SLUG, found, actor="test")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import ceil, sqrt
 from typing import Any
 
@@ -12,6 +12,7 @@ from PIL import Image
 
 from concepts.bundle import Bundle
 from concepts.instant import now
+from uvr.checked import CheckedPicture
 from uvr.engine.check import Check, FeatureCheck, LateScorers, look_at_picture
 from uvr.engine.regulator import Regulator
 from uvr.engine.variant import VariantChoice
@@ -29,21 +30,6 @@ from uvr.verdict import Evidence, Verdict, said
 
 LEAST = 16
 """Pixels along a side that a profile may ask for at least."""
-
-
-@dataclass(frozen=True)
-class CheckedPicture:
-    """What the check says of one picture.
-
-    Attributes:
-        verdict: "flagged" where something enforced was found, else "untouched".
-        findings: Of its features; empty without a check by features.
-        space: Digest of the anchor space that their features are of, "" without.
-    """
-
-    verdict: Verdict
-    findings: list[ConceptFinding] = field(repr=False)
-    space: str
 
 
 def check_picture(

@@ -13,7 +13,6 @@ from concepts.errors import NotFoundError, UVRError
 from uvr.revision import weights_revision
 
 DTYPES = ("bfloat16", "float16", "float32")
-OFFLOADS = ("model", "sequential")
 LARGE = 4e9
 """Bytes of weights from which on a model is for a GPU: full-size ones have 8e9 and more."""
 _WEIGHTS = (".safetensors", ".bin")
@@ -25,7 +24,7 @@ class Placement:
 
     Attributes:
         dtype: One of ``DTYPES``; by default bfloat16 on a GPU and float32 without one.
-        offload: One of ``OFFLOADS``, to keep weights in main memory but for what runs: a whole
+        offload: "model" or "sequential", to keep weights in main memory but for what runs: a whole
             model at a time, or a layer at a time, which needs least memory and takes longest.
     """
 

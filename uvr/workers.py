@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
@@ -96,69 +96,110 @@ class Pool:
             NotFoundError: No worker begins in ``PATIENCE_S``.
             UVRError: Workers die again and again of the same item, or before any work.
         """
-        ray = self._ray
-        made = ray.put(make)  # once, however many workers take it
-        remote = ray.remote(Worker).options(**self._needs)
-        waiting = deque(list(part) for part in parts if part)
-        alive: set[Any] = set()
-        idle: list[Any] = []
-        busy: dict[Any, tuple[Any, list[Item]]] = {}  # what is awaited, of whom, for which items
-        deaths: Counter[int] = Counter()
-        begun = False
-
-        def hire() -> None:
-            worker = remote.remote(made, self._threads)
-            alive.add(worker)
-            busy[worker.begin.options(num_returns="streaming").remote()] = (worker, [])
-
+        shift = _Shift(self._ray, self._needs, self._threads, make, parts)
         try:
-            for _ in range(min(self.size, len(waiting))):
-                hire()
-            while waiting or any(left for _, left in busy.values()):
-                while waiting and idle:
-                    worker, part = idle.pop(), waiting.popleft()
-                    busy[worker.run.options(num_returns="streaming").remote(part)] = (worker, part)
-                found, _ = ray.wait(
-                    list(busy), num_returns=1, timeout=None if begun else PATIENCE_S
-                )
-                if not found:
-                    raise NotFoundError(
-                        f"No Ray worker began within {PATIENCE_S} s: others may hold the cluster. "
-                        "`ray status` tells what is free."
-                    )
-                (ready,) = found
-                worker, left = busy[ready]
-                try:
-                    result = ray.get(next(ready))
-                except StopIteration:
-                    begun = True
-                    del busy[ready], deaths[NO_ITEM]
-                    idle.append(worker)
-                except ray.exceptions.RayTaskError as error:
-                    raise error.cause from error
-                except ray.exceptions.RayError as error:  # the worker is gone, or what it gave is
-                    del busy[ready]
-                    alive.discard(worker)
-                    ray.kill(worker)
-                    _count_death(deaths, left, error)
-                    if left:
-                        waiting.appendleft(left)
-                    hire()
-                else:
-                    del left[0]
-                    yield result
+            shift.open(self.size)
+            while shift.unfinished:
+                shift.hand_out()
+                yield from shift.next_result()
         finally:
-            for worker in alive:
-                ray.kill(worker)
+            shift.close()
 
 
-def _count_death(deaths: Counter[int], left: Sequence[Any], error: Exception) -> None:
-    item = id(left[0]) if left else NO_ITEM
-    deaths[item] += 1
-    if deaths[item] >= DEATHS:
-        reason = str(error).strip().splitlines()[0]
-        when = "of the same work" if left else "one after another without any work"
-        raise UVRError(f"{DEATHS} Ray workers died {when}: {reason}") from error
+class _Shift(Generic[Item, Result]):
+    """One run of a pool: its workers, what waits, and what each worker has in hand."""
+
+    def __init__(
+        self,
+        ray: Any,
+        needs: Mapping[str, int],
+        threads: int,
+        make: Callable[[], Callable[[Sequence[Item]], Iterator[Result]]],
+        parts: Iterable[Sequence[Item]],
+    ) -> None:
+        self._ray = ray
+        self._made = ray.put(make)  # once, however many workers take it
+        self._remote = ray.remote(Worker).options(**needs)
+        self._threads = threads
+        self._waiting = deque(list(part) for part in parts if part)
+        self._alive: set[Any] = set()
+        self._idle: list[Any] = []
+        # What is awaited, of whom, for which items.
+        self._busy: dict[Any, tuple[Any, list[Item]]] = {}
+        self._deaths: Counter[int] = Counter()
+        self._begun = False
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether an item is without its result."""
+        return bool(self._waiting) or any(left for _, left in self._busy.values())
+
+    def open(self, size: int) -> None:
+        """Start as many workers as there are, or as there are parts for."""
+        for _ in range(min(size, len(self._waiting))):
+            self._hire()
+
+    def hand_out(self) -> None:
+        """Give parts that wait to workers that have nothing to do."""
+        while self._waiting and self._idle:
+            worker, part = self._idle.pop(), self._waiting.popleft()
+            awaited = worker.run.options(num_returns="streaming").remote(part)
+            self._busy[awaited] = (worker, part)
+
+    def next_result(self) -> Iterator[Result]:
+        """Yield the next result, or nothing where a worker is done with its part or died."""
+        ready = self._wait()
+        worker, left = self._busy[ready]
+        try:
+            result = self._ray.get(next(ready))
+        except StopIteration:
+            self._begun = True
+            del self._busy[ready], self._deaths[NO_ITEM]
+            self._idle.append(worker)
+        except self._ray.exceptions.RayTaskError as error:
+            raise error.cause from error
+        except self._ray.exceptions.RayError as error:  # the worker is gone, or what it gave is
+            del self._busy[ready]
+            self._replace(worker, left, error)
+        else:
+            del left[0]
+            yield result
+
+    def close(self) -> None:
+        """End all workers."""
+        for worker in self._alive:
+            self._ray.kill(worker)
+
+    def _hire(self) -> None:
+        worker = self._remote.remote(self._made, self._threads)
+        self._alive.add(worker)
+        self._busy[worker.begin.options(num_returns="streaming").remote()] = (worker, [])
+
+    def _wait(self) -> Any:
+        timeout = None if self._begun else PATIENCE_S
+        found, _ = self._ray.wait(list(self._busy), num_returns=1, timeout=timeout)
+        if not found:
+            raise NotFoundError(
+                f"No Ray worker began within {PATIENCE_S} s: others may hold the cluster. "
+                "`ray status` tells what is free."
+            )
+        return found[0]
+
+    def _replace(self, worker: Any, left: list[Item], error: Exception) -> None:
+        self._alive.discard(worker)
+        self._ray.kill(worker)
+        self._count_death(left, error)
+        if left:
+            self._waiting.appendleft(left)
+        self._hire()
+
+    def _count_death(self, left: Sequence[Item], error: Exception) -> None:
+        item = id(left[0]) if left else NO_ITEM
+        self._deaths[item] += 1
+        if self._deaths[item] >= DEATHS:
+            reason = str(error).strip().splitlines()[0]
+            when = "of the same work" if left else "one after another without any work"
+            raise UVRError(f"{DEATHS} Ray workers died {when}: {reason}") from error
 
 
 @contextmanager

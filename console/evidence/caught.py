@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -15,14 +14,12 @@ from concepts.instant import now
 from registry.operations import Caught
 from registry.registry import Registry
 from uvr.anchors.pictures import read_picture
+from uvr.checked import CheckedPicture
 from uvr.decisions.decision import Decision, pixels_digest
 from uvr.decisions.reading import LoggedDecisions
 from uvr.report import RegulationReport
 
-if TYPE_CHECKING:  # torch
-    from uvr.checking import CheckedPicture
-
-Check = Callable[[Image.Image, Bundle], "CheckedPicture"]
+Check = Callable[[Image.Image, Bundle], CheckedPicture]
 """Checks a picture for what a bundle bans, with whatever model the caller has."""
 
 SHARED = 5
@@ -159,11 +156,15 @@ def _of_live(
             raise MismatchError(
                 f"{why}, and '{subject}' cannot be checked against what is live: {error}"
             ) from error
-        caught = [
-            Caught(item.slug, item.version, item.mode, item.score, item.threshold,
-                   seen.verdict.bundle, now(), seen.space, item.feature)
-            for item in seen.findings if item.fired
-        ]  # fmt: skip
         where = f"'{subject}', checked by {bundle}@{sequence} ({', '.join(names)})"
-        found.append(CaughtIn(where, caught))
+        found.append(CaughtIn(where, caught_by_check(seen, now())))
     return found
+
+
+def caught_by_check(checked: CheckedPicture, at: str) -> list[Caught]:
+    """Return what the check of one picture found by its features at an instant."""
+    return [
+        Caught(item.slug, item.version, item.mode, item.score, item.threshold,
+               checked.verdict.bundle, at, checked.space, item.feature)
+        for item in checked.findings if item.fired
+    ]  # fmt: skip

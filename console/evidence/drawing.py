@@ -1,4 +1,4 @@
-"""Draw the example pictures that a registry's cache lacks, look at given ones, or try a prompt."""
+"""Draw the example pictures that a registry's cache lacks, look at given ones, or try something."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from registry.answers import VersionDetail
 from registry.registry import Registry
 from uvr.anchors.capture import Progress
 from uvr.anchors.extract import anchor_space
+from uvr.checking import check_picture
 from uvr.drawing import draw
+from uvr.engine.check import Check, FeatureCheck
 from uvr.examples.drawing import draw_examples
 from uvr.examples.given import file_digest, read_given
 from uvr.examples.kept import Kept
@@ -122,16 +124,18 @@ def try_bundle(
     about: About,
     given: Image.Image | None,
     *,
+    checks: Sequence[Check] = (FeatureCheck(),),
     profile: ModelProfile | None = None,
     steps: int | None = None,
     progress: ProgressBar,
 ) -> Tried:
-    """Draw a prompt with and without a bundle, from the same noise.
+    """Draw a prompt with and without a bundle, from the same noise, and check both pictures.
 
     Args:
         bundle: What is banned.
         about: What is tried: the prompt, the model, the seed.
         given: The picture that the prompt edits; None to draw one.
+        checks: What is done with finished pictures, where the bundle has anchors for it.
         profile: Use this profile instead of the one found for the model.
         steps: Of drawing; by default as many as the profile says.
         progress: Makes what reports progress, by a label.
@@ -149,7 +153,39 @@ def try_bundle(
     with progress("Draw without it") as told:
         stock, _ = draw(pipe, found, request, seed=about.seed, progress=told)
     report = cast(RegulationReport, report)  # There is one, as there was a bundle.
-    return Tried(about, stock, regulated, given, report, heat_maps_of(report, stock))
+    drawn = {"stock": stock, "regulated": regulated}
+    try:
+        checked = {name: check_picture(pipe, found, bundle, picture, checks)
+                   for name, picture in drawn.items()}  # fmt: skip
+    except MismatchError:  # Many bundles have no anchors for it.
+        checked = {}
+    pictures = drawn if given is None else {"given": given, **drawn}
+    return Tried(about, pictures, report, checked, heat_maps_of(report, stock))
+
+
+def check_given(
+    bundle: Bundle,
+    about: About,
+    given: Image.Image,
+    *,
+    checks: Sequence[Check] = (FeatureCheck(),),
+    profile: ModelProfile | None = None,
+) -> Tried:
+    """Check a finished picture for what a bundle bans; nothing is drawn.
+
+    Args:
+        bundle: What is banned.
+        about: What is tried: the model, and no prompt.
+        given: The picture.
+        checks: What is done with it.
+        profile: See ``try_bundle``.
+
+    Raises:
+        MismatchError: The bundle has no anchors for checking with this model.
+    """
+    pipe, found = load_pipeline(about.model, None, profile)
+    checked = check_picture(pipe, found, bundle, given, checks)
+    return Tried(about, {"given": given}, None, {"given": checked}, heat_maps_of(checked, given))
 
 
 def _recorded(matched: int, given: int) -> str:

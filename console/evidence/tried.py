@@ -1,9 +1,9 @@
-"""A prompt that was tried: pictures with and without a ban and what was found, kept in a folder."""
+"""What was tried: a prompt, drawn regulated and not, or a picture checked; kept in a folder."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,30 @@ from concepts.errors import NotFoundError, UVRError
 from concepts.files import read_bytes, write_file
 from registry.store.home import TRIED
 from uvr.anchors.pictures import read_picture
+from uvr.checked import CheckedPicture
 from uvr.pages.picture import png_bytes
-from uvr.report import ConceptFinding, RegulationReport
+from uvr.report import ConceptFinding, RegulationReport, heat_map
 from uvr.verdict import listed
 
 GIVEN = TRIED / "given"
-"""Where pictures to be edited wait for a worker, each named after the digest of its bytes."""
+"""Where pictures that are given wait for a worker, each named after the digest of its bytes."""
 GIVEN_SIDE = 2048
 """Pixels on the longer side of such a picture at most; models edit far fewer."""
 HEAT_MAPS = 6
 """Concepts with a heat map: those that were found, and then those that came closest."""
-_ABOUT, _REPORT = "tried.json", "report.json"
+NOTHING_LOOKED_FOR = "Nothing was looked for: it holds no concept for such pictures of this model."
+FATES = {
+    "untouched": "An engine with this check would deliver it.",
+    "flagged": "An engine with this check would deliver it flagged, draw it again, or put a grey "
+    "one in its place, as its host chose.",
+}
+"""What would become of a picture, by the outcome of its check."""
+UNCHECKED = (
+    "What a check of the finished pictures would say is not known: for that this model has no "
+    "examples of it (`uvr-registry collect-anchors SLUG --task check`)."
+)
+_CHECKED = {"given": "", "stock": "Not regulated: ", "regulated": "Regulated: "}
+_ABOUT, _REPORT, _CHECKS = "tried.json", "report.json", "checks.json"
 _OUTCOMES = {
     "enforce": "found and regulated",
     "log": "found, and reported only",
@@ -41,8 +54,9 @@ class About:
     """What was tried.
 
     Attributes:
-        prompt: What was asked for; an instruction where a picture was given.
-        seed: Of the noise.
+        prompt: What was asked for; an instruction where a picture was given, and "" where that was
+            only checked.
+        seed: Of the noise; a check needs none.
         model: As ``load_pipeline`` takes it.
         bundle: Name of the bundle, or the concept of which one version was tried alone.
         number: Of the release, or of the version.
@@ -72,31 +86,60 @@ class Tried:
 
     Attributes:
         about: What was tried.
-        stock: The stock picture.
-        regulated: The regulated one, from the same noise.
-        given: The picture that was edited; None for a picture drawn from a text.
-        report: Of the regulated picture.
-        heat_maps: Where a concept was looked for over ``stock``, by slug, the surest first.
+        pictures: By their names: "given" is there where one was to be edited or checked, "stock"
+            and "regulated", from the same noise, where a prompt was drawn.
+        report: Of the regulated picture; None where nothing was drawn.
+        checks: What the check says of finished pictures, by the picture's name; empty where the
+            bundle holds nothing for it.
+        heat_maps: Where a concept was looked for, by slug, the surest first: over "stock", or over
+            the picture that was only checked.
     """
 
     about: About
-    stock: Image.Image
-    regulated: Image.Image
-    given: Image.Image | None
-    report: RegulationReport
+    pictures: Mapping[str, Image.Image]
+    report: RegulationReport | None
+    checks: Mapping[str, CheckedPicture]
     heat_maps: Mapping[str, Image.Image]
 
     @property
     def findings(self) -> list[ConceptFinding]:
         """What was looked for: what was found first, and then what came closest."""
-        return closest(self.report)
+        found = _looked_for(self.report) if self.report else self.checks["given"].findings
+        return closest(found)
+
+    @property
+    def checked(self) -> list[tuple[ConceptFinding, ...]]:
+        """What the check looked for, the surest first: a finding in each picture of ``checks``."""
+        rows = zip(*(item.findings for item in self.checks.values()), strict=True)
+        return sorted(rows, key=lambda row: min(map(_rank, row)))
+
+    @property
+    def unchecked(self) -> list[str]:
+        """Slugs of concepts that the check did not look for."""
+        known = {row[0].slug for row in self.checked}
+        return [slug for slug in self.about.concepts if slug not in known]
+
+    @property
+    def fates(self) -> list[str]:
+        """What the check says of finished pictures, and what would become of them."""
+        if not self.checks:
+            return [UNCHECKED]
+        told = [
+            _CHECKED[name] + (f"{item.verdict.reason} " if self.report else "")
+            + FATES[item.verdict.outcome]
+            for name, item in self.checks.items()
+        ]  # fmt: skip
+        names = {item.slug: item.name for item in self.findings}
+        left = listed([names.get(slug, slug) for slug in self.unchecked])
+        return [*told, f"The check does not look for {left}."] if left else told
 
     @property
     def identical(self) -> bool:
-        """Whether both pictures are the same to the bit."""
-        return self.stock.size == self.regulated.size and bool(
-            np.array_equal(np.asarray(self.stock), np.asarray(self.regulated))
-        )
+        """Whether the regulated picture and the stock one are the same to the bit."""
+        stock, regulated = (self.pictures.get(name) for name in ("stock", "regulated"))
+        if stock is None or regulated is None:
+            return False
+        return bool(np.array_equal(np.asarray(stock), np.asarray(regulated)))
 
     @property
     def outline(self) -> NDArray[np.bool_] | None:
@@ -107,8 +150,11 @@ class Tried:
     @property
     def said(self) -> str:
         """The verdict in a sentence."""
+        if self.report is None:
+            verdict = self.checks["given"].verdict
+            return verdict.reason if self.about.concepts or verdict.evidence else NOTHING_LOOKED_FOR
         if not self.report.looked:
-            return "Nothing was looked for: it holds no concept for such pictures of this model."
+            return NOTHING_LOOKED_FOR
         told = [
             f"{listed(names)} {'were' if len(names) > 1 else 'was'} {outcome}"
             for mode, outcome in _OUTCOMES.items()
@@ -122,8 +168,11 @@ class Tried:
         names = ("slug", "version", "mode", "score", "threshold", "area")
         found = [{name: getattr(item, name) for name in names} for item in self.findings
                  if item.fired]  # fmt: skip
-        return {**asdict(self.about), "said": self.said, "identical": self.identical,
-                "found": found, "notes": self.report.notes}  # fmt: skip
+        checked = {name: item.verdict.to_dict() for name, item in self.checks.items()}
+        return {**asdict(self.about), "said": self.said,
+                "identical": self.identical if self.report else None,
+                "found": found, "checked": checked, "unchecked": self.unchecked,
+                "notes": self.report.notes if self.report else []}  # fmt: skip
 
 
 def about_bundle(bundle: Bundle, *, alone: bool, **asked: Any) -> About:
@@ -134,16 +183,32 @@ def about_bundle(bundle: Bundle, *, alone: bool, **asked: Any) -> About:
                  **asked)  # fmt: skip
 
 
-def closest(report: RegulationReport) -> list[ConceptFinding]:
-    """Return what was looked for in a report's only picture, the surest first."""
-    found = [item for part in (report.images, report.shadow) for item in (part[0] if part else ())]
-    return sorted(found, key=lambda item: (not item.fired, item.threshold - item.score))
+def closest(findings: Iterable[ConceptFinding]) -> list[ConceptFinding]:
+    """Sort what was looked for: what was found first, and then what came closest."""
+    return sorted(findings, key=_rank)
 
 
-def heat_maps_of(report: RegulationReport, picture: Image.Image) -> dict[str, Image.Image]:
-    """Draw where the surest concepts were looked for, over a picture; a report keeps their maps."""
-    shown = [item for item in closest(report) if item.scores is not None][:HEAT_MAPS]
-    return {item.slug: report.overlay(picture, 0, item.slug) for item in shown}
+def _rank(item: ConceptFinding) -> tuple[bool, float]:
+    return not item.fired, item.threshold - item.score
+
+
+def _looked_for(report: RegulationReport) -> list[ConceptFinding]:
+    """What was looked for in a report's only picture."""
+    return [item for part in (report.images, report.shadow) for item in (part[0] if part else ())]
+
+
+def heat_maps_of(
+    found: RegulationReport | CheckedPicture, picture: Image.Image
+) -> dict[str, Image.Image]:
+    """Draw where the surest concepts were looked for, over a picture.
+
+    Args:
+        found: What keeps the score maps: read from a file it has none.
+        picture: What they are drawn over.
+    """
+    findings = found.findings if isinstance(found, CheckedPicture) else _looked_for(found)
+    shown = [item for item in closest(findings) if item.scores is not None][:HEAT_MAPS]
+    return {item.slug: heat_map(picture, item) for item in shown}
 
 
 def keep_tried(folder: Path, tried: Tried) -> None:
@@ -152,13 +217,14 @@ def keep_tried(folder: Path, tried: Tried) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    pictures = {"stock": tried.stock, "regulated": tried.regulated}
-    pictures |= {} if tried.given is None else {"given": tried.given}
-    pictures |= {f"heat-map-{slug}": picture for slug, picture in tried.heat_maps.items()}
-    for name, picture in pictures.items():
+    maps = {f"heat-map-{slug}": picture for slug, picture in tried.heat_maps.items()}
+    for name, picture in {**tried.pictures, **maps}.items():
         write_file(folder / f"{name}.png", png_bytes(picture))
-    write_file(folder / _REPORT, tried.report.to_json().encode())
-    told = {**asdict(tried.about), "given": tried.given is not None,
+    if tried.report is not None:
+        write_file(folder / _REPORT, tried.report.to_json().encode())
+    checks = {name: item.to_dict() for name, item in tried.checks.items()}
+    write_file(folder / _CHECKS, json.dumps(checks, indent=2).encode())
+    told = {**asdict(tried.about), "pictures": list(tried.pictures),
             "heat_maps": list(tried.heat_maps)}  # fmt: skip
     write_file(folder / _ABOUT, json.dumps(told, indent=2).encode())
 
@@ -171,20 +237,21 @@ def read_tried(folder: Path) -> Tried:
     """
     try:
         told = json.loads(read_bytes(folder / _ABOUT))
-        given, shown = told.pop("given"), told.pop("heat_maps")
+        pictures, shown = told.pop("pictures"), told.pop("heat_maps")
         about = About(**{**told, "concepts": tuple(told["concepts"])})
-        report = RegulationReport.load(folder / _REPORT)
+        checks = json.loads(read_bytes(folder / _CHECKS))
         return Tried(
-            about, read_picture(folder / "stock.png"), read_picture(folder / "regulated.png"),
-            read_picture(folder / "given.png") if given else None, report,
+            about, {name: read_picture(folder / f"{name}.png") for name in pictures},
+            RegulationReport.load(folder / _REPORT) if "regulated" in pictures else None,
+            {name: CheckedPicture.from_dict(item) for name, item in checks.items()},
             {slug: read_picture(folder / f"heat-map-{slug}.png") for slug in shown},
         )  # fmt: skip
-    except (OSError, UVRError, ValueError, LookupError, TypeError) as error:
+    except (OSError, UVRError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise NotFoundError(f"What was tried is no longer at '{folder}'. Try it again.") from error
 
 
 def keep_given(home: Path, picture: Image.Image) -> Path:
-    """Keep a picture that a worker is to edit; return its whole path.
+    """Keep a picture that a worker is to edit or check; return its whole path.
 
     Raises:
         OSError: It cannot be written.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import threading
 from collections.abc import Sequence
 from itertools import islice
+from typing import Any
 
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from concepts.errors import InputError, MismatchError, UVRError
 from concepts.instant import now
@@ -19,6 +19,7 @@ from console.evidence.caught import (
     caught_by_report,
     caught_in_pictures,
 )
+from console.pages.asking import DECODING, KIND, Asked, ask_to_draw, checkable
 from registry.operations import explain
 from uvr.anchors.pictures import decode_picture
 from uvr.decisions.decision import pixels_digest
@@ -27,13 +28,11 @@ from uvr.report import RegulationReport
 NEAREST = 3
 MOST = 50
 """Pictures, and findings in them, that one page explains: each costs a search."""
-DECODING = threading.Lock()
-"""Held while a picture is decoded: a small file may take hundreds of megabytes."""
 
 
 def begin(call: Call) -> Response:
     """Ask for a report, a request or a picture."""
-    return call.page("incident.html", told=None, has_log=call.decisions.path is not None)
+    return call.page("incident.html", told=None, **_form(call))
 
 
 def explain_it(call: Call) -> Response:
@@ -41,6 +40,8 @@ def explain_it(call: Call) -> Response:
     workspace = call.registry.workspace
     try:
         found = _asked(call)
+        if found is None:
+            return _checked_by_worker(call)
         _check_count(found)
         caught = iter(explain(workspace, (one for item in found for one in item.caught), NEAREST))
         told = [(item, list(islice(caught, len(item.caught)))) for item in found]
@@ -56,12 +57,31 @@ def explain_it(call: Call) -> Response:
     names = {item.slug: item.name for item in call.registry.concepts.list()}
     return call.page(
         "incident.html", told=told, names=names, at=now(), counted=call.decisions.counted(),
-        has_log=call.decisions.path is not None,
+        **_form(call),
     )  # fmt: skip
 
 
-def _asked(call: Call) -> list[CaughtIn]:
-    """Return what was found in the pictures that a form names in one of its three ways."""
+def _form(call: Call) -> dict[str, Any]:
+    """What the form offers: a log to look in, and releases that whoever asks may check by."""
+    may_not = call.refusal(lambda registry: registry.jobs.add(KIND, (), actor=call.actor))
+    return {
+        "has_log": call.decisions.path is not None,
+        "checkable": {} if may_not else checkable(call),
+    }
+
+
+def _checked_by_worker(call: Call) -> Response:
+    """Ask a worker to check a picture that no log tells of."""
+    release, _, model = call.form.text("check").rpartition("/")
+    job = ask_to_draw(call, Asked(release=release, model=model), call.form.file)
+    return RedirectResponse(f"/try/{job.id}", 303)
+
+
+def _asked(call: Call) -> list[CaughtIn] | None:
+    """Return what was found in the pictures that a form names in one of its three ways.
+
+    None is a picture that no log tells of, and that is to be checked.
+    """
     form = call.form
     report, request = form.text("report"), form.text("request")
     given = [name for name in ("report", "request") if form.text(name)]
@@ -75,10 +95,15 @@ def _asked(call: Call) -> list[CaughtIn]:
     data = form.file or b""
     if data.lstrip()[:1] == b"{":
         return caught_by_report(_report(data), "this report")
+    wanted = bool(form.text("check"))
+    if call.decisions.path is None and wanted:
+        return None
     log = call.decisions.read()
     with DECODING:
         pixels = pixels_digest(decode_picture(io.BytesIO(data), "The file"))
-    return caught_in_pictures(log.of_picture(pixels), "this picture")
+    if not (decisions := log.of_picture(pixels)) and wanted:
+        return None
+    return caught_in_pictures(decisions, "this picture")
 
 
 def _check_count(found: Sequence[CaughtIn]) -> None:

@@ -22,7 +22,7 @@ KINDS = {
     "calibrate": "fit anew",
     "draw-examples": "draw example pictures",
     "evaluate": "measure",
-    "try": "try a prompt",
+    "try": "try a prompt or a picture",
 }
 MODELS = {
     "testbed": "testbed",

@@ -29,11 +29,6 @@ def config() -> Config:
     return settings
 
 
-def head_revision() -> str:
-    """Return the newest revision among the scripts."""
-    return str(ScriptDirectory.from_config(config()).get_current_head())
-
-
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Migrate to a revision, in one transaction under the write lock.
 

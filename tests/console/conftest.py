@@ -66,7 +66,7 @@ def solo_template(sqlite_template, tmp_path_factory) -> Path:
 def team_template(solo_template, tmp_path_factory) -> Path:
     """The same of a team, where version 2 of 'pistol' waits for review."""
     home = tmp_path_factory.mktemp("team") / "home"
-    registry = _copy(solo_template, home)
+    registry = copy_of(solo_template, home)
     for name, roles in ROLES.items():
         registry.team.set(name, actor="ann", roles=roles)
     registry.team.set_policy(actor="ann", approvals=1, self_approval=False)
@@ -77,15 +77,15 @@ def team_template(solo_template, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def solo(solo_template, tmp_path) -> Registry:
-    return _copy(solo_template, tmp_path / "solo")
+    return copy_of(solo_template, tmp_path / "solo")
 
 
 @pytest.fixture
 def team(team_template, tmp_path) -> Registry:
-    return _copy(team_template, tmp_path / "team")
+    return copy_of(team_template, tmp_path / "team")
 
 
-def _copy(template: Path, home: Path) -> Registry:
+def copy_of(template: Path, home: Path) -> Registry:
     """Copy a registry but for its example pictures, which nobody changes."""
     shutil.copytree(template, home, ignore=shutil.ignore_patterns("cache"))
     (home / "cache").symlink_to((template / "cache").resolve())
@@ -114,6 +114,19 @@ def draw(registry: Registry, slug: str) -> None:
         kept.keep(item, Drawn(Image.new("RGB", (8, 8), colour), item.prompt))
         score = tops[item.kind] - 0.1 * (number % 24)
         kept.keep_scores(item, place.scorer, np.array([[score, 0], [0, 0]], dtype=np.float32))
+
+
+def release_check(registry: Registry) -> None:
+    """Make release 1 of 'late' live in 'last': it holds 'knife' for checking finished pictures."""
+    anchors, scorer = toy_collection(7)
+    late = replace(anchors, space=replace(anchors.space, task="check"))
+    registry.versions.add("knife", [(late, scorer)], actor="ann")
+    if registry.team.policy().approvals:
+        registry.versions.submit("knife", 1, actor="ann")
+        registry.versions.approve("knife", 1, actor="bob")
+    actor = "cem" if registry.team.list() else "ann"
+    registry.releases.add("late", ["knife"], actor=actor)
+    registry.channels.move("last", "late", actor=actor)
 
 
 class Visitor:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +22,12 @@ from console.app import make_app
 from console.settings import Settings
 from registry.registry import Registry
 from tests.conftest import toy_collection
-from tests.console.test_trying import finding, finish, made
+from tests.console import screenshots
+from tests.console.conftest import copy_of, release_check
+from tests.console.screenshots import NAME, SLUG
+from tests.console.test_incidents import finding as found_by_look
+from tests.console.test_incidents import report
+from tests.console.test_trying import finding, finish, made, only_checked, png
 
 PAGES = (
     "/", "/concepts", "/concepts/pistol/1", "/concepts/pistol/1/strictness",
@@ -27,6 +35,9 @@ PAGES = (
     "/reviews/pistol/2", "/releases", "/releases/policy/1", "/new-release", "/audit",
     "/incident", "/jobs", "/concepts/pistol/words", "/audit/verify", "/try", "/nix",
 )  # fmt: skip
+ASKED_FOR = "a pistol in the middle on a pink background"
+STRICTER = 0.75
+"""Where the line of version 2 is, as a share of that of version 1."""
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +56,27 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def template(request, tmp_path_factory) -> Path:
+    """A registry with toy pictures, or one of the testbed's for pictures of the manual."""
+    if not screenshots.ASKED:
+        return request.getfixturevalue("solo_template")
+    home = tmp_path_factory.mktemp("testbed") / "home"
+    screenshots.fill(home)
+    return home
+
+
 @pytest.fixture
-def served(solo) -> Iterator[tuple[Registry, str]]:
-    """A console of a registry of one, where a version waits for review."""
+def served(request, template, tmp_path) -> Iterator[tuple[Registry, str]]:
+    """A console of a registry of one, where a stricter version waits for review."""
+    if screenshots.ASKED and "shoot" not in request.fixturenames:
+        pytest.skip("it takes no picture")
+    solo = copy_of(template, tmp_path / "solo")
     solo.team.set_policy(actor="ann", approvals=1)
-    solo.versions.copy("pistol", actor="ann", thresholds={"t2i": (1.75, 0.75)})
-    solo.versions.submit("pistol", 2, actor="ann", note="catches small ones")
+    space = next(item for item in solo.versions.get(SLUG).spaces if item.space.task == "t2i")
+    line = (STRICTER * space.seed_threshold, STRICTER * space.grow_threshold)
+    solo.versions.copy(SLUG, actor="ann", thresholds={"t2i": line})
+    solo.versions.submit(SLUG, 2, actor="ann", note="catches small ones")
     listening = socket.create_server(("127.0.0.1", 0))
     settings = Settings("bob", port=listening.getsockname()[1])
     config = uvicorn.Config(
@@ -65,6 +91,18 @@ def served(solo) -> Iterator[tuple[Registry, str]]:
     server.should_exit = True
     thread.join()
     listening.close()
+
+
+@pytest.fixture
+def shoot(page) -> Callable[[str, int], None]:
+    """Takes a picture for the manual if it is asked for; what follows counts toy pictures."""
+
+    def take(name: str, height: int) -> None:
+        if screenshots.ASKED:
+            screenshots.save(page, name, height)
+            pytest.skip("its picture was taken")
+
+    return take
 
 
 @pytest.fixture
@@ -108,16 +146,122 @@ def test_a_review_is_done_by_keyboard_alone(page, served):
     page.goto(f"{url}/reviews")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "To the content"
-    page.get_by_role("link", name="pistol, version 2").focus()
     page.keyboard.press("Enter")
-    page.get_by_label("Why, if there is something to say").focus()
+    _tab_to(page, "pistol, version 2")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/reviews/pistol/2")
+    _tab_to(page, "Why, if there is something to say")
     page.keyboard.type("looks right")
-    page.keyboard.press("Tab")
+    _tab_to(page, "Approve it")
     page.keyboard.press("Enter")
     page.wait_for_url("**/concepts/pistol/2?done=approved")
     assert page.get_by_role("status").text_content() == "Your approval was recorded."
     assert registry.versions.get("pistol", 2).state == "approved"
     assert registry.audit.events()[-1].details["reason"] == "looks right"
+
+
+def _tab_to(page, name):
+    """Press Tab until what has that text, or that label, has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if name == page.evaluate(
+            "(document.activeElement.labels?.[0] ?? document.activeElement).textContent.trim()"
+        ):
+            return
+    pytest.fail(f"Tab does not lead to {name!r}")
+
+
+def test_a_version_is_sent_back_only_with_a_reason(page, served):
+    registry, url = served
+    page.goto(f"{url}/reviews/pistol/2")
+    page.get_by_role("button", name="Send it back").click()
+    assert page.url == f"{url}/reviews/pistol/2"
+    page.get_by_label("What should change").fill("spare the hair dryers")
+    page.get_by_role("button", name="Send it back").click()
+    page.wait_for_url("**/concepts/pistol/2?done=returned")
+    assert page.get_by_text("“spare the hair dryers”").is_visible()
+    assert registry.versions.get("pistol", 2).state == "draft"
+
+
+def test_two_versions_are_compared_in_words_and_pictures(page, served, shoot):
+    page.goto(f"{served[1]}/concepts/{SLUG}/2")
+    page.get_by_role("link", name="what differs from version 1").click()
+    page.wait_for_url(f"**/concepts/{SLUG}/2/against/1")
+    assert page.get_by_text("stricter", exact=True).first.is_visible()
+    shoot("compare", 955)
+    # Version 2 catches what scores from 1.5 to 2 besides: four of it, and five look-alikes.
+    assert page.locator("figure.contact").count() == 9
+
+
+def test_nudity_is_shown_on_request_and_the_log_tells_who_asked(page, served, caplog):
+    caplog.set_level(logging.INFO, "uvr.console")
+    page.goto(f"{served[1]}/concepts/nudity/1")
+    assert page.locator("main img").count() == 0
+    assert "looked at" not in caplog.text
+    page.get_by_role("button", name="Show the pictures").click()
+    page.locator("main img").first.wait_for()
+    assert "'bob' looked at pictures of nudity@1" in caplog.text
+
+
+def test_a_concept_is_paused_from_an_incident(page, served, shoot):
+    registry, url = served
+    told = report(registry, images=[[found_by_look(slug=SLUG, name=NAME)]])
+    page.goto(f"{url}/incident")
+    page.get_by_label("A report, as").fill(json.dumps(told))
+    page.get_by_role("button", name="Explain it").click()
+    page.get_by_label("For days").fill("3")
+    page.get_by_role("button", name="Prepare that release").click()
+    page.get_by_text("More", exact=True).click()
+    page.get_by_label("Nothing at all may be banned").check()
+    page.get_by_role("button", name="Look at what that does").click()
+    page.get_by_role("button", name="Make this release").click()
+    page.wait_for_url("**/releases/policy/2?done=released")
+    page.get_by_role("button", name="Point it here").click()
+    page.wait_for_url("**/releases/policy/2?done=moved")
+    page.goto(url)
+    assert page.get_by_text("switched off until").is_visible()
+    shoot("live", 760)
+
+
+def test_a_picture_is_checked_from_an_incident(page, served):
+    registry, url = served
+    (registry.home / "cache").unlink()  # It is that of all tests.
+    release_check(registry)
+    page.goto(f"{url}/incident")
+    page.get_by_label("Or a file").set_input_files(
+        {"name": "found.png", "mimeType": "image/png", "buffer": png()}
+    )
+    page.get_by_role("button", name="Explain it").click()
+    page.wait_for_url("**/try/1")
+    bundle = registry.releases.get("policy").bundle_digest
+    finish(registry, only_checked(finding("pistol", 3.0), bundle=bundle))
+    _check(page, f"{url}/try/1", {})
+    assert page.get_by_text("Live now: prod, version 1, regulated.").is_visible()
+
+
+def test_a_job_is_watched_and_stopped(page, served):
+    registry, url = served
+    page.clock.install()
+    page.goto(f"{url}/concepts/knife/words")
+    page.get_by_role("button", name="Ask a worker").click()
+    page.wait_for_url("**/jobs?done=asked")
+    assert page.get_by_text("Waiting for a worker").is_visible()
+    registry.jobs.claim("w1")
+    registry.jobs.progress(1, "w1", done=3, total=36, message="knife t2i")
+    page.clock.run_for(3000)
+    page.get_by_text("3 of 36").last.wait_for()
+    page.get_by_role("button", name="Stop job 1").click()
+    page.get_by_text("Stopping, asked by bob").wait_for()
+
+
+def test_the_trail_is_exported_whole(page, served):
+    registry, url = served
+    page.goto(f"{url}/audit")
+    with page.expect_download() as begun:
+        page.get_by_role("link", name="Export all of it").click()
+    lines = begun.value.path().read_text().splitlines()
+    assert begun.value.suggested_filename == "audit.jsonl"
+    assert lines == [line.rstrip() for line in registry.audit.export()]
 
 
 def test_the_trail_is_filtered_without_a_new_page(page, served):
@@ -145,9 +289,10 @@ def test_a_release_is_prepared_made_and_moved(page, served):
     assert registry.channels.list()[0].sequence == 2
 
 
-def test_pictures_cross_the_line_as_it_moves(page, served):
+def test_pictures_cross_the_line_as_it_moves(page, served, shoot):
     registry, url = served
-    page.goto(f"{url}/concepts/pistol/1/strictness")
+    page.goto(f"{url}/concepts/{SLUG}/1/strictness")
+    shoot("strictness", 1000)
     caught = page.locator("[data-side=caught] figure")
     tile = page.locator("[data-count=look-alike]")
     assert (caught.count(), tile.text_content().split()[:3]) == (24, ["4", "of", "24"])
@@ -196,16 +341,22 @@ def test_pages_fit_a_phone(page, served):
         assert wide <= 360, path
 
 
-def test_a_try_shows_itself_once_a_worker_has_drawn_it(page, served):
+def test_a_try_shows_itself_once_a_worker_has_drawn_it(page, served, shoot):
     registry, url = served
-    (registry.home / "cache").unlink()  # It is that of all tests.
-    page.goto(f"{url}/try?version=pistol@1")
-    page.get_by_label("What to draw, or what to change in a picture").fill("a pistol")
+    page.clock.install()
+    page.goto(f"{url}/try?version={SLUG}@1")
+    page.get_by_label("What to draw, or what to change in a picture").fill(ASKED_FOR)
     page.get_by_role("button", name="Try it").click()
     page.wait_for_url("**/try/1")
     assert page.get_by_text("It waits for a worker").is_visible()
-    finish(registry, made(finding("pistol", 3.0), colour=20))
-    page.get_by_text("Pistol was found and regulated.").wait_for(timeout=10_000)
+    if screenshots.ASKED:
+        screenshots.run(registry.home, "worker", "--once")
+    else:
+        (registry.home / "cache").unlink()  # It is that of all tests.
+        finish(registry, made(finding("pistol", 3.0), colour=20))
+    page.clock.run_for(3000)
+    page.get_by_text(f"{NAME} was found and regulated.").wait_for()
+    shoot("try", 875)
     mask = page.locator("img.mask").first
     assert mask.is_visible()
     page.get_by_label("outlines of what was found").uncheck()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.console.conftest import read, text_of
+from tests.console.conftest import read, release_check, text_of
 from uvr.decisions.decision import pixels_digest
 from uvr.report import encode_feature
 
@@ -99,6 +99,60 @@ def test_a_request_and_a_picture_are_looked_up_in_the_log(solo, visit, log):
     )  # fmt: skip
     assert "Picture 0 of request 'r-3'" in text_of(found.text)
     assert visit(solo).post("/incident", {"request": "r-1"}).status_code == 422
+
+
+def give(visitor, colour=(1, 2, 3), **fields):
+    """Send a picture that no log tells of."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), colour).save(buffer, "PNG")
+    return visitor.client.post(
+        "/incident", data={"token": visitor.token(), **fields},
+        files={"file": ("a.png", buffer.getvalue())},
+        headers={"origin": str(visitor.client.base_url).rstrip("/")},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("has_log", [True, False])
+def test_a_picture_that_no_log_tells_of_is_checked_by_a_worker(solo, visit, log, has_log):
+    (solo.home / "cache").unlink()  # It is that of all tests.
+    release_check(solo)
+    visitor = visit(solo, decisions=log if has_log else None)
+    told = "A picture that the log does not tell of" if has_log else "A picture"
+    offered = (
+        f"{told} is checked by a worker under late@1, live in last, by the model "
+        "testbed not at all"
+    )
+    assert offered in visitor.page("/incident")
+    assert give(visitor, check="").status_code == (404 if has_log else 422)
+    assert give(visitor, check="late@9/testbed").status_code == 404
+    for wrong in ("late@1", "late@1/nix", "policy@1/testbed", "/", "--out=/etc/testbed"):
+        assert give(visitor, check=wrong).status_code == 422, wrong
+    assert solo.jobs.list() == []
+    found = give(visitor, check="late@1/testbed")
+    assert (found.status_code, found.headers["location"]) == (303, "/try/1")
+    job = solo.jobs.show(1)
+    assert (job.kind, job.arguments[0], job.arguments[-1]) == ("try", "--release=late@1", "--")
+    assert "Is anything banned in this picture?" in visitor.page("/try/1")
+
+
+def test_a_picture_that_a_log_tells_of_is_not_checked_again(solo, visit, log):
+    found = give(visit(solo, decisions=log), (200, 10, 30), check="late@1/testbed")
+    assert "Picture 0 of request 'r-3'" in text_of(found.text)
+    assert solo.jobs.list() == []
+
+
+def test_whoever_may_not_ask_a_worker_is_not_offered_a_check(team, visit):
+    release_check(team)
+    assert "is checked by a worker" in visit(team, "ann").page("/incident")
+    visitor = visit(team, "bob")
+    assert "is checked by a worker" not in visitor.page("/incident")
+    assert give(visitor, check="late@1/testbed").status_code == 403
+    assert team.jobs.list() == []
+
+
+def test_an_incident_without_a_feature_says_that_its_nearest_examples_are_not_known(solo, visit):
+    shown = text_of(visit(solo).post("/incident", {"report": json.dumps(report(solo))}).text)
+    assert "Which examples it is most like is not known: no feature of it was kept." in shown
 
 
 def test_hits_are_counted_beside_the_pages(solo, visit, log):

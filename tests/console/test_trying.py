@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ from PIL import Image
 from commands.job_kinds import check_arguments
 from console.evidence.tried import GIVEN, About, Tried, keep_tried, read_tried
 from registry.store.home import TRIED
-from tests.console.conftest import text_of
+from tests.console.conftest import release_check, text_of
 from tests.console.test_hostile import EVIL, harmless
 from uvr.anchors.pictures import read_picture
+from uvr.checked import CheckedPicture
 from uvr.report import ConceptFinding, RegulationReport
+from uvr.verdict import Evidence, Verdict, said
 
 FIELDS = {"prompt": "a pistol on the left", "release": "policy@1", "version": "",
           "model": "testbed", "seed": "3"}  # fmt: skip
@@ -32,7 +35,23 @@ def finding(slug: str, score: float, mode: str = "enforce") -> ConceptFinding:
     )  # fmt: skip
 
 
-def made(*findings: ConceptFinding, colour: int = 90, prompt: str = "a cup") -> Tried:
+def checked(*findings: ConceptFinding) -> CheckedPicture:
+    """What a check says that found this."""
+    found = [item for item in findings if item.fired]
+    evidence = tuple(
+        Evidence("check", f.slug, f.name, 1, f.mode, f.score, 2.0, f.area) for f in found
+    )
+    outcome = "flagged" if any(item.enforced for item in found) else "untouched"
+    reason = f"{said(evidence)}." if evidence else "Nothing banned was found."
+    return CheckedPicture(Verdict(0, outcome, "f" * 64, evidence, reason), list(findings), "")
+
+
+def made(
+    *findings: ConceptFinding,
+    colour: int = 90,
+    prompt: str = "a cup",
+    checks: dict[str, CheckedPicture] | None = None,
+) -> Tried:
     """Pictures in which something was found; the regulated one has this colour, and stock 90."""
     shadow = [item for item in findings if item.mode == "shadow"]
     report = RegulationReport(
@@ -41,7 +60,18 @@ def made(*findings: ConceptFinding, colour: int = 90, prompt: str = "a cup") -> 
     )  # fmt: skip
     about = About(prompt, 3, "testbed", "policy", 1, False, tuple(f.slug for f in findings))
     stock, regulated = (Image.new("RGB", (8, 8), (10, value, 40)) for value in (90, colour))
-    return Tried(about, stock, regulated, None, report, {})
+    pictures = {"stock": stock, "regulated": regulated}
+    return Tried(about, pictures, report, checks or {}, {})
+
+
+def only_checked(*findings: ConceptFinding, bundle: str = "f" * 64) -> Tried:
+    """A picture that was checked, in which something was found."""
+    about = About("", 0, "testbed", "policy", 1, False, tuple(f.slug for f in findings))
+    given = Image.new("RGB", (8, 8), (10, 90, 40))
+    found = checked(*findings)
+    found = replace(found, verdict=replace(found.verdict, bundle=bundle))
+    maps = {f.slug: given for f in findings}
+    return Tried(about, {"given": given}, None, {"given": found}, maps)
 
 
 def done(registry, found: Tried | None) -> int:
@@ -99,7 +129,7 @@ def test_a_prompt_is_asked_for_and_waits(team, visit):
     assert 'hx-get="/try/1" hx-trigger="every 3s"' in page
     assert "--out=/etc is &lt;b&gt;no&lt;/b&gt; option" in page
     assert f"{prompt} policy@1 · waiting · ann" in visitor.page("/try")
-    assert '<a href="/jobs/1">Try a prompt</a>' in visitor.get("/jobs").text
+    assert '<a href="/jobs/1">Try a prompt or a picture</a>' in visitor.get("/jobs").text
 
 
 @pytest.mark.parametrize(
@@ -128,7 +158,7 @@ def test_a_picture_to_change_is_kept_by_its_content_until_the_worker_takes_it(ow
 @pytest.mark.parametrize(
     ("wrong", "status"),
     [
-        ({"prompt": ""}, 422), ({"prompt": " \n"}, 422), ({"prompt": "a" * 2001}, 422),
+        ({"prompt": "a" * 2001}, 422),
         ({"prompt": "a\0b"}, 422), ({"prompt": "a\x1b[2Jb"}, 422),
         ({"release": ""}, 422), ({"release": "policy"}, 422), ({"release": "policy@9"}, 404),
         ({"release": "nix@1"}, 404), ({"release": "--out=/etc@1"}, 404),
@@ -144,6 +174,41 @@ def test_what_cannot_be_tried_is_refused(own, visit, wrong, status):
     visitor = visit(own, "ann")
     assert visitor.post("/try", {**FIELDS, **wrong}).status_code == status
     assert send(visitor, png(), **wrong).status_code == status
+    assert (own.jobs.list(), (own.home / GIVEN).exists()) == ([], False)
+
+
+@pytest.mark.parametrize("prompt", ["", " \n"])
+def test_without_words_a_picture_is_needed_and_is_checked(own, visit, prompt):
+    release_check(own)
+    visitor = visit(own, "ann")
+    assert visitor.post("/try", {**FIELDS, "prompt": prompt}).status_code == 422
+    found = send(visitor, png(), prompt=prompt, release="late@1")
+    assert found.headers["location"] == "/try/1"
+    (path,) = (own.home / GIVEN).iterdir()
+    job = own.jobs.show(1)
+    assert job.arguments == (
+        "--release=late@1", "--model=testbed", "--seed=3", f"--picture={path.resolve()}", "--",
+    )  # fmt: skip
+    check_arguments(job.kind, job.arguments)
+    page = visitor.page("/try/1")
+    assert "Is anything banned in this picture?" in page
+    assert "It waits for a worker" in page
+    assert "a picture that was checked late@1 · waiting · ann" in visitor.page("/try")
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"release": "policy@1"}, {"version": "pistol@1"},
+        {"version": "knife@1", "model": "flux.1-dev"},
+        {"release": "late@1", "model": "flux.1-dev"},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_what_cannot_check_a_picture_is_refused_before_a_worker_tries(own, visit, named):
+    release_check(own)
+    found = send(visit(own, "ann"), png(), prompt="", **named)
+    assert (found.status_code, "holds no examples by which this model" in found.text) == (422, True)
     assert (own.jobs.list(), (own.home / GIVEN).exists()) == ([], False)
 
 
@@ -174,6 +239,57 @@ def test_what_came_of_it_is_shown_to_whoever_may_read(own, visit):
     assert page.count("<img src=") == 2
     assert page.count('<img class="mask"') == 2
     assert "hx-trigger" not in page
+
+
+def test_the_check_says_what_would_become_of_both_pictures(own, visit):
+    checks = {
+        "stock": checked(finding("pistol", 4.0), finding("nudity", 0.5)),
+        "regulated": checked(finding("pistol", 1.5), finding("nudity", 0.25)),
+    }
+    found = made(finding("pistol", 3.0), finding("knife", 0.5), colour=20, checks=checks)
+    page = visit(own, "dia").page(f"/try/{done(own, found)}")
+    assert (
+        "Not regulated: Pistol was found by the check. An engine with this check would deliver "
+        "it flagged, draw it again, or put a grey one in its place, as its host chose. With the "
+        "ban: Nothing banned was found. An engine with this check would deliver it. The check does "
+        "not look for Knife."
+    ) in page
+    assert "Pistol, version 1 found 4.0000 not found 1.5000 2.0000" in page
+
+
+def test_a_bundle_without_examples_for_the_check_says_that_nothing_was_checked(own, visit):
+    page = visit(own, "dia").page(f"/try/{done(own, made(finding('pistol', 3.0)))}")
+    assert "What a check of the finished pictures would say is not known" in page
+
+
+def test_a_picture_that_was_checked_is_told_with_who_stands_behind_the_ban(own, visit):
+    bundle = own.releases.get("policy").bundle_digest
+    number = done(own, only_checked(finding("pistol", 3.0), finding("knife", 1.0), bundle=bundle))
+    page = visit(own, "dia").get(f"/try/{number}").text
+    shown = text_of(page)
+    assert "Pistol was found by the check. An engine with this check would deliver it" in shown
+    assert "Checked under policy@1, by the model testbed; asked" in shown
+    assert "Who stands behind Pistol By release 1 of policy, made" in shown
+    assert "Released without review by ann" in shown
+    assert "Live now: prod, version 1, regulated." in shown
+    assert "Who stands behind Knife" not in shown
+    assert (page.count("<img src="), page.count('<img class="mask"')) == (3, 1)
+
+
+def test_a_checked_picture_that_may_show_nudity_waits_for_somebody_to_ask(own, visit):
+    number = done(own, only_checked(finding("pistol", 3.0), finding("nudity", 0.1)))
+    visitor = visit(own, "ann")
+    assert "<img" not in visitor.get(f"/try/{number}").text
+    assert "<img" in visitor.post(f"/try/{number}/pictures", {}).text
+
+
+def test_what_a_picture_came_to_is_read_as_it_was_kept(tmp_path):
+    kept = only_checked(finding("pistol", 3.0), finding("knife", 1.0, "log"))
+    keep_tried(tmp_path, kept)
+    read = read_tried(tmp_path)
+    assert read.to_dict() == kept.to_dict()
+    assert [item.slug for item in read.findings] == ["pistol", "knife"]
+    assert (read.outline.tolist(), read.identical) == ([[True, False], [False, False]], False)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +327,7 @@ def test_pictures_that_may_show_nudity_wait_for_somebody_to_ask(own, visit, capl
     assert f"'ann' looked at pictures of job {number}" in caplog.text
 
 
-@pytest.mark.parametrize("left", [None, "tried.json", "report.json", "stock.png"])
+@pytest.mark.parametrize("left", [None, "tried.json", "report.json", "checks.json", "stock.png"])
 def test_a_cache_that_was_emptied_or_damaged_is_told(own, visit, left):
     number = done(own, None if left is None else made(finding("pistol", 3.0)))
     if left is not None:

@@ -16,7 +16,7 @@ def hidden(page: str, name: str) -> str:
 def test_a_release_is_looked_at_and_then_made(solo, visit):
     solo.versions.add("pistol", [toy_collection(5)], actor="ann")
     visitor = visit(solo)
-    assert "pistol, version 2 newer; version 2 is draft" in visitor.page("/new-release")
+    assert "pistol@2 newer; version 2 is draft" in visitor.page("/new-release")
     plan = {
         "bundle": "policy", "member": "pistol@2", "slug": ["nudity", ""],
         "way": ["off", ""], "until": ["7", ""], "note": "week 49", "step": "look",

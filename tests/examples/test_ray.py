@@ -18,19 +18,6 @@ from uvr.decisions.reading import LoggedDecisions
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    if os.environ.get("UVR_REQUIRE_RAY") != "1":
-        pytest.importorskip("ray.serve")
-    import ray  # noqa: PLC0415 (an extra)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_raylet_start_wait_time_s", "240")  # where the machine is busy
-        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
-        yield
-        ray.shutdown()
-
-
 @pytest.mark.usefixtures("cluster")
 def test_a_file_of_prompts_becomes_pictures_with_verdicts(publish, tmp_path, monkeypatch):
     (tmp_path / "prompts.txt").write_text("a cat\n\na bomb on a pink background\n")

@@ -3,6 +3,7 @@ import json
 import sqlite3
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import UniqueConstraint, inspect, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
@@ -187,7 +188,7 @@ def run(engine, *statements):
 
 
 def test_the_head_in_the_code_is_the_newest_script():
-    assert schema.head_revision() == db.HEAD
+    assert ScriptDirectory.from_config(schema.config()).get_current_head() == db.HEAD
 
 
 def test_upgraded_database_agrees_with_the_models(engine):

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 SEED = int(os.environ["UVR_KILL_SEED"])
 KILLS = {"sqlite": often(240), "postgresql": often(60)}
 AT_ONCE = 2
-LONGEST = 0.2  # Seconds until a kill; an operation takes about a tenth of that.
+LONGEST = 0.1  # Seconds until a kill; an operation takes about a fifth of that.
 
 
 @pytest.mark.parametrize("seed", [pytest.param(SEED, id=f"seed-{SEED}")])

@@ -27,6 +27,7 @@ from transformers import (
 
 from concepts.anchors import AnchorSpace
 from concepts.bundle import Bundle, BundleVariant, Member
+from concepts.definition import ConceptDefinition
 from concepts.scorer import Scorer
 from uvr.decisions.decision import Decision, pixels_digest
 from uvr.method.presets import ModulatePreset, RestrictPreset
@@ -115,6 +116,21 @@ def make_pipe(cls: type = FluxPipeline, **options: Any) -> Any:
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+@pytest.fixture(scope="session")
+def ball() -> ConceptDefinition:
+    """A concept whose nine pictures a tiny pipeline draws at once."""
+    return ConceptDefinition(
+        slug="ball",
+        name="Ball",
+        category="object",
+        description="A ball.",
+        prompts=("a red ball",),
+        near_misses=("a blue cup",),
+        benign=("a star",),
+        parameters={"seeds_per_prompt": 3},
+    )
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from concepts.bundle import Bundle
 from concepts.errors import MismatchError
 from tests.uvr.engine.conftest import firing, picture
 from uvr import FeatureCheck, Regulator
+from uvr.checked import CheckedPicture
 from uvr.checking import check_picture
 
 
@@ -33,6 +34,8 @@ def test_it_finds_what_the_check_of_a_call_finds(t2i_pipe, t2i_profile, bundle):
     )  # fmt: skip
     assert checked.space == bundle.variant_for("tiny", "check").space.digest
     assert t2i_pipe.transformer.attn_processors == before
+    assert CheckedPicture.from_dict(checked.to_dict()).to_dict() == checked.to_dict()
+    assert checked.outline.tolist() == found.mask.tolist()
 
 
 @pytest.mark.parametrize("size", [(37, 21), (400, 300), (3, 3)])

@@ -38,14 +38,10 @@ def once_deadly(mark: Path):
     return work
 
 
-@pytest.fixture(scope="module")
-def pool() -> Iterator[Pool]:
-    if os.environ.get("UVR_REQUIRE_RAY") != "1":
-        pytest.importorskip("ray")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_raylet_start_wait_time_s", "240")  # where the machine is busy
-        with workers() as pool:
-            yield pool
+@pytest.fixture
+def pool(cluster) -> Iterator[Pool]:
+    with workers() as pool:
+        yield pool
 
 
 def test_every_item_of_every_part_has_a_result(pool):

@@ -18,12 +18,13 @@ from concepts.errors import UVRError
 from concepts.prototypes import WITHIN_SHARE, balanced_weights
 from concepts.scorer import Scorer
 from uvr.anchors.directions import fit_directions
-from uvr.anchors.held_out import held_out_scores
+from uvr.anchors.held_out import HeldOut, held_out_scores
 from uvr.anchors.kinds import pictures_by_kind, variants_by_kind
 from uvr.anchors.parts import common_scale, parts_of, together
 from uvr.anchors.thresholds import (
     USUAL_RATE,
     Targets,
+    Thresholds,
     find_thresholds,
     least_rate,
     measure,
@@ -84,36 +85,41 @@ def fit_scorer(
     scales = common_scale(by_part, targets)
     held_out = together(by_part, scales)
     thresholds = find_thresholds(held_out, targets)
-    kinds = pictures_by_kind(anchor_set.provenance)
-    variants = {
-        kind: [number for number, _ in pairs]
-        for kind, pairs in variants_by_kind(anchor_set.provenance).items()
-    }
     weights = balanced_weights(~held_out.benign, within_share)
     fitted = fit_directions(
         anchor_set.anchors, anchor_set.counter_anchors, parts=parts, weights=weights, **fit
     )
     directions = [scales[direction.part].of(direction) for direction in fitted]
-    metadata: dict[str, Any] = {
+    asked = {
         "shrinkage": shrinkage,
         "within_share": within_share,
         RATE: image_false_positive_rate,
         "patch_false_positive_rate": patch_false_positive_rate,
         "margin": margin,
-        KEY: measure(held_out, thresholds, targets, kinds, variants).to_dict(),
     }
-    if len(directions) > 1:
-        metadata["prototypes"] = len(directions)
-    if conditions := conditions_of(anchor_set.provenance):
-        metadata["conditions"] = conditions
+    more = {"prototypes": len(directions)} if len(directions) > 1 else {}
+    known = _known(anchor_set.provenance, held_out, thresholds, targets)
     return Scorer(
         rule=rule,
         weights=np.stack([direction.weight for direction in directions]).astype(np.float32),
         offset=np.array([direction.offset for direction in directions], dtype=np.float32),
         seed_threshold=thresholds.seed,
         grow_threshold=thresholds.grow,
-        metadata=metadata,
+        metadata={**asked, **known, **more},
     )
+
+
+def _known(
+    provenance: Mapping[str, Any], held_out: HeldOut, thresholds: Thresholds, targets: Targets
+) -> dict[str, Any]:
+    """What is known of thresholds: what they let match, and the conditions of the pictures."""
+    variants = {
+        kind: [number for number, _ in pairs]
+        for kind, pairs in variants_by_kind(provenance).items()
+    }
+    found = measure(held_out, thresholds, targets, pictures_by_kind(provenance), variants)
+    conditions = conditions_of(provenance)
+    return {KEY: found.to_dict(), **({"conditions": conditions} if conditions else {})}
 
 
 def fit_options(

@@ -104,27 +104,16 @@ def collect(
         require_space(held, anchor_space(pipe, profile))
     if RATE in parameters:  # Collecting takes long; what cannot come of it is refused before.
         require_promise(parameters[RATE], pictures_without(definition, samples, held))
+    told: dict[str, Any] = {"capturing": capturing, "progress": progress}
     if samples is None:
         anchors = collect_from_prompts(
-            pipe,
-            profile,
-            definition,
-            seed=exemplars.seed,
-            steps=exemplars.steps,
-            capturing=capturing,
-            progress=progress,
+            pipe, profile, definition, seed=exemplars.seed, steps=exemplars.steps, **told
         )
     else:
         anchors = collect_from_images(
-            pipe,
-            profile,
-            *samples,
-            seed=exemplars.seed,
-            noise_draws=noise_draws(definition),
-            variants=exemplars.made,
-            capturing=capturing,
-            progress=progress,
-        )
+            pipe, profile, *samples, seed=exemplars.seed, noise_draws=noise_draws(definition),
+            variants=exemplars.made, **told,
+        )  # fmt: skip
     first = 0
     if held is not None:
         first, anchors = next_picture(held), extended(held, anchors)

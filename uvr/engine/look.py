@@ -68,6 +68,49 @@ class _Map:
     grid: Grid
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What a look knows of each concept in each picture.
+
+    Attributes:
+        step: Number of the step.
+        sigma: Its noise level.
+        peaks: Highest scores, for each picture those of all concepts.
+        masks: Of what fired, (rows, columns) each.
+        scores: Maps of what fired or came near, (rows, columns) each.
+        features: Of the strongest patch of what fired.
+        nothing: The mask of what did not fire.
+    """
+
+    step: int
+    sigma: float
+    peaks: list[list[float]]
+    masks: dict[Pair, NDArray[np.bool_]]
+    scores: dict[Pair, NDArray[np.float32]]
+    features: dict[Pair, NDArray[np.float16]]
+    nothing: NDArray[np.bool_]
+
+    def finding(self, pair: Pair, member: Member, mode: str) -> ConceptFinding:
+        """Put together what is known of one concept in one picture."""
+        picture, concept = pair
+        mask = self.masks.get(pair)
+        return ConceptFinding(
+            slug=member.slug,
+            name=member.name,
+            version=member.version,
+            mode=mode,
+            fired=mask is not None,
+            step=self.step,
+            sigma=self.sigma,
+            score=self.peaks[picture][concept],
+            threshold=float(member.seed_threshold),
+            area=0.0 if mask is None else float(mask.mean()),
+            mask=self.nothing if mask is None else mask,
+            scores=self.scores.get(pair),
+            feature=self.features.get(pair),
+        )
+
+
 def look_at(
     features: Features,
     members: Sequence[Member],
@@ -106,29 +149,12 @@ def look_at(
     features_of = _strongest(features, maps, layout, members[0].scorer.dim, fired) if fired else {}
     modes = [mode_of(member) for member in members]
     score_maps = _score_maps(maps, sorted({*fired, *_nearest(peaks, members, modes)}))
-    nothing = np.zeros(layout.grid, dtype=bool)
-    nothing.flags.writeable = False  # All findings without a mask share it.
+    seen = _Seen(step, sigma, peaks.tolist(), masks, score_maps, features_of, _nothing(layout.grid))
     images: list[list[ConceptFinding]] = [[] for _ in range(len(output))]
     shadow: list[list[ConceptFinding]] = [[] for _ in range(len(output))]
-    for picture, highest in enumerate(peaks.tolist()):
+    for picture in range(len(output)):
         for concept, (member, mode) in enumerate(zip(members, modes, strict=True)):
-            pair = (picture, concept)
-            mask = masks.get(pair)
-            finding = ConceptFinding(
-                slug=member.slug,
-                name=member.name,
-                version=member.version,
-                mode=mode,
-                fired=mask is not None,
-                step=step,
-                sigma=sigma,
-                score=highest[concept],
-                threshold=float(member.seed_threshold),
-                area=0.0 if mask is None else float(mask.mean()),
-                mask=nothing if mask is None else mask,
-                scores=score_maps.get(pair),
-                feature=features_of.get(pair),
-            )
+            finding = seen.finding((picture, concept), member, mode)
             (shadow if mode == "shadow" else images)[picture].append(finding)
     enforced = [modes[concept] == "enforce" for _, concept in fired]
     unions = [
@@ -136,6 +162,13 @@ def look_at(
         for place, each in enumerate(maps)
     ]
     return Look(images, shadow, unions[0], tuple(unions[1:]))
+
+
+def _nothing(grid: Grid) -> NDArray[np.bool_]:
+    """An empty mask, which all findings without one share."""
+    mask = np.zeros(grid, dtype=bool)
+    mask.flags.writeable = False
+    return mask
 
 
 def _peaks(maps: Sequence[_Map], members: Sequence[Member], step: int) -> Tensor:

@@ -23,7 +23,7 @@ from concepts.files import write_file
 from concepts.scorer import Scorer
 from concepts.tensors import tensors_digest
 from uvr.examples.examples import Example, Examples
-from uvr.examples.wanted import USUAL_COUNT, Origin, Wanted
+from uvr.examples.wanted import Wanted
 
 FOLDER = Path("cache") / "examples"
 """Where they lie in a registry's home."""
@@ -138,26 +138,6 @@ class Kept:
 
     def _file(self, item: Wanted, ending: str) -> Path:
         return self._folder / item.space[:16] / f"{item.key}.{ending}"
-
-
-def load_examples(
-    folder: Path, origin: Origin, scorer: Scorer, count: int = USUAL_COUNT
-) -> Examples | None:
-    """Read a version's example pictures; no model is loaded and nothing drawn.
-
-    Args:
-        folder: The cache, ``home / FOLDER``.
-        origin: How they come about (``origin_of``).
-        scorer: The version's, which gives scores and thresholds.
-        count: Pictures of each kind.
-
-    Returns:
-        None where one of them was not drawn yet, or not scored by this scorer.
-    """
-    return Kept(folder).examples(
-        origin.wanted(count), scorer, model=origin.space.model, task=origin.space.task,
-        seed=origin.seed, seen=origin.seen,
-    )  # fmt: skip
 
 
 def _png(image: Image.Image) -> bytes:

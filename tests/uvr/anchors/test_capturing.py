@@ -11,7 +11,6 @@ import pytest
 import torch
 from PIL import Image
 
-from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
 from concepts.files import in_use
 from uvr.anchors.batches import batch_key, drawn_batches, noised_batches, shared_content
@@ -23,16 +22,6 @@ from uvr.anchors.plan import plan_collection
 from uvr.families.flux import FluxFamily
 from uvr.sample import DRAWN, Sample
 
-BALL = ConceptDefinition(
-    slug="ball",
-    name="Ball",
-    category="object",
-    description="A ball.",
-    prompts=("a red ball",),
-    near_misses=("a blue cup",),
-    benign=("a star",),
-    parameters={"seeds_per_prompt": 3},
-)
 PICTURE_BYTES = 64 * 64 * 4  # patches of two taps of 32 features
 
 
@@ -64,9 +53,11 @@ def samples(count: int) -> list[Sample]:
     ]
 
 
-def test_a_stopped_collection_goes_on_and_ends_as_one_in_memory(t2i_pipe, t2i_profile, tmp_path):
+def test_a_stopped_collection_goes_on_and_ends_as_one_in_memory(
+    t2i_pipe, t2i_profile, tmp_path, ball
+):
     def collect(capturing: Capturing, **more):
-        return collect_from_prompts(t2i_pipe, t2i_profile, BALL, capturing=capturing, **more)
+        return collect_from_prompts(t2i_pipe, t2i_profile, ball, capturing=capturing, **more)
 
     whole = collect(Capturing(2))
     folder = FeatureFolder(tmp_path)
@@ -122,26 +113,28 @@ def test_a_family_that_draws_other_noise_than_it_says_is_a_slip(t2i_pipe, t2i_pr
         collect_from_images(t2i_pipe, t2i_profile, samples(2), samples(2))
 
 
-def test_a_plan_tries_a_batch_and_keeps_it(t2i_pipe, t2i_profile, tmp_path):
+def test_a_plan_tries_a_batch_and_keeps_it(t2i_pipe, t2i_profile, tmp_path, ball):
     capturing = Capturing(2, FeatureFolder(tmp_path))
-    plan = plan_collection(t2i_pipe, t2i_profile, BALL, Exemplars(), capturing)
+    plan = plan_collection(t2i_pipe, t2i_profile, ball, Exemplars(), capturing)
     assert (plan.pictures, plan.kept, plan.batches, plan.batch_size) == (9, 2, 5, 2)
     assert plan.disk_bytes == 7 * 2 * PICTURE_BYTES
     assert (plan.device, plan.dtype) == ("cpu", "float32")
     assert plan.seconds_left == 4 * plan.seconds_a_batch > 0
     drawn = Counting()
-    collect_from_prompts(t2i_pipe, t2i_profile, BALL, capturing=replace(capturing, engine=drawn))
+    collect_from_prompts(t2i_pipe, t2i_profile, ball, capturing=replace(capturing, engine=drawn))
     assert drawn.pictures == 7
-    done = plan_collection(t2i_pipe, t2i_profile, BALL, Exemplars(), capturing)
+    done = plan_collection(t2i_pipe, t2i_profile, ball, Exemplars(), capturing)
     assert (done.kept, done.disk_bytes, done.seconds_a_batch, done.seconds_left) == (9, 0, None, 0)
 
 
-def test_a_full_disk_is_told_before_anything_is_drawn(t2i_pipe, t2i_profile, tmp_path, monkeypatch):
+def test_a_full_disk_is_told_before_anything_is_drawn(
+    t2i_pipe, t2i_profile, tmp_path, monkeypatch, ball
+):
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9 * 2 * PICTURE_BYTES - 1))
     capturing = Capturing(2, FeatureFolder(tmp_path / "later"), Counting(stop_after=0))
     with pytest.raises(UVRError, match=r"take 0\.0 GB on the way, and the disk of '.*later'"):
-        collect_from_prompts(t2i_pipe, t2i_profile, BALL, capturing=capturing)
+        collect_from_prompts(t2i_pipe, t2i_profile, ball, capturing=capturing)
 
 
 def test_a_folder_keeps_features_as_they_are(tmp_path):

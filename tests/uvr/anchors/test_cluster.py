@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -34,12 +35,10 @@ def test_a_worker_captures_nothing_that_would_have_another_key(model):
         next(capture([("0" * 64, batch)]))
 
 
-def test_a_worker_is_killed_and_the_anchors_are_those_of_one_process(model, monkeypatch):
-    if os.environ.get("UVR_REQUIRE_RAY") != "1":
-        pytest.importorskip("ray")
-    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "240")  # where the machine is busy
+@pytest.mark.usefixtures("cluster")
+def test_a_worker_is_killed_and_the_anchors_are_those_of_one_process(model):
     pipe, profile = load_pipeline(model)
-    pistol = load_shipped("pistol")
+    pistol = replace(load_shipped("pistol"), parameters={"seeds_per_prompt": 2})
     killed: list[int] = []
 
     def kill_one(done: int, total: int) -> None:

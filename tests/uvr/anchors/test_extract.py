@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 
-from concepts.definition import ConceptDefinition
 from concepts.errors import UVRError
 from tests.uvr.conftest import HEAD_DIM, HEADS, STEPS, call_pipe, make_transformer
 from uvr.anchors.calibration import fit_scorer
@@ -126,18 +125,8 @@ def test_positive_pictures_need_masks(t2i_pipe, t2i_profile):
         collect_from_images(t2i_pipe, t2i_profile, samples(1, masked=False), [])
 
 
-def test_anchors_from_prompts_come_from_the_look_step(t2i_pipe, t2i_profile):
-    definition = ConceptDefinition(
-        slug="ball",
-        name="Ball",
-        category="object",
-        description="A ball.",
-        prompts=("a red ball",),
-        near_misses=("a blue cup",),
-        benign=("a star",),
-        parameters={"seeds_per_prompt": 3},
-    )
-    chosen = collect_from_prompts(t2i_pipe, t2i_profile, definition, seed=2, capturing=Capturing(4))
+def test_anchors_from_prompts_come_from_the_look_step(t2i_pipe, t2i_profile, ball):
+    chosen = collect_from_prompts(t2i_pipe, t2i_profile, ball, seed=2, capturing=Capturing(4))
     assert chosen.anchors.shape[1] == DIM
     assert set(chosen.anchor_images.tolist()) <= {0, 1, 2}
     assert {3, 4, 5, 6, 7, 8} <= set(chosen.counter_images.tolist())

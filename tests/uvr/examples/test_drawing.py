@@ -25,8 +25,9 @@ from uvr.anchors.capturing import capture_from_prompts
 from uvr.anchors.extract import anchor_space, collect_from_prompts
 from uvr.drawing import draw
 from uvr.examples.drawing import draw_examples, score_map
+from uvr.examples.examples import Examples
 from uvr.examples.given import read_given
-from uvr.examples.kept import Kept, load_examples
+from uvr.examples.kept import Kept
 from uvr.examples.learned import learned_of
 from uvr.examples.wanted import UNSEEN_SEED, Origin, origin_of
 from uvr.method.taps import at_both
@@ -40,6 +41,12 @@ PROVENANCE = {
     "method": "prompts", "prompts": ["a red ball"], "counter_prompts": ["a cup"],
     "seeds_per_prompt": 2, "seed": 0, "size": [32, 32], "steps": STEPS,
 }  # fmt: skip
+
+
+def read(folder: Path, found: Origin, scorer: Scorer, count: int) -> Examples | None:
+    about = {"model": found.space.model, "task": found.space.task}
+    about |= {"seed": found.seed, "seen": found.seen}
+    return Kept(folder).examples(found.wanted(count), scorer, **about)
 
 
 def origin(space: AnchorSpace, **changes: object) -> Origin:
@@ -106,9 +113,9 @@ def test_what_was_drawn_is_not_drawn_again_whatever_the_thresholds(
 
 def test_examples_are_read_as_they_were_drawn(t2i_pipe, t2i_profile, scorer, tmp_path):
     found = origin(anchor_space(t2i_pipe, t2i_profile))
-    assert load_examples(tmp_path, found, scorer, 2) is None
+    assert read(tmp_path, found, scorer, 2) is None
     draw_examples(t2i_pipe, t2i_profile, found.wanted(2), [scorer], Kept(tmp_path))
-    examples = load_examples(tmp_path, found, scorer, 2)
+    examples = read(tmp_path, found, scorer, 2)
     assert examples is not None
     assert (examples.model, examples.task, examples.threshold, examples.grow) == (
         "tiny", "t2i", 1.0, 0.5,
@@ -116,13 +123,13 @@ def test_examples_are_read_as_they_were_drawn(t2i_pipe, t2i_profile, scorer, tmp
     assert [item.prompt for item in examples.all] == [item.prompt for item in found.wanted(2)]
     assert all(item.score == item.scores.max() for item in examples.all)
     next(tmp_path.rglob("*.json")).write_text("{")
-    assert load_examples(tmp_path, found, scorer, 2) is None
+    assert read(tmp_path, found, scorer, 2) is None
 
 
 def test_a_picture_is_scored_as_an_engine_scores_it(t2i_pipe, t2i_profile, scorer, tmp_path):
     found = origin(anchor_space(t2i_pipe, t2i_profile))
     draw_examples(t2i_pipe, t2i_profile, found.wanted(1), [scorer], Kept(tmp_path))
-    examples = load_examples(tmp_path, found, scorer, 1)
+    examples = read(tmp_path, found, scorer, 1)
     assert examples is not None
     (example,) = examples.must_catch
     silent = bundle_of(t2i_profile, {"ball": replace(scorer, seed_threshold=1e6)})
@@ -145,7 +152,7 @@ def test_scenes_are_looked_at_with_what_the_edit_began_with(edit_pipe, edit_prof
     found = origin(anchor_space(edit_pipe, profile), method="images")
     assert found.source == "scenes"
     draw_examples(edit_pipe, profile, found.wanted(2), [scorer], Kept(tmp_path))
-    examples = load_examples(tmp_path, found, scorer, 2)
+    examples = read(tmp_path, found, scorer, 2)
     assert examples is not None
     assert [example.shown is not None for example in examples.all] == [True] * 2 + [False] * 4
     assert all(example.source is not None for example in examples.all)

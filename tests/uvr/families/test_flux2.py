@@ -16,6 +16,7 @@ from concepts.bundle import Bundle, write_bundle
 from concepts.errors import MismatchError
 from tests.uvr.conftest import HEAD_DIM, HEADS, bundle_of, make_scorer
 from tests.uvr.engine.conftest import locked, picture
+from tests.uvr.families.conftest import assert_only_one_changes
 from tests.uvr.families.flux2 import CALL, PATCH, make_flux2, make_transformer
 from uvr import Regulator
 from uvr.anchors.capturing import capture_from_prompts
@@ -110,14 +111,9 @@ def test_fused_projections_are_regulated_too(cls):
 @pytest.mark.parametrize(("cls", "profile", "more"), USES)
 def test_only_the_picture_that_fired_changes(cls, profile, more):
     pipe = make_flux2(cls)
-    stock = draw(pipe, profile, **more)
-    report = regulated(pipe, profile, 1e9, **more)[1]
-    scores = sorted(findings[0].score for findings in report.images)
-    latents, report = regulated(pipe, profile, (scores[-1] + scores[-2]) / 2, **more)
-    fired = [bool(report.fired_in(index)) for index in range(3)]
-    same = [torch.equal(a, b) for a, b in zip(stock, latents, strict=True)]
-    assert sum(fired) == 1
-    assert same == [not hit for hit in fired]
+    report = assert_only_one_changes(
+        draw(pipe, profile, **more), lambda threshold: regulated(pipe, profile, threshold, **more)
+    )
     assert (report.rewound, report.notes) == (True, [])
 
 

@@ -16,6 +16,7 @@ from concepts.errors import MismatchError
 from tests.uvr.conftest import HEAD_DIM, HEADS, TAPS, bundle_of, make_scorer
 from tests.uvr.engine.conftest import picture
 from tests.uvr.families.chroma import make_chroma
+from tests.uvr.families.conftest import assert_only_one_changes
 from tests.uvr.families.longcat import make_longcat
 from uvr import Regulator
 from uvr.anchors.extract import collect_from_images
@@ -120,14 +121,9 @@ def test_output_is_bit_identical_when_nothing_fires(use):
 
 def test_only_the_picture_that_fired_changes(use):
     pipe, profile, more = use
-    stock = draw(pipe, profile, **more)
-    report = regulated(pipe, profile, 1e9, **more)[1]
-    scores = sorted(findings[0].score for findings in report.images)
-    latents, report = regulated(pipe, profile, (scores[-1] + scores[-2]) / 2, **more)
-    fired = [bool(report.fired_in(index)) for index in range(3)]
-    same = [torch.equal(a, b) for a, b in zip(stock, latents, strict=True)]
-    assert sum(fired) == 1
-    assert same == [not hit for hit in fired]
+    report = assert_only_one_changes(
+        draw(pipe, profile, **more), lambda threshold: regulated(pipe, profile, threshold, **more)
+    )
     assert (report.rewound, report.notes) == (True, [])
 
 

@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 from concepts.bundle import Bundle
-from concepts.definition import ConceptDefinition
 from concepts.errors import MismatchError
 from tests.uvr.conftest import bundle_of, make_scorer
 from tests.uvr.families.toy import (
@@ -204,17 +203,7 @@ def test_anchors_are_collected_from_pictures(pipe, profile):
     assert fit_scorer(anchors).weights.shape == (1, len(profile.taps) * WIDTH)
 
 
-def test_anchors_are_collected_along_generations(pipe):
-    definition = ConceptDefinition(
-        slug="ball",
-        name="Ball",
-        category="object",
-        description="A ball.",
-        prompts=("a red ball",),
-        near_misses=("a blue cup",),
-        benign=("a star",),
-        parameters={"seeds_per_prompt": 3},
-    )
-    anchors = collect_from_prompts(pipe, T2I, definition, seed=2, capturing=Capturing(4))
+def test_anchors_are_collected_along_generations(pipe, ball):
+    anchors = collect_from_prompts(pipe, T2I, ball, seed=2, capturing=Capturing(4))
     assert anchors.space.model == "toy"
     assert anchors.anchors.shape[1] == 2 * WIDTH

@@ -1,8 +1,9 @@
 """Anchors that are collected anew, with a LoRA on the model."""
 
+from dataclasses import replace
+
 import pytest
 
-from concepts.definition import ConceptDefinition
 from tests.uvr.conftest import bundle_of, make_scorer, random_weights
 from uvr.evaluation.attacks.loras import LoraBeforeCollection
 from uvr.evaluation.attacks.recollection import recollected
@@ -12,22 +13,12 @@ from uvr.evaluation.setting import Setting
 from uvr.evaluation.uses import make_cases
 from uvr.revision import weights_revision
 
-BALL = ConceptDefinition(
-    slug="ball",
-    name="Ball",
-    category="object",
-    description="A ball.",
-    prompts=("a red ball",),
-    near_misses=("a blue cup",),
-    benign=("a star",),
-    parameters={"seeds_per_prompt": 3, "patch_false_positive_rate": 0.2},
-)
-
 
 @pytest.fixture
-def setting(t2i_profile, tmp_path) -> Setting:
+def setting(t2i_profile, ball, tmp_path) -> Setting:
     bundle = bundle_of(t2i_profile, {"ball": make_scorer(random_weights(t2i_profile), 1.0)})
-    return Setting("t2i", t2i_profile, (BALL,), bundle, folder=tmp_path)
+    lenient = replace(ball, parameters={**ball.parameters, "patch_false_positive_rate": 0.2})
+    return Setting("t2i", t2i_profile, (lenient,), bundle, folder=tmp_path)
 
 
 def test_a_bundle_is_collected_once_and_is_of_the_weights_as_they_are(t2i_pipe, setting):

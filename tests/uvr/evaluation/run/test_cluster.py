@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 
 from concepts.errors import MismatchError
 from tests.uvr.evaluation.run.reports import without_times
@@ -40,35 +41,44 @@ CALLS = 8
 
 
 @pytest.fixture
-def evaluation(tmp_path):
-    """Starts `evaluate` as a process of its own, and kills what is left of it."""
+def suite(tmp_path) -> Path:
+    file = tmp_path / "suite.yaml"
+    file.write_text(SUITE)
+    return file
+
+
+@pytest.fixture
+def said(tmp_path) -> Path:
+    """What a process said of errors."""
+    return tmp_path / "stderr"
+
+
+@pytest.fixture
+def spread(suite, said, tmp_path):
+    """`evaluate` on a cluster of its own, as a process of its own; what is left of it is killed."""
     if os.environ.get("UVR_REQUIRE_RAY") != "1" and find_spec("ray") is None:
         pytest.skip("Ray is not installed")
-    (tmp_path / "suite.yaml").write_text(SUITE)
-    started = []
+    command = [sys.executable, "-m", "cli", "evaluate", suite, "--out", tmp_path / "ray"]
+    with said.open("wb") as errors:
+        process = subprocess.Popen(
+            [*map(str, command), "--engine", "ray"],
+            # A busy machine takes long to start a cluster. A worker has as many processors as there
+            # are threads here, so one makes two workers of two processors.
+            env={**os.environ, "OMP_NUM_THREADS": "1", "RAY_raylet_start_wait_time_s": "240"},
+            start_new_session=True, stderr=errors,
+        )  # fmt: skip
+    yield process
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
-    def start(out: Path, *arguments: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "cli", "evaluate", str(tmp_path / "suite.yaml")]
-        with (tmp_path / "stderr").open("ab") as said:
-            started.append(
-                subprocess.Popen(
-                    [*command, "--out", str(out), *arguments],
-                    # A busy machine takes long to start a cluster. A worker has as many processors
-                    # as there are threads here, so one makes two workers of two processors.
-                    env={
-                        **os.environ, "OMP_NUM_THREADS": "1",
-                        "RAY_raylet_start_wait_time_s": "240",
-                    },
-                    start_new_session=True, stderr=said,
-                )
-            )  # fmt: skip
-        return started[-1]
 
-    yield start
-    for process in started:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def workers_of(driver: int) -> list[int]:
@@ -120,11 +130,8 @@ def test_each_method_s_calls_are_shared_evenly_in_their_order():
     assert parts == [(method.name, half) for method in suite.methods for half in halves]
 
 
-def test_a_worker_is_killed_and_all_is_as_in_a_plain_run(evaluation, tmp_path):
-    said = tmp_path / "stderr"
-    plain = evaluation(tmp_path / "plain")
-    assert plain.wait(300) == 0, said.read_text()
-    spread = evaluation(tmp_path / "ray", "--engine", "ray")
+@pytest.mark.usefixtures("one_thread")
+def test_a_worker_is_killed_and_all_is_as_in_a_plain_run(spread, run, suite, said, tmp_path):
     end = time.monotonic() + 300
     while not rows_in(tmp_path / "ray"):
         assert spread.poll() is None, said.read_text()
@@ -133,6 +140,7 @@ def test_a_worker_is_killed_and_all_is_as_in_a_plain_run(evaluation, tmp_path):
     victim, *_ = workers_of(spread.pid)
     os.kill(victim, signal.SIGKILL)
     before = len(rows_in(tmp_path / "ray"))
+    assert run("evaluate", suite, "--out", tmp_path / "plain").code == 0
     assert spread.wait(300) == 0, said.read_text()
     assert before < CALLS == len(rows_in(tmp_path / "ray"))
     assert all_of(tmp_path / "ray") == all_of(tmp_path / "plain")

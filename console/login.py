@@ -1,0 +1,143 @@
+"""Logging in and out at a provider of OpenID Connect.
+
+A browser is sent to the provider and comes back with a code, which the console exchanges for a
+signed token (``console.provider``). What the answer is compared with lies meanwhile in a signed
+cookie of that browser alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any, Literal
+from urllib.parse import quote
+
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from concepts.errors import PolicyError, UVRError
+from console import session
+from console.form import read_form
+from console.identity import require_actor
+from console.logins import Logins
+from console.provider import Provider
+from console.render import render
+from console.settings import OpenID, Settings
+from registry.registry import Registry
+
+PLACE, BACK, LEAVE = "/login", "/login/callback", "/logout"
+PENDING_S = 600
+"""Seconds that somebody may take at the provider."""
+_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]{0,2000}")
+logger = logging.getLogger("uvr.console")
+
+
+class Login:
+    """The addresses at which people log in and out."""
+
+    def __init__(
+        self, registry: Registry, settings: Settings, openid: OpenID, logins: Logins
+    ) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._logins = logins
+        self._provider = Provider(openid)
+        self._pending = URLSafeTimedSerializer(settings.secret, salt="login")
+        self._cookie = "__Host-uvr-login" if settings.is_secure else f"uvr-login-{settings.port}"
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route(PLACE, self._begin),
+            Route(BACK, self._finish),
+            Route(LEAVE, self._leave, methods=["POST"]),
+        ]
+
+    async def _begin(self, request: Request) -> Response:
+        """Send a browser to the provider."""
+        to = request.query_params.get("to", "/")
+        flow: dict[str, Any] = {}
+        request.scope["session"] = flow
+        scheme = "https" if self._settings.is_secure else "http"
+        try:
+            # The guard has let only hosts get here that the settings name.
+            back = f"{scheme}://{request.headers['host'].lower()}{BACK}"
+            answer = await self._provider.begin(request, back)
+        except UVRError as error:
+            return self._refused(request, error, 502)
+        self._keep(answer, self._pending.dumps({"to": _own(to), "flow": flow}), PENDING_S)
+        return answer
+
+    async def _finish(self, request: Request) -> Response:
+        """Log in whom the provider sent back."""
+        try:
+            pending = self._pending_of(request)
+            request.scope["session"] = pending["flow"]
+            user = await self._provider.user(request)
+            await run_in_threadpool(require_actor, self._registry, user)
+        except PolicyError as error:
+            answer = self._refused(request, error, 403)
+        else:
+            logger.info("%r logged in", user)
+            answer = RedirectResponse(pending["to"], 303)
+            session.keep(answer, self._settings, self._logins.begin(user))
+        self._keep(answer, "", 0)  # What was compared counts once.
+        return answer
+
+    async def _leave(self, request: Request) -> Response:
+        """Log out whoever asks, from a page of theirs."""
+        known = session.session_of(request, self._settings)
+        user = self._logins.user(known)
+        try:
+            form = await read_form(request)
+            token = form.text(session.FIELD)
+            session.require_token(self._settings, known, user or "", token)
+        except UVRError as error:
+            return self._refused(request, error, 403)
+        self._logins.end(known)
+        logger.info("%r logged out", user)
+        answer = self._page("left.html", 200)
+        answer.delete_cookie(session.cookie_name(self._settings), path="/",
+                             secure=self._settings.is_secure)  # fmt: skip
+        return answer
+
+    def _pending_of(self, request: Request) -> dict[str, Any]:
+        """Return what a browser was sent off with."""
+        cookie = request.cookies.get(self._cookie, "")
+        try:
+            found: dict[str, Any] = self._pending.loads(cookie, max_age=PENDING_S)
+        except BadSignature as error:  # One that is too old is one too.
+            raise PolicyError(
+                "You were not logged in: this browser did not begin to log in here, or more than "
+                f"{PENDING_S // 60} minutes ago. Begin anew."
+            ) from error
+        return found
+
+    def _keep(self, answer: Response, value: str, lasts: int) -> None:
+        """Keep what a browser is sent off with in a cookie; no time at all takes it away."""
+        samesite: Literal["lax"] = "lax"  # It must come along when the provider sends it back.
+        answer.set_cookie(
+            self._cookie, value, max_age=lasts, path="/", httponly=True, samesite=samesite,
+            secure=self._settings.is_secure,
+        )  # fmt: skip
+
+    def _refused(self, request: Request, error: UVRError, status: int) -> Response:
+        logger.warning("refused a login at %r: %s", request.url.path, error)
+        return self._page("refused.html", status, why=str(error), back=PLACE)
+
+    def _page(self, template: str, status: int, **values: Any) -> Response:
+        """Answer somebody who is not logged in."""
+        page = render(
+            template, actor="nobody", roles=(), token="", notice="", login=False, **values
+        )
+        return Response(page, status, media_type="text/html")
+
+
+def _own(path: str) -> str:
+    """Return a path of this console, quoted; the first page for one that leads elsewhere."""
+    found = quote(path, safe="/?&=%@:+,;~!$'()*-._")
+    own = _PATH.fullmatch(found) and not found.startswith((PLACE, LEAVE))
+    return found if own else "/"
