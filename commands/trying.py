@@ -89,7 +89,7 @@ def try_prompt(
         bundle = registry.releases.trial(*version)
     else:
         bundle = registry.releases.bundle(*(release_name or ()))
-    from commands.pictures import checks_named
+    from commands.drawing import checks_named
     from console.evidence.drawing import check_given, try_bundle  # It loads torch.
     from console.evidence.tried import about_bundle, keep_tried
     from uvr.anchors.pictures import read_picture
