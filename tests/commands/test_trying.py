@@ -45,7 +45,7 @@ def test_a_worker_tries_a_prompt_and_the_console_shows_it(run, live, models, hom
     assert "a <b>red</b> ball" in page
     assert "Pistol was found and regulated." in page
     assert "Tried under policy@1" in page
-    assert "Most like Pistol example picture" in page
+    assert "Most like Pistol picture" in page
     assert "Regulated: Pistol was found by the check." in page
     shots = [at for tag, at in read(visitor.get("/try/1").text).elements if tag == "img"]
     assert [at["alt"] for at in shots if at["alt"]] == [

@@ -119,8 +119,7 @@ def test_a_picture_that_no_log_tells_of_is_checked_by_a_worker(solo, visit, log,
     visitor = visit(solo, decisions=log if has_log else None)
     told = "A picture that the log does not tell of" if has_log else "A picture"
     offered = (
-        f"{told} is checked by a worker under late@1, live in last, by the model "
-        "testbed not at all"
+        f"{told} is checked by a worker under late@1, live in last, by the model testbed not at all"
     )
     assert offered in visitor.page("/incident")
     assert give(visitor, check="").status_code == (404 if has_log else 422)

@@ -250,8 +250,8 @@ def test_the_check_says_what_would_become_of_both_pictures(own, visit):
     page = visit(own, "dia").page(f"/try/{done(own, found)}")
     assert (
         "Not regulated: Pistol was found by the check. An engine with this check would deliver "
-        "it flagged, draw it again, or put a grey one in its place, as its host chose. With the "
-        "ban: Nothing banned was found. An engine with this check would deliver it. The check does "
+        "it flagged, draw it again, or put a grey one in its place, as its host chose. Regulated: "
+        "Nothing banned was found. An engine with this check would deliver it. The check does "
         "not look for Knife."
     ) in page
     assert "Pistol, version 1 found 4.0000 not found 1.5000 2.0000" in page
@@ -269,7 +269,7 @@ def test_a_picture_that_was_checked_is_told_with_who_stands_behind_the_ban(own, 
     shown = text_of(page)
     assert "Pistol was found by the check. An engine with this check would deliver it" in shown
     assert "Checked under policy@1, by the model testbed; asked" in shown
-    assert "Who stands behind Pistol By release 1 of policy, made" in shown
+    assert "Who stands behind Pistol By policy@1, made" in shown
     assert "Released without review by ann" in shown
     assert "Live now: prod, version 1, regulated." in shown
     assert "Who stands behind Knife" not in shown
