@@ -13,7 +13,7 @@ import click
 from commands.app import App, pass_app
 from commands.capturing import Means, capturing_options, feature_folder, plan
 from commands.collected import NewVersions, same_place
-from commands.exemplars import references_to
+from commands.exemplars import kept_to_collect, references_to, require_kept_alone
 from commands.options import (
     as_json,
     dry_run,
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     type=click.Choice(["none", *VARIANTS]),
     help="Changed pictures to make of --images and collect from too; repeat it.  [default: none]",
 )
+@click.option("--kept", is_flag=True, help="Collect from the pictures that `exemplars keep` keeps.")
 @click.option("--add", is_flag=True, help="Add to the anchors that are there; keep those.")
 @click.option("--origin", help="Where the pictures of --images and --benign come from.")
 @click.option("--legal-basis", help="Why they may be used, such as a licence.")
@@ -86,6 +87,7 @@ def collect_anchors(
     retain_until: str | None,
     prototypes: int | None,
     variants: tuple[str, ...],
+    kept: bool,
     means: Means,
     **pictures: Any,
 ) -> None:
@@ -97,8 +99,9 @@ def collect_anchors(
     what is found is told for each kind of them.
     New anchors of a model and task take the place of those of the version before, which stays as
     it is: this asks first, unless --add keeps them too. Stopping half-way leaves the registry as
-    it was; a concept that cannot be collected does not hold up the others. Pictures are never
-    stored: with --origin and --legal-basis their hashes are, until `exemplars forget`.
+    it was; a concept that cannot be collected does not hold up the others. Pictures in --images are
+    not stored: with --origin and --legal-basis their hashes are, until `exemplars forget`. With
+    --kept, those that `exemplars keep` keeps are collected from, under their own ground.
 
     Features of what was drawn are kept in the registry's folder until the version is made: the
     same command goes on where it was stopped or killed. With --engine ray a cluster draws, the
@@ -111,11 +114,14 @@ def collect_anchors(
       uvr-registry collect-anchors mickey-mouse --model black-forest-labs/FLUX.1-Kontext-dev \\
         --images art/ --benign other-art/ --origin "art archive 12" --legal-basis "licence 7"
       uvr-registry collect-anchors red-kite --images more/ --benign other-art/ --add
+      uvr-registry collect-anchors red-kite --kept
       uvr-registry collect-anchors knife --model black-forest-labs/FLUX.1-dev --plan
     """
+    if kept:
+        require_kept_alone(slugs, origin, legal_basis, retain_until, pictures)
     if variants:
-        if pictures["images"] is None:
-            raise click.UsageError("--variants goes with --images.")
+        if pictures["images"] is None and not kept:
+            raise click.UsageError("--variants goes with --images or --kept.")
         if "none" in variants and set(variants) != {"none"}:
             raise click.UsageError("--variants none goes with no other kind.")
         pictures["variants"] = tuple(kind for kind in VARIANTS if kind in variants)
@@ -132,6 +138,8 @@ def collect_anchors(
     from uvr.anchors.collection import collect_all
     from uvr.anchors.exemplars import Exemplars
 
+    if kept:
+        pictures["kept"], references = kept_to_collect(app, registry, slugs[0])
     exemplars = Exemplars(**pictures)
     model_options: dict[str, Any] = {"model": model, "tasks": tasks, "profile": profile,
                      "placement": means.placement(model)}  # fmt: skip

@@ -1,14 +1,15 @@
-"""Commands on exemplars, the pictures that anchors came from: list and forget what is recorded."""
+"""Commands on exemplars, the pictures that anchors come from: list and forget what is recorded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from commands import keeping, scoring
 from commands.app import App, pass_app
 from commands.options import as_json, dry_run, reason_required, yes
 from commands.parameters import SLUG, Instant
@@ -17,17 +18,28 @@ from commands.text import plural
 from concepts.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from registry.registry import Registry
     from registry.versions.exemplars import Exemplar
 
 
 @click.group()
 def exemplars() -> None:
-    """List and forget the pictures that anchors came from, known by their hashes alone.
+    """List and forget the pictures that anchors came from; keep some on purpose.
+
+    They are known by their hashes alone, unless `keep` keeps them until a time.
 
     \b
-    Example:
+    Examples:
       uvr-registry exemplars list
+      uvr-registry exemplars kept red-kite
     """
+
+
+for _command in (
+    keeping.keep, keeping.kept, keeping.mask_picture, keeping.exclude, keeping.include,
+    scoring.score,
+):  # fmt: skip
+    exemplars.add_command(_command)
 
 
 @exemplars.command("list")
@@ -58,13 +70,13 @@ def exemplars_list(app: App, slug: str | None, due: str | None) -> None:
 def exemplars_forget(app: App, sha256: str, reason: str) -> None:
     """Forget a picture: remove its hash, origin and legal basis; versions stay as they are.
 
-    `exemplars list --json` gives the whole hash.
+    One that is kept is deleted. `exemplars list --json` and `kept --json` give the whole hash.
 
     \b
     Example:
       uvr-registry exemplars forget 9f86d0…0a08 --reason "request of the owner" --yes
     """
-    app.confirm("Forget every reference to this picture for good?")
+    app.confirm("Forget every reference to this picture for good, and the picture if it is kept?")
     found = app.open().exemplars.forget(sha256, actor=app.actor, reason=reason)
     app.show({"forgotten": list(found)}, [f"Forgot {plural(len(found), 'reference')}."])
 
@@ -85,6 +97,29 @@ def references_to(
     folders = [pictures[name] for name in ("images", "benign") if pictures[name]]
     hashes = sorted({digest for folder in folders for digest in _picture_hashes(folder)})
     return [Exemplar(digest, origin, legal_basis, retain_until) for digest in hashes]
+
+
+def require_kept_alone(slugs: Sequence[str], *others: Any) -> None:
+    """Refuse what says again, or otherwise, what is known of kept pictures."""
+    *ground, pictures = others
+    if len(slugs) > 1 or any(ground) or pictures["images"] or pictures["benign"]:
+        raise click.UsageError(
+            "--kept goes with one concept, and without --images, --benign and their ground."
+        )
+
+
+def kept_to_collect(app: App, registry: Registry, slug: str) -> tuple[Any, list[Exemplar]]:
+    """Read the kept pictures of a concept, those that show it and those that do not."""
+    from console.evidence.given import kept_samples
+    from registry.versions.exemplars import Exemplar
+
+    found = kept_samples(registry, slug)
+    if found.left_out:
+        numbers = ", ".join(map(str, found.left_out))
+        app.warn(f"Pictures without a mask say not where they show {slug}, and are not collected "
+                 f"from: {numbers}.")  # fmt: skip
+    ground = [Exemplar(p.sha256, p.origin, p.legal_basis, p.retain_until) for p in found.used]
+    return (found.shown, found.benign), ground
 
 
 def _picture_hashes(folder: Path) -> list[str]:

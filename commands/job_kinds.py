@@ -18,6 +18,7 @@ from commands.calibration import calibrate
 from commands.collection import collect_anchors
 from commands.evaluation import evaluate
 from commands.reports import report_version
+from commands.scoring import score
 from commands.trying import try_prompt
 from concepts.errors import InputError
 
@@ -52,8 +53,8 @@ KINDS = {
         collect_anchors,
         frozenset(
             (
-                "slugs", "model", "profile_file", "tasks", "images", "benign", "variants", "add",
-                "origin", "legal_basis", "retain_until", "prototypes", "seed", "steps",
+                "slugs", "model", "profile_file", "tasks", "images", "benign", "kept", "variants",
+                "add", "origin", "legal_basis", "retain_until", "prototypes", "seed", "steps",
                 "batch_size", "dtype", "offload", "allow_cpu",
             )
         ),
@@ -73,6 +74,12 @@ KINDS = {
         frozenset(("version", "model", "profile_file", "tasks", "count", "learned")),
         ("--json", "--progress", "json"),
         out=".html",
+    ),
+    "score-exemplars": Kind(
+        ("exemplars", "score"),
+        score,
+        frozenset(("version", "model", "profile_file", "tasks", "allow_cpu")),
+        ("--json", "--progress", "json"),
     ),
     "evaluate": Kind(
         ("evaluate",),
@@ -105,6 +112,7 @@ KINDS = {
 OUTCOMES = {
     "version": "made {0}: `uvr-registry show {0}`",
     "examples": "drew the example pictures of {}",
+    "scores": "scored the given pictures of {}",
     "evaluation": "recorded the evaluation of {}",
     "report": "wrote {} in the registry's folder",
     "try": "tried it: page /try/{0} of the console, folder cache/tried/job-{0}",

@@ -44,7 +44,8 @@ def jobs() -> None:
 def jobs_add(app: App, kind: str, arguments: tuple[str, ...]) -> None:
     """Ask a worker to run a command, in your name: KIND says which, the rest are its arguments.
 
-    Kinds are calibrate, collect-anchors, draw-examples (`report version`), evaluate and try.
+    Kinds are calibrate, collect-anchors, draw-examples (`report version`), evaluate,
+    score-exemplars (`exemplars score`) and try.
     Files and folders are named by their whole path, since a worker may run elsewhere.
 
     \b

@@ -80,6 +80,8 @@ def doctor(app: App, repair: bool, quick: bool) -> None:
 def gc(app: App, grace: str) -> None:
     """Delete blobs that no version uses any more, what stopped collections left, and old tries.
 
+    Kept pictures whose time is over (`exemplars keep --retain-until`) go too, at once.
+
     \b
     Examples:
       uvr-registry gc --dry-run
@@ -89,7 +91,8 @@ def gc(app: App, grace: str) -> None:
 
     workspace = app.open().workspace
     app.confirm(
-        "Delete every blob that no version uses, what stopped collections left, and old tries?"
+        "Delete every blob that no version uses, what stopped collections left, old tries, and "
+        "kept pictures whose time is over?"
     )
     found = operations.collect_garbage(workspace, actor=app.actor, grace=grace)
     what = f"{plural(len(found.blobs), 'blob')} ({found.bytes:,} bytes)"
@@ -101,6 +104,11 @@ def gc(app: App, grace: str) -> None:
     if found.tried:
         files = plural(found.tried, "file")
         lines.append(f"{verb} {files} of what was tried ({found.tried_bytes:,} bytes)")
+    if found.exemplars:
+        lines.append(f"{verb} {plural(found.exemplars, 'kept picture')} whose time is over")
+    if found.exemplar_files:
+        files = plural(found.exemplar_files, "file")
+        lines.append(f"{verb} {files} of pictures that were no longer kept")
     app.show(found.to_dict(), lines)
 
 

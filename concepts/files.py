@@ -97,7 +97,7 @@ def write_file(path: Path, data: bytes, *, durable: bool = False) -> None:
 
 @contextmanager
 def replacing(
-    path: Path, *, durable: bool = False, partial: Path | None = None
+    path: Path, *, durable: bool = False, partial: Path | None = None, mode: int = 0o666
 ) -> Iterator[IO[bytes]]:
     """Give a partial file that takes the place of another once all is written.
 
@@ -106,6 +106,7 @@ def replacing(
         durable: As for ``write_file``.
         partial: The partial file, in the same folder; by default named after the place. Each writer
             has one of its own: two that shared it would mix their bytes.
+        mode: Who may read and write it, less what the process masks.
 
     Raises:
         OSError: As for ``write_file``.
@@ -114,7 +115,7 @@ def replacing(
         for left in abandoned(path.parent, path.name):
             remove_abandoned(left)
         partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
-    descriptor = _create(partial)
+    descriptor = _create(partial, mode)
     try:
         with open(descriptor, "w+b") as file:
             yield file
@@ -170,12 +171,12 @@ def is_in_use(folder: Path) -> bool:
         return not is_free
 
 
-def _create(partial: Path) -> int:
+def _create(partial: Path, mode: int) -> int:
     """Make a partial file and lock it, for as long as its writer lives; return its descriptor."""
     # Never through a link that somebody else put there.
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     while True:
-        descriptor = os.open(partial, flags, 0o666)
+        descriptor = os.open(partial, flags, mode)
         with suppress(OSError):  # A file system without locks: then nobody takes it for abandoned.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:

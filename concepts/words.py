@@ -39,7 +39,9 @@ STATES = ("draft", "in_review", "approved", "deprecated", "revoked")
 REQUEST_STATES = ("open", "approved", "rejected", "withdrawn")
 """Where the request to review a version stands."""
 
-JOB_KINDS = ("collect-anchors", "calibrate", "draw-examples", "evaluate", "try")
+JOB_KINDS = (
+    "collect-anchors", "calibrate", "draw-examples", "score-exemplars", "evaluate", "try",
+)  # fmt: skip
 """What a worker does for an actor."""
 
 JOB_STATES = ("waiting", "running", "done", "failed", "cancelled")

@@ -11,6 +11,8 @@ from console.call import Call
 from console.pages import (
     audit,
     concepts,
+    exemplar,
+    exemplars,
     incidents,
     jobs,
     live,
@@ -36,6 +38,8 @@ PAGES: dict[str, Page] = {
     "/concepts": concepts.concepts,
     "/concepts/{slug}": concepts.newest,
     "/concepts/{slug}/words": concepts.words,
+    "/concepts/{slug}/exemplars": exemplars.exemplars,
+    "/concepts/{slug}/exemplars/{picture:number}": exemplar.exemplar,
     "/concepts/{slug}/{number:number}": concepts.version,
     "/concepts/{slug}/{number:number}/strictness": strictness.strictness,
     "/concepts/{slug}/{number:number}/against/{before:number}": concepts.compare,
@@ -59,6 +63,15 @@ PAGES: dict[str, Page] = {
 """What is asked for with GET, and changes nothing."""
 
 CHANGES: dict[str, Page] = {
+    "/concepts/{slug}/exemplars": exemplars.keep,
+    "/concepts/{slug}/exemplars/pictures": exemplars.unveil,
+    "/concepts/{slug}/exemplars/collect": exemplars.collect,
+    "/concepts/{slug}/exemplars/score": exemplars.score,
+    "/concepts/{slug}/exemplars/{picture:number}/pictures": exemplar.unveil,
+    "/concepts/{slug}/exemplars/{picture:number}/mask": exemplar.set_mask,
+    "/concepts/{slug}/exemplars/{picture:number}/exclude": exemplar.exclude,
+    "/concepts/{slug}/exemplars/{picture:number}/include": exemplar.include,
+    "/concepts/{slug}/exemplars/{picture:number}/forget": exemplar.forget,
     "/concepts/{slug}/look-alikes": concepts.add_look_alike,
     "/concepts/{slug}/{number:number}/submit": concepts.submit,
     "/concepts/{slug}/{number:number}/deprecate": concepts.deprecate,
@@ -99,5 +112,12 @@ HOLDERS: dict[str, Page] = {
     "/concepts/{slug}/{number:number}/measure": concepts.version,
     "/incident": incidents.begin,
     "/audit/compare": audit.trail,
+    "/concepts/{slug}/exemplars": exemplars.exemplars,
+    "/concepts/{slug}/exemplars/collect": exemplars.exemplars,
+    "/concepts/{slug}/exemplars/score": exemplars.exemplars,
+    "/concepts/{slug}/exemplars/{picture:number}/mask": exemplar.exemplar,
+    "/concepts/{slug}/exemplars/{picture:number}/exclude": exemplar.exemplar,
+    "/concepts/{slug}/exemplars/{picture:number}/include": exemplar.exemplar,
+    "/concepts/{slug}/exemplars/{picture:number}/forget": exemplar.exemplar,
 }
 """The page that a form is on, which shows it again as it was filled in if it is refused."""

@@ -21,12 +21,17 @@ NOTICES = {
     "asked": "The job waits for a worker: `uvr-registry worker`.",
     "deprecated": "The version is out of use.",
     "draft": "The draft was saved.",
+    "forgotten": "The picture was deleted, and what was recorded of it.",
+    "kept": "The pictures are kept.",
+    "left-out": "The picture is left out of the next collections.",
     "look-alike": "The look-alike was added to the words of the next version.",
+    "masked": "The mask was saved.",
     "moved": "The channel was moved.",
     "released": "The release was made.",
     "returned": "The version was sent back to its authors.",
     "revoked": "The version was revoked.",
     "stopped": "The job stops, at once or at its worker's next word.",
+    "taken-in": "The picture is collected from again.",
     "submitted": "The version waits for review.",
 }
 """What a page says after a change; an address names one, so that no text comes from outside."""

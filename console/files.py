@@ -15,6 +15,7 @@ FILES = {
     "pages.css": ("uvr.pages", "templates/style.css", "text/css"),
     "sheets.css": ("uvr.pages", "templates/sheets.css", "text/css"),
     "console.css": ("console", "static/console.css", "text/css"),
+    "exemplars.js": ("console", "static/exemplars.js", "text/javascript"),
     "strictness.js": ("console", "static/strictness.js", "text/javascript"),
     "htmx.js": ("console", "static/htmx.min.js", "text/javascript"),
 }

@@ -1,4 +1,4 @@
-"""What a form holds: short texts, and perhaps one picture; read within limits."""
+"""What a form holds: short texts, and perhaps pictures; read within limits."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from concepts.errors import InputError
 MAX_FIELDS = 4000
 MAX_TEXT = 200_000
 """Characters of one field: a report of many pictures is the longest."""
+MAX_FILES = 20
 MAX_FORM = 1 << 20
 """Bytes of a form without files."""
 
@@ -29,10 +30,20 @@ class FieldError(InputError):
 
 @dataclass(frozen=True)
 class Form:
-    """The fields of a form by name, each with its values, and a file where one was given."""
+    """The fields of a form by name, each with its values, and the files that were given.
+
+    What a file was called where it came from is not kept: no name becomes a path.
+    """
 
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    file: bytes | None = None
+    files: tuple[bytes, ...] = ()
+
+    @property
+    def file(self) -> bytes | None:
+        """The only file; None where none was given, and InputError where there are several."""
+        if len(self.files) > 1:
+            raise InputError(f"One file was expected, not {len(self.files)}.")
+        return self.files[0] if self.files else None
 
     def text(self, name: str, otherwise: str = "") -> str:
         """Return a field's text without blanks around it; InputError where it is given twice."""
@@ -91,13 +102,14 @@ async def read_form(request: Request) -> Form:
 
 async def _read_parts(request: Request) -> Form:
     try:
-        async with request.form(max_files=1, max_fields=50, max_part_size=MAX_FORM) as parts:
+        limits = {"max_files": MAX_FILES, "max_fields": 50, "max_part_size": MAX_FORM}
+        async with request.form(**limits) as parts:
             pairs = [(name, value) for name, value in parts.multi_items() if isinstance(value, str)]
-            files = [value for value in parts.values() if isinstance(value, UploadFile)]
-            data = await files[0].read() if files else b""
+            given = [value for _, value in parts.multi_items() if isinstance(value, UploadFile)]
+            files = [await value.read() for value in given]
     except HTTPException as error:
         raise InputError(f"The form cannot be read: {error.detail}") from error
-    return Form(_by_name(pairs), data or None)
+    return Form(_by_name(pairs), tuple(data for data in files if data))
 
 
 def _by_name(pairs: list[tuple[str, str]]) -> dict[str, tuple[str, ...]]:

@@ -27,6 +27,10 @@ EVENTS = {
     "concept.define": "gave other words to",
     "concept.import": "imported the concept",
     "doctor.repair": "repaired",
+    "exemplar.exclude": "left out a given picture of",
+    "exemplar.include": "takes a given picture in again of",
+    "exemplar.keep": "kept given pictures of",
+    "exemplar.mask": "masked a given picture of",
     "gc.collect": "deleted what nothing uses in",
     "key.add": "added the key",
     "key.rotate": "changed who may sign:",
@@ -150,6 +154,8 @@ def gap_words(why: str) -> str:
 def subject_address(action: str, subject: str) -> str:
     """Return the page of what an event is about; "" where it has none."""
     kind = action.partition(".")[0]
+    if kind == "exemplar":
+        return f"/concepts/{subject}/exemplars"
     if kind in ("concept", "version"):
         return f"/concepts/{subject.replace('@', '/')}"
     return f"/releases/{subject.replace('#', '/')}" if kind == "release" else ""

@@ -12,10 +12,12 @@ from PIL import Image
 
 from concepts.bundle import Bundle
 from concepts.errors import MismatchError, UVRError
+from console.evidence.given import open_kept, wanted_of
 from console.evidence.pictures import TESTBED, Pictured, Place, cache_of, read
 from console.evidence.tried import About, Tried, heat_maps_of
 from registry.answers import VersionDetail
 from registry.registry import Registry
+from registry.store.home import SCORED
 from uvr.anchors.capture import Progress
 from uvr.anchors.extract import anchor_space
 from uvr.checking import check_picture
@@ -24,10 +26,12 @@ from uvr.engine.check import Check, FeatureCheck
 from uvr.examples.drawing import draw_examples
 from uvr.examples.given import file_digest, read_given
 from uvr.examples.kept import Kept
+from uvr.examples.scored import ScoresAlone
 from uvr.examples.wanted import USUAL_COUNT
 from uvr.pipelines import load_pipeline
 from uvr.profiles import ModelProfile
 from uvr.report import RegulationReport
+from uvr.sample import Sample
 
 ProgressBar = Callable[[str], AbstractContextManager[Progress]]
 
@@ -117,6 +121,34 @@ def look_at_given(
     return Pictured(
         place, *read(kept, place, wanted, seen=bool(matched)), note=_recorded(matched, len(given))
     )
+
+
+def score_kept(
+    registry: Registry,
+    detail: VersionDetail,
+    places: Sequence[Place],
+    *,
+    model: str = TESTBED,
+    profile: ModelProfile | None = None,
+    progress: ProgressBar | None = None,
+) -> None:
+    """Score the given pictures that are kept of a concept; the cache gets the scores alone.
+
+    Raises:
+        MismatchError: The version's anchors are of another model, or of other weights.
+    """
+    pictures = [item for item in registry.exemplars.kept(detail.version.slug) if item.there]
+    scores = ScoresAlone(registry.home / SCORED)
+    for place in places:
+        pipe, found = _load(place, model, profile)
+        wanted = {wanted_of(item, detail, place.space, found.size): item for item in pictures}
+        lacking = scores.lacking(wanted, [place.scorer])
+        given = {
+            item: Sample(open_kept(registry, wanted[item])[0], prompt=item.prompt)
+            for item in lacking
+        }
+        with _bar(progress, place) as report:
+            draw_examples(pipe, found, lacking, [place.scorer], scores, report, given)
 
 
 def try_bundle(

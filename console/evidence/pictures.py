@@ -212,6 +212,6 @@ def version_examples(
 
 NOT_DRAWN = "Its pictures were not drawn yet."
 NOT_STORED = (
-    "Its anchors were collected from pictures that were given, and such pictures are never stored. "
+    "Its anchors were collected from pictures that were given, which are not in this cache. "
     "Give them again (--images, --benign) to see them here."
 )

@@ -21,6 +21,7 @@ KINDS = {
     "collect-anchors": "collect a version",
     "calibrate": "fit anew",
     "draw-examples": "draw example pictures",
+    "score-exemplars": "score given pictures",
     "evaluate": "measure",
     "try": "try a prompt or a picture",
 }

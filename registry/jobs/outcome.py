@@ -17,9 +17,9 @@ class Outcome:
     """One thing that came of a job.
 
     Attributes:
-        what: "version", "evaluation", "examples", "report" or "try".
-        name: A version as "pistol@2", the file of a report in the registry's home, or the number
-            of the job that tried.
+        what: "version", "evaluation", "examples", "scores", "report" or "try".
+        name: A version as "pistol@2", for scores of given pictures their concept, the file of a
+            report in the registry's home, or the number of the job that tried.
     """
 
     what: str
@@ -43,6 +43,9 @@ def _outcomes(job: JobInfo) -> Iterator[Outcome]:
             if {"slug", "version"} <= result.keys():
                 yield Outcome("examples", f"{result['slug']}@{result['version']}")
             yield Outcome("report", f"{REPORTS}/job-{job.id}.html")
+        case "score-exemplars":
+            if job.arguments and not job.arguments[0].startswith("-"):
+                yield Outcome("scores", job.arguments[0].partition("@")[0])
         case "evaluate":
             if name := _option(job.arguments, "--record"):
                 yield Outcome("evaluation", name)

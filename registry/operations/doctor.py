@@ -20,14 +20,16 @@ from concepts.canonical import strict_json
 from concepts.digest import is_digest
 from concepts.errors import UVRError, VerificationError
 from concepts.files import open_file, read_bytes, remove_abandoned
+from concepts.instant import now
 from registry.change.clock import clock_doubt
 from registry.change.workspace import Workspace
 from registry.operations import checks, measured, rows
-from registry.operations.gc import named_blobs
+from registry.operations.gc import expired_rows, named_blobs
 from registry.store import tables
 from registry.store.blobs import TEMPORARY, BlobStore
 from registry.store.db import transaction
 from registry.store.home import abandoned_in
+from registry.store.pictures import named_pictures, picture_store, unnamed_pictures
 
 OURS = "uvr-registry"
 # What reading a row or a file raises that is not what the program wrote.
@@ -228,8 +230,23 @@ def _left_over(session: Session, workspace: Workspace) -> Iterator[str]:
     orphans = sum(digest not in named for digest in store.digests())
     if orphans:
         yield f"Blobs that no row names: {orphans}. `uvr-registry gc` deletes them."
+    yield from _left_pictures(session, workspace.home)
     if files := store.temporaries() + abandoned_in(workspace.home):
         yield f"Unfinished files: {len(files)}. `uvr-registry doctor --repair` removes them."
+
+
+def _left_pictures(session: Session, home: Path) -> Iterator[str]:
+    """Tell of kept pictures that should be gone, and of those that should be there."""
+    pictures = picture_store(home)
+    if expired := len(expired_rows(session, now())):
+        yield f"Kept pictures whose time is over: {expired}. `uvr-registry gc` deletes them."
+    if files := len(unnamed_pictures(session, home) + pictures.temporaries()):
+        yield f"Files of pictures that are no longer kept: {files}. `uvr-registry gc` deletes them."
+    if missing := sum(digest not in pictures for digest in named_pictures(session)):
+        yield (
+            f"Files of kept pictures that are not here: {missing}. No backup holds them: keep the "
+            "pictures again, or forget them."
+        )
 
 
 def _index(folder: Path) -> Iterator[str]:

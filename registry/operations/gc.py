@@ -1,10 +1,12 @@
 """Garbage collection: delete the blobs that no row names, once they are old enough.
 
-Features that stopped collections left in the registry's folder go too, and what was tried.
+Features that stopped collections left in the registry's folder go too, what was tried, and kept
+pictures whose time is over.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +19,8 @@ from concepts.errors import InputError
 from concepts.instant import now, parse_instant
 from registry.change.workspace import Workspace
 from registry.store.home import left_features, left_tried
-from registry.store.models import AnchorSetRow, VersionAnchors
+from registry.store.models import AnchorSetRow, KeptExemplarRow, VersionAnchors
+from registry.store.pictures import sweep_pictures, unnamed_pictures
 
 GRACE = "24h"
 
@@ -35,6 +38,8 @@ class Collected:
         feature_bytes: What those took on disk.
         tried: How many files of what was tried.
         tried_bytes: What those took on disk.
+        exemplars: How many kept pictures whose time is over.
+        exemplar_files: How many files of pictures that no row named before.
         dry_run: Whether everything is still there.
     """
 
@@ -46,6 +51,8 @@ class Collected:
     feature_bytes: int
     tried: int
     tried_bytes: int
+    exemplars: int
+    exemplar_files: int
     dry_run: bool
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,8 +66,9 @@ def collect_garbage(
     """Delete blobs that no row names and unfinished files, under the write lock.
 
     The lock keeps out every writer, so that no row can come to name a blob while it goes; the
-    grace period is for readers of an older snapshot. An event is written when any of them went,
-    and none for features and what was tried, which hold nothing of the registry.
+    grace period is for readers of an older snapshot. Kept pictures have none: they were to be gone
+    by now. An event is written when any of them went, and none for features and what was tried,
+    which hold nothing of the registry.
 
     Args:
         workspace: The registry.
@@ -81,6 +89,7 @@ def collect_garbage(
         temporaries = store.temporaries()
         tried = [path for path in left_tried(workspace.home) if _is_old(path, grace, present)]
         features = [path for path in left_features(workspace.home) if _is_old(path, grace, present)]
+        expired = expired_rows(unit.session, unit.present)
         collected = Collected(
             blobs=tuple(sorted(old)),
             bytes=sum(path.stat().st_size for path in old.values()),
@@ -90,15 +99,30 @@ def collect_garbage(
             feature_bytes=sum(path.stat().st_size for path in features),
             tried=len(tried),
             tried_bytes=sum(path.stat().st_size for path in tried),
+            exemplars=len(expired),
+            exemplar_files=len(unnamed_pictures(unit.session, workspace.home)),
             dry_run=dry,
         )
         for path in () if dry else (*features, *tried):
             path.unlink(missing_ok=True)
-        if not dry and (old or temporaries):
+        if not dry and (old or temporaries or expired):
             for path in (*old.values(), *temporaries):
                 path.unlink(missing_ok=True)
-            unit.record("gc.collect", "blobs", blobs=len(old), bytes=collected.bytes, grace=grace)
-        return collected
+            for row in expired:
+                unit.session.delete(row)
+            told = {"exemplars": len(expired)} if expired else {}
+            unit.record(
+                "gc.collect", "blobs", blobs=len(old), bytes=collected.bytes, grace=grace, **told
+            )
+    if not dry:
+        sweep_pictures(workspace.engine, workspace.home)
+    return collected
+
+
+def expired_rows(session: Session, present: str) -> Sequence[KeptExemplarRow]:
+    """Return the kept pictures whose time is over."""
+    query = select(KeptExemplarRow).where(KeptExemplarRow.retain_until <= present)
+    return session.scalars(query).all()
 
 
 def named_blobs(session: Session) -> set[str]:

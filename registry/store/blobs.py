@@ -19,10 +19,16 @@ TEMPORARY = ".tmp-"
 
 
 class BlobStore:
-    """Blobs below one folder. A blob is whole or absent; it never changes."""
+    """Blobs below one folder. A blob is whole or absent; it never changes.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: The folder.
+        private: Whether nobody but its owner may open what is in it.
+    """
+
+    def __init__(self, root: Path, *, private: bool = False) -> None:
         self.root = root / "sha256"
+        self._private = private
 
     def path(self, digest: str) -> Path:
         if not is_digest(digest):
@@ -49,7 +55,7 @@ class BlobStore:
             return digest, False
         new = not path.exists()
         try:
-            write_atomically(path, data)
+            write_atomically(path, data, private=self._private)
         except OSError as error:
             raise _write_error(error, path) from error
         return digest, new
@@ -89,7 +95,7 @@ class BlobStore:
             UVRError: If the disk is full or not writable.
         """
         try:
-            write_atomically(self.path(digest), _checked(digest, parts))
+            write_atomically(self.path(digest), _checked(digest, parts), private=self._private)
         except OSError as error:
             raise _write_error(error, self.path(digest)) from error
 
@@ -113,12 +119,16 @@ class BlobStore:
         return sorted(self.root.glob(f"??/{TEMPORARY}*"))
 
 
-def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
+def write_atomically(path: Path, data: bytes | Iterable[bytes], *, private: bool = False) -> None:
     """Write a file so that a reader finds the old bytes or all of the new, even after a crash."""
+    if private:  # Each, as `parents` makes those above for everyone.
+        for folder in reversed(path.parents[:3]):
+            folder.mkdir(mode=0o700, exist_ok=True)
     for folder in (path.parent.parent, path.parent):
         folder.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
-    with replacing(path, durable=True, partial=temporary) as file:
+    mode = 0o600 if private else 0o666
+    with replacing(path, durable=True, partial=temporary, mode=mode) as file:
         for part in (data,) if isinstance(data, bytes) else data:
             file.write(part)
     sync(path.parent.parent)  # Its folder may be new too.

@@ -33,7 +33,7 @@ from concepts.errors import (
     VerificationError,
 )
 
-HEAD = "0004"  # The newest migration; kept here so that a command need not import alembic.
+HEAD = "0005"  # The newest migration; kept here so that a command need not import alembic.
 VERSION_TABLE = "uvr_alembic_version"
 DATABASE_FILE = "registry.db"
 BUSY_SECONDS = 30

@@ -21,6 +21,10 @@ FEATURES = Path("cache") / "features"
 """What collections keep on the way, in the registry's folder; never backed up."""
 TRIED = Path("cache") / "tried"
 """What was tried for somebody to look at, in the registry's folder; never backed up."""
+EXEMPLARS = Path("exemplars")
+"""Pictures that were kept on purpose, in the registry's folder; never backed up."""
+SCORED = Path("cache") / "exemplars"
+"""What versions make of those, without the pictures; never backed up."""
 DATABASE_ENDS = ("", "-wal", "-shm", "-journal")  # The files that SQLite makes of one.
 
 
@@ -43,14 +47,16 @@ def refuse_own_file(path: Path, home: Path, database: URL) -> None:
         database: Its database.
 
     Raises:
-        ConflictError: The file is the database, or in the folder of blobs or indexes.
+        ConflictError: The file is the database, or in the folder of blobs, of indexes or of kept
+            pictures.
     """
     place, home = path.resolve(), home.resolve()
     named = [home / DATABASE_FILE]  # One that is left from before PostgreSQL is no place either.
     if database.get_backend_name() == "sqlite" and database.database:
         named.append(Path(database.database).resolve())
     files = {file.with_name(file.name + end) for file in named for end in DATABASE_ENDS}
-    if place in files or any(place.is_relative_to(home / name) for name in ("blobs", "index")):
+    own = ("blobs", "exemplars", "index")
+    if place in files or any(place.is_relative_to(home / name) for name in own):
         raise ConflictError(f"'{path}' is a part of the registry. Name another place.")
 
 

@@ -16,7 +16,6 @@ from concepts.digest import is_digest
 from concepts.errors import InputError, NotFoundError, PolicyError
 from concepts.instant import is_instant
 from registry.change.work import Work
-from registry.change.workspace import Workspace
 from registry.store.models import (
     AnchorSetRow,
     Concept,
@@ -24,6 +23,8 @@ from registry.store.models import (
     SourceRefRow,
     VersionAnchors,
 )
+from registry.versions.keeping import Keeping
+from registry.versions.kept import forget_kept
 from registry.versions.reading import find_concept
 
 
@@ -100,11 +101,11 @@ def add_exemplars(unit: Work, sets: Sequence[AnchorSetRow], exemplars: Sequence[
             )
 
 
-class Exemplars:
-    """The exemplars of a registry: what is known of the pictures behind its anchors."""
+class Exemplars(Keeping):
+    """The exemplars of a registry: what is known of the pictures behind its anchors.
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
+    Pictures that were kept on purpose are among them; see ``Keeping``.
+    """
 
     def list(self, slug: str | None = None, due: str | None = None) -> list[ExemplarInfo]:
         """Return references, oldest first.
@@ -132,10 +133,10 @@ class Exemplars:
         return [item for item in exemplars if slug is None or _is_of(item, slug)]
 
     def forget(self, sha256: str, *, actor: str, reason: str) -> tuple[int, ...]:
-        """Delete every reference to a picture; anchors, versions and digests stay.
+        """Delete every reference to a picture, and the picture itself where it is kept.
 
-        The audit event names the references by number and says why: it cannot be forgotten, so
-        it holds neither hash nor origin.
+        Anchors, versions and digests stay. The audit event names references and kept pictures by
+        number and says why: it cannot be forgotten, so it holds neither hash nor origin.
 
         Args:
             sha256: Hash of the picture's file.
@@ -143,10 +144,10 @@ class Exemplars:
             reason: Why.
 
         Returns:
-            The numbers of the deleted references.
+            The numbers of the deleted references, and then of the kept pictures.
 
         Raises:
-            NotFoundError: If no reference has this hash.
+            NotFoundError: If no reference and no kept picture has this hash.
             PolicyError: If there is no reason, or one that names the hash.
         """
         if not reason.strip():
@@ -155,14 +156,17 @@ class Exemplars:
             raise PolicyError("The reason must not name the hash: the audit trail keeps it.")
         with self._workspace.work(actor, "admin") as unit:
             query = select(SourceRefRow).filter_by(sha256=sha256).order_by(SourceRefRow.id)
-            rows = unit.session.scalars(query).all()
-            if not rows:
+            rows, kept = unit.session.scalars(query).all(), forget_kept(unit, sha256)
+            if not rows and not kept:
                 raise NotFoundError(f"No exemplar has the hash '{sha256}'.")
             ids = tuple(row.id for row in rows)
             for row in rows:
                 unit.session.delete(row)
-            unit.record("source.forget", "sources", ids=ids, reason=reason)
-            return ids
+            told = {"kept": kept} if kept else {}
+            unit.record("source.forget", "sources", ids=ids, **told, reason=reason)
+        if kept:
+            self._sweep()
+        return ids + kept
 
 
 def _holders(session: Session) -> dict[int, list[str]]:

@@ -39,7 +39,8 @@ def contents(home):
 def test_no_command_writes_over_the_registry(run, key, home, tmp_path, command):
     assert run("release", "policy", "--key", key, "--out", "policy.uvr").code == 0
     (tmp_path / "link").symlink_to(home / "registry.db")
-    places = ("registry.db", "registry.db-wal", "blobs/registry", "blobs/sha256/ab", "index/x")
+    places = ("registry.db", "registry.db-wal", "blobs/registry", "blobs/sha256/ab", "index/x",
+              "exemplars/x")  # fmt: skip
     before = contents(home)
     for place in (*(home / place for place in places), "link"):
         result = run(*command.split(), place)

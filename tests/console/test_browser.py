@@ -25,6 +25,7 @@ from tests.conftest import toy_collection
 from tests.console import screenshots
 from tests.console.conftest import copy_of, release_check
 from tests.console.screenshots import NAME, SLUG
+from tests.console.test_exemplars import boxed, keep, mask_of, noisy
 from tests.console.test_incidents import finding as found_by_look
 from tests.console.test_incidents import report
 from tests.console.test_trying import finding, finish, made, only_checked, png
@@ -34,6 +35,7 @@ PAGES = (
     "/concepts/pistol/2/against/1", "/concepts/nudity/1", "/concepts/knife", "/reviews",
     "/reviews/pistol/2", "/releases", "/releases/policy/1", "/new-release", "/audit",
     "/incident", "/jobs", "/concepts/pistol/words", "/audit/verify", "/try", "/nix",
+    "/concepts/pistol/exemplars", "/concepts/pistol/exemplars/1", "/concepts/knife/exemplars",
 )  # fmt: skip
 ASKED_FOR = "a pistol in the middle on a pink background"
 STRICTER = 0.75
@@ -77,6 +79,9 @@ def served(request, template, tmp_path) -> Iterator[tuple[Registry, str]]:
     line = (STRICTER * space.seed_threshold, STRICTER * space.grow_threshold)
     solo.versions.copy(SLUG, actor="ann", thresholds={"t2i": line})
     solo.versions.submit(SLUG, 2, actor="ann", note="catches small ones")
+    for number, mask in ((1, boxed()), (2, None)):
+        keep(solo, number, mask, slug=SLUG)
+    keep(solo, 3, slug=SLUG, benign=True)
     listening = socket.create_server(("127.0.0.1", 0))
     settings = Settings("bob", port=listening.getsockname()[1])
     config = uvicorn.Config(
@@ -128,7 +133,10 @@ def test_every_page_has_names_landmarks_and_contrast(page, served):
 
 def test_pages_have_contrast_in_the_dark(page, served):
     page.emulate_media(color_scheme="dark")
-    for path in ("/", "/reviews/pistol/2", "/new-release", "/audit"):
+    for path in (
+        "/", "/reviews/pistol/2", "/new-release", "/audit", "/concepts/pistol/exemplars",
+        "/concepts/pistol/exemplars/1",
+    ):  # fmt: skip
         _check(page, served[1] + path, {"runOnly": ["color-contrast"]})
 
 
@@ -362,3 +370,100 @@ def test_a_try_shows_itself_once_a_worker_has_drawn_it(page, served, shoot):
     page.get_by_label("outlines of what was found").uncheck()
     assert not mask.is_visible()
     _check(page, f"{url}/try/1", {})
+
+
+def test_a_mask_is_painted_with_the_mouse(page, served):
+    registry, url = served
+    page.goto(f"{url}/concepts/pistol/exemplars/1")
+    told = page.locator("[data-told]")
+    page.get_by_text("16.7% of the picture is masked.").wait_for()  # What was saved.
+    frame = page.locator("canvas").bounding_box()
+    left, top = frame["x"] + frame["width"] / 10, frame["y"] + frame["height"] * 0.9
+    page.get_by_label("Size").fill("10")
+    for steps in (1, 8):  # A dot, and a stroke.
+        page.mouse.move(left, top)
+        page.mouse.down()
+        page.mouse.move(left + (frame["width"] / 2 if steps > 1 else 0), top, steps=steps)
+        page.mouse.up()
+    assert "Nothing" not in told.text_content()
+    stroke = told.text_content()
+    page.get_by_label("eraser").check()
+    page.mouse.move(frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2)
+    page.mouse.down()
+    page.mouse.up()
+    assert told.text_content() != stroke
+    page.get_by_role("button", name="Undo").click()
+    assert told.text_content() == f"Undone. {stroke}"
+    page.get_by_label("box").check()
+    page.mouse.move(frame["x"] + frame["width"] * 0.75, frame["y"] + 1)
+    page.mouse.down()
+    page.mouse.move(frame["x"] + frame["width"] - 1, frame["y"] + frame["height"] / 2, steps=3)
+    page.mouse.up()
+    page.get_by_role("button", name="Save the mask").click()
+    page.wait_for_url("**/concepts/pistol/exemplars/2?done=masked")  # The next without one.
+    mask = mask_of(registry, 1)
+    assert mask[10:20, 10:30].all()
+    assert mask[27, 4:23].all()
+    assert mask[1:14, 31:39].all()
+    assert not mask[:8, :28].any()
+    assert not mask[22:, 30:].any()
+
+
+def test_a_mask_is_a_box_by_keyboard_and_taken_away(page, served):
+    registry, url = served
+    page.goto(f"{url}/concepts/pistol/exemplars/2")
+    page.get_by_text("By numbers, without a mouse").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    for value in ("25", "50", "50", "50"):
+        page.keyboard.type(value)
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.get_by_text("The box was added. 25% of the picture is masked.").wait_for()
+    save = page.get_by_role("button", name="Save the mask")
+    save.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/concepts/pistol/exemplars?done=masked")
+    mask = mask_of(registry, 2)
+    assert (mask.sum(), mask[15:, 10:30].all()) == (300, True)
+    page.get_by_role("link", name="Open picture 2").click()
+    page.get_by_role("button", name="Take it away").click()
+    page.wait_for_url("**/concepts/pistol/exemplars/2?done=masked")
+    assert registry.exemplars.one(2).mask is None
+
+
+def test_pictures_are_dropped_and_kept(page, served):
+    registry, url = served
+    page.goto(f"{url}/concepts/pistol/exemplars")
+    page.evaluate(
+        """files => {
+            const data = new DataTransfer();
+            files.forEach((bytes, at) => data.items.add(
+                new File([new Uint8Array(bytes)], `../${at}.png`, {type: "image/png"})));
+            for (const name of ["dragover", "drop"]) {
+                document.querySelector("h1").dispatchEvent(
+                    new DragEvent(name, {dataTransfer: data, bubbles: true, cancelable: true}));
+            }
+        }""",
+        [list(noisy(7)), list(noisy(8))],
+    )
+    page.get_by_text("2 chosen.").wait_for()
+    page.get_by_role("radio", name="do not show it").check()
+    page.get_by_role("button", name="Keep them").click()
+    page.wait_for_url("**/concepts/pistol/exemplars?done=kept")
+    found = registry.exemplars.kept("pistol")[3:]
+    assert [(item.benign, item.origin) for item in found] == [(True, "archive 12")] * 2
+    assert page.locator("#benign ~ .contacts figure").count() == 3
+
+
+def test_a_mask_is_a_box_without_scripts_too(browser, served):
+    registry, url = served
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{url}/concepts/pistol/exemplars/2")
+    for name, value in (("From the left", 0), ("From the top", 0), ("Width", 50), ("Height", 100)):
+        page.get_by_label(name).fill(str(value))
+    page.get_by_role("button", name="Save the mask").click()
+    page.wait_for_url("**/concepts/pistol/exemplars?done=masked")
+    assert mask_of(registry, 2)[:, :20].all()
+    context.close()

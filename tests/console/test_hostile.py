@@ -26,7 +26,15 @@ EVIL = (
     "</textarea><svg onload=alert(1)>",
     "\u202egnp.exe",
 )
-FILLED = {"job": 1, "slug": "pistol", "number": 2, "before": 1, "bundle": "policy", "sequence": 1}
+FILLED = {
+    "job": 1,
+    "picture": 1,
+    "slug": "pistol",
+    "number": 2,
+    "before": 1,
+    "bundle": "policy",
+    "sequence": 1,
+}
 ACTIONS = [path.replace(":number", "").format(**FILLED) for path in CHANGES]
 ADDRESSES = sorted({path.replace(":number", "").format(**FILLED) for path in (*PAGES, *CHANGES)})
 

@@ -16,6 +16,7 @@ from migrations.versions import (
     r0002_registry_in_full,
     r0003_evaluations,
     r0004_jobs,
+    r0005_kept_exemplars,
 )
 from registry import Registry
 from registry.change.workspace import Workspace
@@ -66,6 +67,10 @@ ROWS = {
     },
     "source_ref": {
         "id": 1, "anchor_set_id": 1, "sha256": "d", "origin": "o", "legal_basis": "l", **MADE,
+    },
+    "kept_exemplar": {
+        "id": 1, "concept_id": 1, "sha256": "d", "picture": "p", "bytes": 1, "benign": False,
+        "origin": "o", "legal_basis": "l", "retain_until": AT, **MADE,
     },
     "concept_version": {
         "id": 1, "concept_id": 1, "number": 1, "state": "draft", "definition": "{}",
@@ -218,10 +223,11 @@ def test_down_to_base_leaves_nothing_and_up_again_agrees(engine):
 def test_each_schema_has_the_triggers_of_its_guards(engine):
     dialect = engine.dialect.name
     schema.upgrade(engine)
-    newest = guards.definitions(r0004_jobs.GUARDS, dialect)
+    newest = guards.definitions(r0005_kept_exemplars.GUARDS, dialect)
     assert installed(engine) == newest
     for number, revision in (
-        ("0003", r0003_evaluations), ("0002", r0002_registry_in_full), ("0001", r0001_first)
+        ("0004", r0004_jobs), ("0003", r0003_evaluations), ("0002", r0002_registry_in_full),
+        ("0001", r0001_first),
     ):  # fmt: skip
         schema.downgrade(engine, number)
         assert installed(engine) == guards.definitions(revision.GUARDS, dialect)
@@ -230,10 +236,11 @@ def test_each_schema_has_the_triggers_of_its_guards(engine):
 
 
 def test_the_database_guards_what_the_models_guard():
-    guards = r0004_jobs.GUARDS
+    guards = r0005_kept_exemplars.GUARDS
     fixed = {guard.table for guard in guards if guard.append_only}
     assert fixed == set(FIXED)
-    others = {"concept_version", "version_anchors", "change_request", "source_ref", "job"}
+    others = {"concept_version", "version_anchors", "change_request", "source_ref",
+              "kept_exemplar", "job"}  # fmt: skip
     assert {guard.table for guard in guards} == fixed | others == set(ROWS) - {"concept"}
 
 
@@ -301,7 +308,7 @@ def test_a_registry_of_the_schema_before_keeps_every_row_and_gets_no_event(fille
     assert "evaluation" not in before
     schema.upgrade(filled)
     after = content(filled)
-    assert (after.pop("evaluation"), after.pop("job")) == ([], [])
+    assert [after.pop(name) for name in ("evaluation", "job", "kept_exemplar")] == [[], [], []]
     assert {row.pop("gate") for row in after["policy"]} == {None}
     assert {row.pop("evaluation") for row in after["review"]} == {None}
     assert after == before
@@ -314,6 +321,20 @@ def test_a_job_moves_until_it_has_ended_and_stays_what_it_was_asked_to_be(filled
     run(filled, "UPDATE job SET state = 'running', done = 1", "UPDATE job SET state = 'done'")
     refused(filled, "UPDATE job SET state = 'waiting'", "job refuses this change")
     refused(filled, "DELETE FROM job", "job refuses this change")
+
+
+def test_a_kept_picture_is_masked_left_out_and_forgotten_and_never_becomes_another(filled):
+    for column in ("id", "concept_id", "sha256", "created_by"):
+        value = 7 if column in ("id", "concept_id") else "'x'"
+        refused(filled, f"UPDATE kept_exemplar SET {column} = {value}", "refuses this change")
+    run(filled, "UPDATE kept_exemplar SET mask = 'm', excluded = 'blurred', benign = true",
+        "DELETE FROM kept_exemplar")  # fmt: skip
+    row = {name: value for name, value in ROWS["kept_exemplar"].items() if name != "id"}
+    with transaction(filled, write=True) as connection:
+        insert = Base.metadata.tables["kept_exemplar"].insert().values(**row)
+        new = connection.execute(insert).inserted_primary_key
+    if filled.dialect.name == "sqlite":  # PostgreSQL's sequence saw no number that was given.
+        assert new == (2,)
 
 
 @pytest.mark.parametrize("table", FIXED)
@@ -361,7 +382,7 @@ def with_two_rows(tmp_path_factory):
         yield connection
 
 
-@pytest.mark.parametrize("guard", r0004_jobs.GUARDS, ids=lambda guard: guard.table)
+@pytest.mark.parametrize("guard", r0005_kept_exemplars.GUARDS, ids=lambda guard: guard.table)
 def test_a_guard_knows_every_key_of_its_table(guard):
     assert {tuple(key.split(", ")) for key in guard.keys} == set(keys_of(guard.table))
 
@@ -371,7 +392,7 @@ def test_a_guard_knows_every_key_of_its_table(guard):
     ("table", "key"),
     [
         (guard.table, key)
-        for guard in r0004_jobs.GUARDS
+        for guard in r0005_kept_exemplars.GUARDS
         for key in [("rowid",), *keys_of(guard.table)]
     ],
 )

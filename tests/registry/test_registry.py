@@ -320,7 +320,7 @@ def test_another_schema_is_refused(tmp_path):
     registry = Registry.create(tmp_path)
     with transaction(registry.workspace.engine, write=True) as connection:
         connection.execute(text("UPDATE uvr_alembic_version SET version_num = '9999'"))
-    with pytest.raises(SchemaError, match="has schema 9999, this program works with 0004"):
+    with pytest.raises(SchemaError, match="has schema 9999, this program works with 0005"):
         Registry.open(tmp_path)
     with pytest.raises(SchemaError, match="cannot be migrated"):
         Registry.create(tmp_path)

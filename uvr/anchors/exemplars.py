@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 
 from concepts.anchors import AnchorSet
@@ -21,14 +22,15 @@ from uvr.testbed.samples import CONCEPTS, TESTBED_SCENES, labelled_samples
 
 @dataclass(frozen=True)
 class Exemplars:
-    """The pictures to collect from: those of two folders, or drawn for it.
+    """The pictures to collect from: those of two folders, those that are kept, or drawn for it.
 
     Attributes:
         images: Folder of pictures with masks, or None to use the definition's prompts.
         benign: Folder of pictures without the concept; required with ``images``.
         seed: Of the pictures or of their noise.
         steps: Inference steps of generated pictures; the profile's by default.
-        variants: Kinds of variants that are made of the pictures in ``images``.
+        variants: Kinds of variants that are made of given pictures that show the concept.
+        kept: In place of the folders, pictures with the concept and their masks, and those without.
     """
 
     images: Path | None = None
@@ -36,11 +38,12 @@ class Exemplars:
     seed: int = 0
     steps: int | None = None
     variants: tuple[str, ...] = USUAL_KINDS
+    kept: tuple[Sequence[Sample], Sequence[Sample]] | None = None
 
     @property
     def made(self) -> tuple[str, ...]:
         """Kinds of variants that are made: none where no pictures are given."""
-        return self.variants if self.images is not None else ()
+        return self.variants if self.images is not None or self.kept is not None else ()
 
 
 def samples_of(
@@ -53,6 +56,8 @@ def samples_of(
         PictureError: Pictures that this task needs are lacking.
     """
     refuse_minors(definition)
+    if exemplars.kept is not None:
+        return _of_kept(profile, definition, *exemplars.kept)
     if exemplars.images is None and exemplars.benign is not None:
         raise PictureError("A folder of benign pictures needs one of pictures with the concept.")
     if exemplars.images is not None:
@@ -81,6 +86,30 @@ def samples_of(
         definition.slug, profile.task, exemplars.seed, TESTBED_SCENES[profile.task]
     )
     return _as_asked(profile, positives), _as_asked(profile, benign)
+
+
+def _of_kept(
+    profile: ModelProfile,
+    definition: ConceptDefinition,
+    positives: Sequence[Sample],
+    benign: Sequence[Sample],
+) -> tuple[list[Sample], list[Sample]]:
+    """Kept pictures, under the definition's texts in turn."""
+    if not positives or not benign:
+        raise PictureError(
+            f"{len(positives)} kept pictures with a mask show the concept, and {len(benign)} do "
+            "not: it takes some of each. `uvr-registry exemplars keep` keeps more."
+        )
+    texts = zip((positives, benign), _prompts(profile, definition), strict=True)
+    shown, others = (
+        _as_asked(
+            profile,
+            [replace(sample, prompt=text)
+             for sample, text in zip(samples, cycle(prompts or ("",)), strict=False)],
+        )
+        for samples, prompts in texts
+    )  # fmt: skip
+    return shown, others
 
 
 def noise_draws(definition: ConceptDefinition) -> int:

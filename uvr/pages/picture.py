@@ -49,6 +49,11 @@ def outline_uri(mask: NDArray[np.bool_]) -> str:
     return _uri(Image.fromarray(pixels, "RGBA"), "PNG")
 
 
+def data_uri(png: bytes) -> str:
+    """A PNG as a data URI, to the bit."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
 def png_bytes(picture: Image.Image) -> bytes:
     """A picture as PNG."""
     return _encoded(picture, "PNG")

@@ -7,6 +7,7 @@ from registry.store.models.channels import Channel, ChannelMove
 from registry.store.models.concepts import Concept
 from registry.store.models.fixed import APPEND_ONLY
 from registry.store.models.jobs import OPEN_JOBS, JobRow
+from registry.store.models.kept import KeptExemplarRow
 from registry.store.models.keys import KeyListRow, SignatureRow, SigningKey
 from registry.store.models.releases import BundleRow, Release, ReleaseMember, ReleaseRevocation
 from registry.store.models.reviews import ChangeRequest, Review
@@ -16,7 +17,7 @@ from registry.store.models.versions import MOVES, ConceptVersion, EvaluationRow,
 __all__ = [
     "APPEND_ONLY", "MOVES", "OPEN_JOBS", "Actor", "AnchorSetRow", "AnchorSpaceRow",
     "AuditCheckpoint", "AuditEventRow", "Base", "BundleRow", "ChangeRequest", "Channel",
-    "ChannelMove", "Concept", "ConceptVersion", "EvaluationRow", "JobRow", "KeyListRow",
-    "PolicyRow", "Release", "ReleaseMember", "ReleaseRevocation", "Review", "SignatureRow",
-    "SigningKey", "SourceRefRow", "VersionAnchors",
+    "ChannelMove", "Concept", "ConceptVersion", "EvaluationRow", "JobRow", "KeptExemplarRow",
+    "KeyListRow", "PolicyRow", "Release", "ReleaseMember", "ReleaseRevocation", "Review",
+    "SignatureRow", "SigningKey", "SourceRefRow", "VersionAnchors",
 ]  # fmt: skip

@@ -21,6 +21,7 @@ from registry.jobs.outcome import Outcome, outcomes_of
         ("evaluate", ["testbed-quick", "--record=a"], None,
          [("evaluation", "a"), ("report", "reports/job-1/report.html")]),
         ("evaluate", ["testbed-quick"], None, [("report", "reports/job-1/report.html")]),
+        ("score-exemplars", ["a@2", "--model=testbed"], None, [("scores", "a")]),
         ("try", ["a cup", "--release=policy"], None, [("try", "1")]),
     ],
 )  # fmt: skip

@@ -18,6 +18,7 @@ from registry.store.models import Base
 from registry.store.schema import differences, newest_guards
 from registry.versions.exemplars import Exemplar
 from tests.conftest import toy_evaluation
+from tests.registry.versions.test_keeping import GROUND, given
 
 
 @pytest.fixture
@@ -45,6 +46,7 @@ def filled(registry, define, collect):
     registry.releases.add("policy", actor="ann", keys=[key], drop=["bomb"])
     registry.channels.move("prod", "policy", actor="ann")
     registry.audit.checkpoint(actor="ann", key=key)
+    registry.exemplars.keep("pistol", [given(1)], GROUND, actor="ann")
     registry.jobs.add("calibrate", ["pistol"], actor="ann")
     registry.jobs.cancel(1, actor="ann")
     return registry
