@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from commands.app import App, pass_app
-from commands.changes import change_lines, coverage_lines, warn_of
+from commands.changes import change_lines
 from commands.options import (
     allow_shrink_option,
     as_json,
@@ -24,17 +24,12 @@ from commands.options import (
     release_argument,
     sequence_option,
 )
-from commands.output import save_bundle
 from commands.parameters import BUNDLE, NUMBER, OUT, RELEASE, Instant, Pair, Threshold, one_sequence
 from commands.reading import read_private_keys
+from commands.released import show_new_release, signed_by, write_release
 from commands.table import Table
 from commands.text import mode_name, plural, releases_named
-from concepts.errors import UVRError
 from concepts.words import MODES
-
-if TYPE_CHECKING:
-    from registry.answers import NewRelease, ReleaseInfo
-    from registry.registry import Registry
 
 
 @click.command()
@@ -142,7 +137,7 @@ def release(
         keys=read_private_keys(key_files),
         **options,
     )
-    _show_new_release(app, registry, info, out)
+    show_new_release(app, registry, info, out)
     if info.expires_at is None:
         app.hint("It never expires: with --expires 90d, engines notice when they get nothing new.")
     signed, needed = len(info.signatures), registry.team.policy().signatures
@@ -189,7 +184,7 @@ def rollback(
     info = registry.releases.roll_back(
         bundle_name, number, actor=app.actor, keys=read_private_keys(key_files), **options
     )
-    _show_new_release(app, registry, info, out)
+    show_new_release(app, registry, info, out)
 
 
 @click.command()
@@ -261,8 +256,8 @@ def sign(
     info = registry.releases.sign(*wanted, actor=app.actor, keys=keys)
     verb = "Would sign" if app.dry_run else "Signed"
     lines = [f"{verb} {info.bundle}@{info.sequence} with {plural(len(info.members), 'concept')}"]
-    written = _write_release(app, registry, info, out)
-    app.show(asdict(info), [*lines, *_signed_by(info), *written])
+    written = write_release(app, registry, info, out)
+    app.show(asdict(info), [*lines, *signed_by(info), *written])
 
 
 def _thresholds(pairs: Iterable[tuple[str, float | None]]) -> dict[str, Any]:
@@ -275,41 +270,3 @@ def _thresholds(pairs: Iterable[tuple[str, float | None]]) -> dict[str, Any]:
             raise click.UsageError(f"--threshold names '{slug}' twice.")
         tasks[task if slash else slug] = value
     return found
-
-
-def _show_new_release(app: App, registry: Registry, made: NewRelease, out: Path | None) -> None:
-    """Write a new release's bundle, show what it changes, and warn of what it leaves uncovered."""
-    written = _write_release(app, registry, made, out)
-    enforced = sum(member.enforced_at(made.created_at) for member in made.members)
-    some = "" if enforced == len(made.members) else f", {enforced} of them regulated"
-    what = f"{'Would release' if app.dry_run else 'Released'} {made.bundle}@{made.sequence}"
-    if made.rollback_of:
-        verb = "Would roll back" if app.dry_run else "Rolled back"
-        what = f"{verb} to {made.bundle}@{made.rollback_of}, as {made.bundle}@{made.sequence}"
-    lines = [f"{what} with {plural(len(made.members), 'concept')}{some}"]
-    if made.sequence > 1:
-        since = f"since {made.bundle}@{made.sequence - 1}"
-        lines.append(f"Changes {since}:" if made.changes else f"No changes {since}")
-    lines += [*change_lines(made.changes), *coverage_lines(made.coverage), *_signed_by(made)]
-    app.show(asdict(made), [*lines, *written])
-    warn_of(app, made)
-
-
-def _signed_by(info: ReleaseInfo) -> list[str]:
-    return [f"Signed by {', '.join(info.signatures)}"] if info.signatures else []
-
-
-def _write_release(app: App, registry: Registry, info: ReleaseInfo, out: Path | None) -> list[str]:
-    """Write the bundle of a release that was recorded, and say so; a dry run writes none."""
-    if out is None:
-        return []
-    if app.dry_run:
-        return [f"Nothing was written to {out}"]
-    try:
-        return [save_bundle(registry.releases.bundle(info.bundle, info.sequence), out)]
-    except OSError as error:
-        raise UVRError(
-            f"{info.bundle}@{info.sequence} is recorded, but '{out}' cannot be "
-            f"written: {error.strerror or error}. Write it with `uvr-registry bundle export "
-            f"{info.bundle}@{info.sequence} --out FILE`."
-        ) from error
