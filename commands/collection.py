@@ -120,11 +120,7 @@ def collect_anchors(
     if kept:
         require_kept_alone(slugs, origin, legal_basis, retain_until, pictures)
     if variants:
-        if pictures["images"] is None and not kept:
-            raise click.UsageError("--variants goes with --images or --kept.")
-        if "none" in variants and set(variants) != {"none"}:
-            raise click.UsageError("--variants none goes with no other kind.")
-        pictures["variants"] = tuple(kind for kind in VARIANTS if kind in variants)
+        pictures["variants"] = _kinds(variants, given=kept or pictures["images"] is not None)
     references = references_to(pictures, origin, legal_basis, retain_until)
     means.check()
     check_model(model)
@@ -132,9 +128,7 @@ def collect_anchors(
     registry = app.open()
     found = [registry.concepts.get(slug) for slug in dict.fromkeys(slugs)]
     definitions = [concept.definition for concept in found]
-    for folder in (pictures["images"], pictures["benign"]):
-        if folder is not None and not folder.is_dir():
-            raise NotFoundError(f"No folder of pictures at '{folder}'.")
+    _check_folders(pictures["images"], pictures["benign"])
     from uvr.anchors.collection import collect_all
     from uvr.anchors.exemplars import Exemplars
 
@@ -163,6 +157,21 @@ def collect_anchors(
         app.hint(f"Next: uvr-registry submit {next(iter(versions))}, or release at once.")
     if refused:
         raise type(refused[0])(" ".join(map(str, refused)))
+
+
+def _kinds(asked: Sequence[str], *, given: bool) -> tuple[str, ...]:
+    """The kinds of changed pictures that were asked for, in their usual order."""
+    if not given:
+        raise click.UsageError("--variants goes with --images or --kept.")
+    if "none" in asked and set(asked) != {"none"}:
+        raise click.UsageError("--variants none goes with no other kind.")
+    return tuple(kind for kind in VARIANTS if kind in asked)
+
+
+def _check_folders(*folders: Path | None) -> None:
+    for folder in folders:
+        if folder is not None and not folder.is_dir():
+            raise NotFoundError(f"No folder of pictures at '{folder}'.")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from concepts.calibration import Share
 from concepts.definition import load_shipped
 from concepts.evaluation import Asked, Benign, Evaluation
 from concepts.scorer import Scorer
+from registry.operations import doctor
 from registry.registry import Registry
 from registry.store.db import DATABASE_FILE, connect, database_url, transaction
 from registry.store.home import bind_home, make_home
@@ -72,6 +74,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return TOGETHER.get(Path(nodeid.partition("::")[0]).name, nodeid)
 
     return Grouped(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _installed_packages_are_read_once() -> Iterator[None]:
+    """Each look of the doctor at a registry asks for all packages, a tenth of a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(doctor, "packages_distributions", cache(doctor.packages_distributions))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
 from diffusers.utils.torch_utils import unwrap_module
-from torch import Tensor
 
 from concepts.bundle import BundleVariant
 from concepts.errors import MismatchError, NotFoundError, UVRError
@@ -19,21 +18,15 @@ from uvr.conditions import Conditions
 from uvr.engine.caches import check_no_caches
 from uvr.engine.calls import PipelineCalls
 from uvr.engine.condition_notes import ConditionNotes
-from uvr.engine.generation import Assignment, Detour, Generation, Regulation
-from uvr.engine.look import Look, look_at
-from uvr.engine.schedule import current_step, is_plain_euler, noise_levels
+from uvr.engine.generation import Assignment, Generation
+from uvr.engine.look import look_at
+from uvr.engine.rerun import Rerun, action_of, carried
+from uvr.engine.schedule import current_step, noise_levels
 from uvr.engine.timing import timed
-from uvr.families.attention import Action, AttentionState
+from uvr.families.attention import AttentionState
 from uvr.families.family import Family, named_arguments
-from uvr.method.masks import dilate, resize_mask
-from uvr.method.modulation import seeded_noise
 from uvr.method.rewind import (
     Call,
-    StepRecord,
-    Trajectory,
-    carried_velocity,
-    plan_replay,
-    where_fired,
 )
 from uvr.method.stage import plan_stage
 from uvr.method.tokens import TokenLayout
@@ -201,7 +194,7 @@ class Attachment:
         if generation.regulation is None or generation.detour is None:
             return output
         velocity = self._family.velocity(output, generation.layout)
-        return _carried(generation, generation.regulation, velocity, output)
+        return carried(generation, generation.regulation, velocity, output)
 
     def _current_assign(self) -> Assign:
         if self._assign is None:
@@ -267,106 +260,9 @@ class Attachment:
         if not look.regulates:
             return output
         with timed(report.seconds, "rewind", device):
-            return self._regulate(generation, look, records, call, output)
-
-    def _regulate(
-        self,
-        generation: Generation,
-        look: Look,
-        records: Sequence[StepRecord],
-        call: Call,
-        output: Any,
-    ) -> Any:
-        """Run what ran before, and the look step, again with what the look found."""
-        action = self._action(generation, look.mask, look.sources)
-        latents = generation.latents(call)
-        detour = self._detour(generation, action, records, latents)
-        velocity = self._forward(generation, action, call, detour.latents if detour else latents)
-        generation.regulation = Regulation(action, detour)
-        return _carried(generation, generation.regulation, velocity, output)
-
-    def _action(
-        self, generation: Generation, mask: Tensor, sources: Sequence[Tensor] = ()
-    ) -> Action:
-        spread, noise = generation.rows.spread, None
-        if self.profile.restrict is not None:
-            noise = spread(seeded_noise(generation.first_latents, self._width).to(mask.device))
-        return Action(
-            spread(mask), noise, self.profile.restrict, self.profile.modulate,
-            tuple(spread(source) for source in sources),
-        )  # fmt: skip
-
-    def _detour(
-        self,
-        generation: Generation,
-        action: Action,
-        records: Sequence[StepRecord],
-        latents: Tensor,
-    ) -> Detour | None:
-        """Run the steps before the look again, regulated, for the pictures that fired."""
-        if generation.step == generation.stage.first:
-            return None
-        plan = self._replay_plan(generation, records, latents)
-        if isinstance(plan, str):
-            generation.report.notes.append(f"not rewound, regulated from the look on: {plan}")
-            return None
-        split = generation.rows.split
-        replayed = plan.replay(
-            lambda call, at: split(self._forward(generation, action, call, at)),
-            _kept(generation, action),
-        )
-        fired = generation.rows.of_prompt(action.fired)
-        regulated = where_fired(fired, replayed.to(latents.dtype), latents)
-        generation.report.rewound = True
-        return Detour(regulated, (regulated.float() - latents.float()) / generation.dt)
-
-    def _replay_plan(
-        self, generation: Generation, records: Sequence[StepRecord], latents: Tensor
-    ) -> Trajectory | str:
-        if not is_plain_euler(self._scheduler):
-            return "the scheduler is not a deterministic flow-matching Euler scheduler"
-        for call in records[0].calls if records else ():
-            if reason := self._family.fixed_to_its_step(call):
-                return reason
-        return plan_replay(records, generation.sigmas, latents)
-
-    def _forward(
-        self, generation: Generation, action: Action, call: Call, latents: Tensor
-    ) -> Tensor:
-        """Velocity of one regulated call with other latents, (rows, tokens, channels)."""
-        generation.report.extra_passes += 1
-        call = generation.with_latents(call, latents)
-        self._state.layout = generation.layout_of(call)
-        self._state.action = action
-        try:
-            output = self._run(call)
-        finally:
-            self._state.action = None
-        return self._family.velocity(output, generation.layout)
-
-
-def _carried(generation: Generation, regulation: Regulation, velocity: Tensor, output: Any) -> Any:
-    """The look step's output with the regulated velocity where something fired.
-
-    Pictures in which nothing fired keep their velocity to the bit.
-    """
-    if regulation.detour is not None:
-        correction = generation.rows.spread(regulation.detour.correction)
-        velocity = carried_velocity(velocity, correction)
-    plain = generation.family.velocity(output, generation.layout)
-    velocity = where_fired(regulation.action.fired, velocity, plain)
-    return generation.family.with_velocity(output, velocity)
-
-
-def _kept(generation: Generation, action: Action) -> Tensor | None:
-    """Patches to hold on the plain trajectory up to the look, (pictures, patches), bool."""
-    if action.restrict is None or action.restrict.keep_ring is None:
-        return None
-    layout, of_prompt = generation.layout, generation.rows.of_prompt
-    place = of_prompt(action.mask)
-    for source, grid in zip(action.sources, layout.reference_grids, strict=False):
-        place = place | resize_mask(of_prompt(source), grid, layout.grid)
-    return ~dilate(place, layout.grid, action.restrict.keep_ring)
+            action = action_of(generation, self._width, look.mask, look.sources)
+            again = Rerun(generation, self._scheduler, self._state, self._run)
+            return again.regulate(action, records, call, output)
 
 
 def _taps(variant: BundleVariant | None) -> frozenset[str]:

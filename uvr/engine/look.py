@@ -18,8 +18,16 @@ from torch import Tensor
 
 from concepts.bundle import Member
 from concepts.errors import UVRError
+from uvr.engine.fired import (
+    Pair,
+    ScoreMap,
+    in_output,
+    masks_of,
+    rows_of,
+    union_of,
+    where_it_comes_back,
+)
 from uvr.method.features import Features, resized
-from uvr.method.masks import resize_mask, seeds_and_growth
 from uvr.method.scores import LookScorers
 from uvr.method.tokens import Grid, TokenLayout
 from uvr.profiles import ModelProfile
@@ -28,13 +36,6 @@ from uvr.report import ConceptFinding
 LARGEST_HALF = 65504.0
 NEAREST_MAPS = 16
 """Score maps kept of concepts that did not fire: those that came closest to their threshold."""
-
-LOWERED = 0.5
-"""How far below the grow threshold what an instruction says and a given picture shows still joins
-the mask, as a share of the way from the seed threshold to it."""
-
-Pair = tuple[int, int]
-"""A picture and a concept, by their places in the batch and among the members."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,6 @@ class Look:
     def regulates(self) -> bool:
         """Whether there is anything to regulate."""
         return any(bool(mask.any()) for mask in (self.mask, *self.sources))
-
-
-@dataclass(frozen=True)
-class _Map:
-    """Scores of the patches of one picture grid, (batch, concepts, patches)."""
-
-    scores: Tensor
-    grid: Grid
 
 
 @dataclass(frozen=True)
@@ -138,14 +131,14 @@ def look_at(
         UVRError: A score is not finite.
     """
     output, given = scorers.scores(features)
-    maps = [_Map(output, layout.grid), *map(_Map, given, layout.reference_grids)]
+    maps = [ScoreMap(output, layout.grid), *map(ScoreMap, given, layout.reference_grids)]
     peaks = _peaks(maps, members, step)
     # In float32, as patches are compared: a concept has a mask just when its peak is a seed.
     seeds = torch.tensor([member.seed_threshold for member in members], dtype=torch.float32)
     fired = [(picture, concept) for picture, concept in (peaks >= seeds).nonzero().tolist()]
-    found = [_masks(each, fired, members, profile) for each in maps] if fired else []
-    found = _where_it_comes_back(found, maps, fired, members)
-    masks = _in_output(found, maps, fired)
+    found = [masks_of(each, fired, members, profile) for each in maps] if fired else []
+    found = where_it_comes_back(found, maps, fired, members)
+    masks = in_output(found, maps, fired)
     features_of = _strongest(features, maps, layout, members[0].scorer.dim, fired) if fired else {}
     modes = [mode_of(member) for member in members]
     score_maps = _score_maps(maps, sorted({*fired, *_nearest(peaks, members, modes)}))
@@ -158,7 +151,7 @@ def look_at(
             (shadow if mode == "shadow" else images)[picture].append(finding)
     enforced = [modes[concept] == "enforce" for _, concept in fired]
     unions = [
-        _union(each, found[place] if found else None, fired, enforced)
+        union_of(each, found[place] if found else None, fired, enforced)
         for place, each in enumerate(maps)
     ]
     return Look(images, shadow, unions[0], tuple(unions[1:]))
@@ -171,7 +164,7 @@ def _nothing(grid: Grid) -> NDArray[np.bool_]:
     return mask
 
 
-def _peaks(maps: Sequence[_Map], members: Sequence[Member], step: int) -> Tensor:
+def _peaks(maps: Sequence[ScoreMap], members: Sequence[Member], step: int) -> Tensor:
     """Highest score of each concept in each picture, on the host, (batch, concepts)."""
     # NaN is in both extremes; an infinity is one of them.
     highest = torch.stack([each.scores.amax(dim=-1) for each in maps])
@@ -187,93 +180,9 @@ def _peaks(maps: Sequence[_Map], members: Sequence[Member], step: int) -> Tensor
     return extremes[0]
 
 
-def _masks(
-    each: _Map, fired: Sequence[Pair], members: Sequence[Member], profile: ModelProfile
-) -> Tensor:
-    """Masks of what fired, (fired, patches), all grown together; empty where no patch is a seed."""
-    seed, grow = _thresholds(fired, members, each.scores.device)
-    return seeds_and_growth(
-        _rows(each.scores, fired),
-        each.grid,
-        seed,
-        grow,
-        close_gaps=profile.close_gaps,
-        dilation=profile.dilation,
-    )
-
-
-def _thresholds(
-    fired: Sequence[Pair], members: Sequence[Member], device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Seed and grow threshold of what fired, (fired, 1) each, float32."""
-    pairs = [
-        (members[concept].seed_threshold, members[concept].grow_threshold) for _, concept in fired
-    ]
-    both = torch.tensor(pairs, dtype=torch.float32, device=device)
-    return both[:, :1], both[:, 1:]
-
-
-def _where_it_comes_back(
-    found: Sequence[Tensor], maps: Sequence[_Map], fired: Sequence[Pair], members: Sequence[Member]
-) -> list[Tensor]:
-    """Add to masks of the output the places where a given picture shows the same concept.
-
-    An instruction that says a concept draws it again where the given picture shows it, though that
-    is turned down. Where the output's own score, there or anywhere, does not say so, nothing need
-    be filled in, and what an edit puts in the place of the concept can be drawn. What an
-    instruction says and the picture shows is drawn a second time beside the mask, so that the
-    output's mask takes in what scores somewhat less, anywhere in it (``LOWERED``).
-
-    Args:
-        found: For each map the masks of what fired, (fired, its patches).
-        maps: Of the output, then of each given picture.
-        fired: Pictures and concepts that fired.
-        members: The concepts.
-    """
-    if len(found) < 2:
-        return list(found)
-    output, *given = found
-    seed, grow = _thresholds(fired, members, output.device)
-    scores = _rows(maps[0].scores, fired)
-    places = [
-        resize_mask(mask, each.grid, maps[0].grid)
-        for mask, each in zip(given, maps[1:], strict=True)
-    ]
-    place = torch.stack(places).any(dim=0)
-    said = (output | ((scores >= grow) & place)).any(dim=1, keepdim=True)
-    named = said & place.any(dim=1, keepdim=True)
-    less = scores >= grow - LOWERED * (seed - grow)
-    return [output | (said & place) | (named & less), *given]
-
-
-def _in_output(
-    found: Sequence[Tensor], maps: Sequence[_Map], fired: Sequence[Pair]
-) -> dict[Pair, NDArray[np.bool_]]:
-    """Masks of what fired, of the output and all given pictures together, (rows, columns) each."""
-    if not fired:
-        return {}
-    grid = maps[0].grid
-    masks = found[0]
-    for mask, each in zip(found[1:], maps[1:], strict=True):
-        masks = masks | resize_mask(mask, each.grid, grid)
-    return dict(zip(fired, masks.reshape(-1, *grid).cpu().numpy(), strict=True))
-
-
-def _union(
-    each: _Map, masks: Tensor | None, fired: Sequence[Pair], enforced: Sequence[bool]
-) -> Tensor:
-    """Patches of one grid that enforced concepts fired at, (batch, patches), bool."""
-    union = torch.zeros_like(each.scores[:, 0], dtype=torch.bool)
-    if masks is not None:
-        for (picture, _), mask, counts in zip(fired, masks, enforced, strict=True):
-            if counts:
-                union[picture] |= mask
-    return union
-
-
 def _strongest(
     features: Features,
-    maps: Sequence[_Map],
+    maps: Sequence[ScoreMap],
     layout: TokenLayout,
     dim: int,
     fired: Sequence[Pair],
@@ -303,19 +212,13 @@ def _nearest(peaks: Tensor, members: Sequence[Member], modes: Sequence[str]) -> 
     return pairs
 
 
-def _score_maps(maps: Sequence[_Map], pairs: Sequence[Pair]) -> dict[Pair, NDArray[np.float32]]:
+def _score_maps(maps: Sequence[ScoreMap], pairs: Sequence[Pair]) -> dict[Pair, NDArray[np.float32]]:
     """Score maps, (rows, columns) each: the highest of the output and all given pictures."""
     highest = torch.stack(_of_pairs(maps, pairs)).amax(dim=0)
     return dict(zip(pairs, highest.reshape(-1, *maps[0].grid).cpu().numpy(), strict=True))
 
 
-def _of_pairs(maps: Sequence[_Map], pairs: Sequence[Pair]) -> list[Tensor]:
+def _of_pairs(maps: Sequence[ScoreMap], pairs: Sequence[Pair]) -> list[Tensor]:
     """Scores of some pictures and concepts on each grid, in the output's, (pairs, patches) each."""
     grid = maps[0].grid
-    return [resized(_rows(each.scores, pairs), each.grid, grid) for each in maps]
-
-
-def _rows(scores: Tensor, pairs: Sequence[Pair]) -> Tensor:
-    """Scores of some pictures and concepts, (pairs, patches)."""
-    index = torch.tensor(pairs, device=scores.device)
-    return scores[index[:, 0], index[:, 1]]
+    return [resized(rows_of(each.scores, pairs), each.grid, grid) for each in maps]

@@ -28,6 +28,7 @@ from uvr.engine.generation import Generation, Regulation
 from uvr.engine.pictures import Pictures
 from uvr.engine.redraw import Redraw, Redraws
 from uvr.engine.request import CannotRedrawError, Request
+from uvr.engine.rerun import action_of
 from uvr.engine.telling import decisions_of, tell
 from uvr.engine.timing import timed
 from uvr.engine.verdicts import Course, residual_of, verdict_of
@@ -106,7 +107,7 @@ class RegulatedPipeline(Attachment):
         if redraw.afresh and generation.variant is not None:
             generation.known = redraw.mask
         else:
-            generation.regulation = Regulation(self._action(generation, redraw.mask))
+            generation.regulation = Regulation(action_of(generation, self._width, redraw.mask))
         return generation
 
     def _looked(self, generation: Generation) -> list[Verdict]:

@@ -19,6 +19,8 @@ from tests.uvr.conftest import CALL, bundle_of, make_scorer, random_weights
 from tests.uvr.engine.conftest import firing, picture
 from uvr import Decision, FeatureCheck, Regulator, Verdict, named_request
 from uvr.decisions.decision import pixels_digest
+from uvr.engine import regulated_pipeline
+from uvr.engine.rerun import action_of
 from uvr.method.modulation import seeded_noise
 from uvr.method.presets import RestrictPreset
 from uvr.profiles import ModelProfile
@@ -235,7 +237,9 @@ def test_what_begins_with_other_noise_is_looked_at_anew(t2i_pipe, t2i_profile):
     assert images[0].tobytes() == expected[0].tobytes()
 
 
-def test_a_judge_that_says_where_has_that_place_filled_in(t2i_pipe, t2i_profile, quiet, caplog):
+def test_a_judge_that_says_where_has_that_place_filled_in(
+    t2i_pipe, t2i_profile, quiet, caplog, monkeypatch
+):
     stock, asked = call(t2i_pipe, PROMPTS[:2]), []
 
     class PlacingJudge(StrictOnceJudge):
@@ -245,9 +249,10 @@ def test_a_judge_that_says_where_has_that_place_filled_in(t2i_pipe, t2i_profile,
 
     regulator = Regulator(quiet, profile=t2i_profile, check=PlacingJudge(1), on_residual="retry")
     masks = []
+    monkeypatch.setattr(
+        regulated_pipeline, "action_of", lambda *given: masks.append(given[2]) or action_of(*given)
+    )
     with regulator.attach(t2i_pipe) as regulated:
-        action = regulated._action
-        regulated._action = lambda *given: masks.append(given[1]) or action(*given)
         images = call(regulated, PROMPTS[:2])
     assert asked == [1]
     assert images[0].tobytes() == stock[0].tobytes()
