@@ -63,6 +63,8 @@ from concepts.printable import printable
 STOPPED = 130
 OLD_NAMES = {"sources": "exemplars"}
 """Commands that had another name in an earlier release; scripts may still use that."""
+QUIET = ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY")
+"""Settings of the libraries: their notices say nothing to whoever types; errors still show."""
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Concepts": (
         operations.init, concepts.add_concept, concepts.list_concepts, concepts.show,
@@ -139,6 +141,8 @@ for section in SECTIONS.values():
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; each error is one line on stderr and an exit code."""
+    for name in QUIET:
+        os.environ.setdefault(name, "error")
     try:
         given = list(sys.argv[1:] if arguments is None else arguments)
         for argument in given:  # databases and JSON hold UTF-8 alone

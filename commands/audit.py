@@ -33,7 +33,7 @@ def audit() -> None:
 
 @audit.command("log")
 @click.option("--limit", type=NUMBER, default=20, show_default=True)
-@click.option("--subject", help="Only events about this, such as pistol, pistol@2 or policy#3.")
+@click.option("--subject", help="Only events about this, such as pistol, pistol@2 or policy@3.")
 @click.option("--by", "actor", metavar="NAME", help="Only what this actor did.")
 @click.option("--action", help="Only this, such as channel.move, or all of a kind: release.")
 @click.option("--since", type=Instant(), metavar="WHEN", help="Only from then on.")

@@ -12,10 +12,18 @@ import click
 from commands.app import App, pass_app
 from commands.options import as_json, keys_option, sequence_option
 from commands.output import save_bundle, silenced
-from commands.parameters import BUNDLE, CHANNEL, OUT, OUT_FOLDER, PATH, Instant
+from commands.parameters import (
+    CHANNEL,
+    OUT,
+    OUT_FOLDER,
+    PATH,
+    RELEASE,
+    Instant,
+    one_sequence,
+)
 from commands.reading import read_bundle_file, read_key_list
 from commands.table import Table
-from commands.text import cell
+from commands.text import cell, modes_named
 from concepts.errors import UVRError, VerificationError
 from concepts.files import write_file
 from concepts.instant import now
@@ -105,7 +113,7 @@ def bundle_verify(
     signed = keys.follow(found.key_lists).signers(found.envelope) if keys else []
     named = ("name", "sequence", "digest", "expires")
     data = {**{name: getattr(found, name) for name in named}, "signed_by": signed}
-    app.show(data, [f"OK {found.name} release {found.sequence} {found.digest}"])
+    app.show(data, [f"OK {found.name}@{found.sequence} {found.digest}"])
     if found.expires is None:
         app.hint("It never expires: an engine that is offered nothing else keeps it for ever.")
     if keys is None:
@@ -113,29 +121,35 @@ def bundle_verify(
 
 
 @bundle.command("export")
-@click.argument("bundle_name", metavar="[BUNDLE]", type=BUNDLE, required=False)
+@click.argument("release_name", metavar="[BUNDLE[@SEQUENCE]]", type=RELEASE, required=False)
 @sequence_option
 @click.option("--channel", "channel_name", type=CHANNEL, help="The release live there now.")
 @click.option("--out", type=OUT, required=True)
 @as_json
 @pass_app
 def bundle_export(
-    app: App, bundle_name: str | None, sequence: int | None, channel_name: str | None, out: Path
+    app: App,
+    release_name: tuple[str, int | None] | None,
+    sequence: int | None,
+    channel_name: str | None,
+    out: Path,
 ) -> None:
     """Write a release's bundle to a file; the same release always gives the same bytes.
 
     \b
     Examples:
-      uvr-registry bundle export policy --sequence 1 --out policy-1.uvr
+      uvr-registry bundle export policy@1 --out policy-1.uvr
       uvr-registry bundle export --channel prod --out /srv/bundles/prod.uvr
     """
-    if (bundle_name is None) == (channel_name is None) or (channel_name and sequence):
-        raise click.UsageError("Give BUNDLE, perhaps with --sequence, or else --channel.")
-    registry = app.open()
-    if channel_name is not None:
-        now_live = registry.channels.live(channel_name)
-        bundle_name, sequence = now_live.bundle, now_live.sequence
-    found = registry.releases.bundle(str(bundle_name), sequence)
+    if (release_name is None) == (channel_name is None) or (channel_name and sequence):
+        raise click.UsageError("Give BUNDLE or BUNDLE@SEQUENCE, or else --channel.")
+    if release_name is not None:
+        wanted, registry = one_sequence(release_name, sequence), app.open()
+    else:
+        registry = app.open()
+        now_live = registry.channels.live(str(channel_name))
+        wanted = now_live.bundle, now_live.sequence
+    found = registry.releases.bundle(*wanted)
     data = {"file": str(out), "sequence": found.sequence, "digest": found.digest}
     app.show(data, [save_bundle(found, out)])
 
@@ -183,18 +197,18 @@ def pull(
             try:
                 source.refresh()
             except UVRError as error:
-                kept = f"Release {status.sequence} of '{status.bundle}', accepted earlier, stays."
+                kept = f"{status.bundle}@{status.sequence}, accepted earlier, stays."
                 raise type(error)(f"{error} {kept}") from error
         found, status = source.current, source.status()
     for warning in status.warnings:
         app.warn(f"{warning[0].upper()}{warning[1:]}.")
-    lines = [f"{found.name} release {found.sequence} {found.digest}"]
+    lines = [f"{found.name}@{found.sequence} {found.digest}"]
     app.show(status.to_dict(), lines + ([save_bundle(found, out)] if out is not None else []))
 
 
 def _bundle_lines(summary: Mapping[str, Any]) -> list[str | Table]:
     lines: list[str | Table] = [
-        f"{summary['name']} release {summary['sequence']}",
+        f"{summary['name']}@{summary['sequence']}",
         f"digest {summary['digest']}",
     ]
     lines += [f"made {cell(summary['created'])}"] if summary["created"] else []
@@ -205,7 +219,7 @@ def _bundle_lines(summary: Mapping[str, Any]) -> list[str | Table]:
     for variant in summary["variants"]:
         space = variant["space"]
         lines.append(f"{space['model']} {space['task']} at {', '.join(space['taps'])}")
-        lines.append(Table((*columns, "grow_threshold"), variant["members"]))
+        lines.append(Table((*columns, "grow_threshold"), modes_named(variant["members"])))
         lines += [
             f"{item['slug']} finds less than was approved: threshold {item['seed_threshold']:g}, "
             f"its version's own is {item['own_threshold']:g}"

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from commands.app import App
-from commands.text import cell
+from commands.text import cell, mode_name
 
 if TYPE_CHECKING:
     from registry.answers import Coverage, Difference, Gap, NewRelease, ReleasedMember
@@ -39,26 +39,21 @@ def raised_lines(members: Iterable[ReleasedMember]) -> list[str]:
     ]
 
 
-def warn_of(app: App, made: NewRelease, *, named: bool) -> None:
-    """Warn of what a new release finds less of, and of what it does not ban.
+def warn_of(app: App, made: NewRelease) -> None:
+    """Warn of what a new release finds less of, and of what it does not hold or cover.
 
-    Where members were named, or taken from an older release, what else could be in it is no news.
+    The same content is warned of in the same words, whichever options it came by.
     """
     for line in raised_lines(made.members):
         slug = line.split()[0]
         app.warn(f"{line}. Take it back with --threshold {slug}=none.")
-    again = made.rollback_of is not None
     for gap in made.left_out:
-        if gap.nowhere and gap.takes and again:
-            app.warn(f"{gap.slug} is banned nowhere by this release, though {gap.why}.")
-        elif gap.nowhere and not gap.takes:
-            app.warn(f"{gap.slug} is banned nowhere by this release: {gap.why}.")
+        if gap.nowhere and not gap.takes:
+            app.warn(f"{gap.slug} is not in this release: {gap.why}.")
         elif not gap.takes:
-            app.warn(f"{gap.slug} is not banned everywhere by this release: {gap.why}.")
-    if named or again:
-        return
+            app.warn(f"{gap.slug} is not covered everywhere by this release: {gap.why}.")
     ready = [gap for gap in made.left_out if gap.takes]
-    _warn_of_ready(app, "Banned nowhere by this release", [gap for gap in ready if gap.nowhere])
+    _warn_of_ready(app, "Not in this release", [gap for gap in ready if gap.nowhere])
     newer = [gap for gap in ready if not gap.nowhere]
     _warn_of_ready(app, "This release holds an older version", newer)
 
@@ -68,7 +63,7 @@ def _warn_of_ready(app: App, what: str, gaps: Sequence[Gap]) -> None:
         return
     every = "--all-approved" if all(gap.why.endswith("approved") for gap in gaps) else "--all"
     names = ", ".join(f"{gap.slug} ({gap.why})" for gap in gaps)
-    app.warn(f"{what}: {names}. Take one in with --concept SLUG, or all with {every}.")
+    app.warn(f"{what}: {names}. A release takes one in with --concept SLUG, all with {every}.")
 
 
 def _words(change: Difference) -> str:
@@ -87,4 +82,6 @@ def _words(change: Difference) -> str:
         case "disabled_until":
             was = "" if before is None else f" (was until {cell(before)})"
             return f"switched {'on again' if after is None else f'off until {cell(after)}'}{was}"
+    if change.what == "mode":
+        before, after = (name and mode_name(str(name)) for name in (before, after))
     return f"{change.what} {after}" if before is None else f"{change.what} {before} -> {after}"

@@ -9,10 +9,18 @@ import click
 
 from commands.app import App, pass_app
 from commands.changes import raised_lines
-from commands.options import as_json, dry_run, expect_digest, reason_option, sequence_option
-from commands.parameters import BUNDLE, CHANNEL, Instant
+from commands.options import (
+    as_json,
+    dry_run,
+    expect_digest,
+    reason_option,
+    release_argument,
+    sequence_option,
+)
+from commands.parameters import CHANNEL, Instant, one_sequence
 from commands.table import Table
-from commands.text import cell
+from commands.text import cell, modes_named, releases_named
+from concepts.words import approved_words
 
 if TYPE_CHECKING:
     from registry.answers import ReleaseInfo
@@ -31,7 +39,7 @@ def channel() -> None:
 
 @channel.command("move")
 @click.argument("name", type=CHANNEL)
-@click.argument("bundle_name", metavar="BUNDLE", type=BUNDLE)
+@release_argument
 @sequence_option
 @reason_option
 @expect_digest
@@ -41,7 +49,7 @@ def channel() -> None:
 def channel_move(
     app: App,
     name: str,
-    bundle_name: str,
+    release_name: tuple[str, int | None],
     sequence: int | None,
     reason: str,
     expect_digest: str | None,
@@ -50,18 +58,16 @@ def channel_move(
 
     \b
     Example:
-      uvr-registry channel move prod policy --sequence 3 --reason "week 48"
+      uvr-registry channel move prod policy@3 --reason "week 48"
     """
-    channels = app.open().channels
+    wanted, channels = one_sequence(release_name, sequence), app.open().channels
     before = {item.name: item.sequence for item in channels.list()}.get(name, 0)
-    info = channels.move(
-        name, bundle_name, sequence, actor=app.actor, reason=reason, expect_digest=expect_digest
-    )
-    app.show(asdict(info), [f"{info.name} is at {info.bundle} release {info.sequence}"])
+    info = channels.move(name, *wanted, actor=app.actor, reason=reason, expect_digest=expect_digest)
+    app.show(asdict(info), [f"{info.name} is at {info.bundle}@{info.sequence}"])
     if info.sequence < before:
         app.warn(
-            f"Engines that took release {before} refuse release {info.sequence}, as it is older. "
-            f"`uvr-registry rollback {info.bundle} {info.sequence}` gives them its members again."
+            f"Engines that took {info.bundle}@{before} refuse an older release. "
+            f"`uvr-registry rollback {info.bundle}@{info.sequence}` gives them these members again."
         )
     app.hint(f"Next: uvr-registry bundle export --channel {info.name} --out {info.name}.uvr")
 
@@ -77,8 +83,11 @@ def channel_list(app: App) -> None:
       uvr-registry channel list
     """
     rows = [asdict(info) for info in app.open().channels.list()]
-    columns = ("name", "bundle", "sequence", "since", "moved_by", "reason", "bundle_digest")
-    app.show(rows, [Table(columns, rows, "No channels yet: `uvr-registry channel move`.")])
+    columns = ("name", "release", "since", "moved_by", "reason", "bundle_digest")
+    app.show(
+        rows,
+        [Table(columns, releases_named(rows), "No channels yet: `uvr-registry channel move`.")],
+    )
 
 
 @channel.command("history")
@@ -93,7 +102,7 @@ def channel_history(app: App, name: str) -> None:
       uvr-registry channel history prod
     """
     rows = [asdict(move) for move in app.open().channels.history(name)]
-    app.show(rows, [Table(("number", "bundle", "sequence", "at", "by", "reason"), rows)])
+    app.show(rows, [Table(("number", "release", "at", "by", "reason"), releases_named(rows))])
 
 
 @click.command()
@@ -111,7 +120,7 @@ def live(app: App, name: str, at: str | None) -> None:
     """
     found = app.open().channels.live(name, at)
     lines: list[str | Table] = [
-        f"{found.channel} at {cell(found.at)}: {found.bundle} release {found.sequence}, since "
+        f"{found.channel} at {cell(found.at)}: {found.bundle}@{found.sequence}, since "
         f"{cell(found.since)} by {found.moved_by}{f': {found.reason}' if found.reason else ''}",
         _member_table(found.release),
     ]
@@ -122,6 +131,9 @@ def live(app: App, name: str, at: str | None) -> None:
 
 
 def _member_table(info: ReleaseInfo) -> Table:
-    columns = ("slug", "version", "mode", "disabled_until", "state", "approval", "approved_by")
-    rows = [asdict(member) for member in info.members]
-    return Table((*columns, "approved_at"), rows, "No concepts.")
+    columns = ("slug", "version", "mode", "disabled_until", "state", "approval", "approved_at")
+    rows = modes_named(
+        {**asdict(item), "approval": approved_words(item.approval, item.approved_by)}
+        for item in info.members
+    )
+    return Table(columns, rows, "No concepts.")

@@ -99,7 +99,7 @@ class NewVersions:
                 state = item.state.replace("_", " ")
                 self.app.warn(
                     f"{item.share:.0%} of these anchors of {slug} lie within 0.05 of {item.slug} "
-                    f"version {item.version} ({state}): do both ban the same?"
+                    f"version {item.version} ({state}): is it the same concept?"
                 )
 
     def _references_before(self, slug: str, collections: Sequence[Any]) -> list[Exemplar]:

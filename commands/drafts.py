@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from commands.app import App, pass_app
-from commands.options import as_json, dry_run, expect_digest, version_argument
+from commands.options import as_json, dry_run, expect_digest, reason_option, version_argument
 from commands.output import version_json, version_lines
 from commands.reading import read_definition
 from commands.text import version_name
@@ -27,6 +27,7 @@ thresholds_option = click.option(
 @version_argument
 @definition_option
 @thresholds_option
+@reason_option
 @expect_digest
 @dry_run
 @as_json
@@ -36,6 +37,7 @@ def edit_version(
     version: tuple[str, int | None],
     definition: str | None,
     thresholds: tuple[tuple[str, float, float], ...],
+    reason: str,
     expect_digest: str | None,
 ) -> None:
     """Change a draft's definition or thresholds; one in review becomes a draft again.
@@ -56,6 +58,7 @@ def edit_version(
         actor=app.actor,
         definition=None if definition is None else read_definition(definition),
         thresholds={task: (seed, grow) for task, seed, grow in thresholds},
+        reason=reason,
         expect_digest=expect_digest,
     )
     app.show(version_json(changed), version_lines(changed))
@@ -67,6 +70,7 @@ def edit_version(
 @version_argument
 @definition_option
 @thresholds_option
+@reason_option
 @expect_digest
 @dry_run
 @as_json
@@ -76,6 +80,7 @@ def copy_version(
     version: tuple[str, int | None],
     definition: str | None,
     thresholds: tuple[tuple[str, float, float], ...],
+    reason: str,
     expect_digest: str | None,
 ) -> None:
     """Make a draft of an approved version, with other thresholds or another definition.
@@ -95,6 +100,7 @@ def copy_version(
         actor=app.actor,
         definition=None if definition is None else read_definition(definition),
         thresholds={task: (seed, grow) for task, seed, grow in thresholds},
+        reason=reason,
         expect_digest=expect_digest,
     )
     app.show(version_json(copied), version_lines(copied))

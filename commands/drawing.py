@@ -179,7 +179,7 @@ def _given(**options: Any) -> dict[str, Any]:
 
 def _outcome(findings: Sequence[ConceptFinding]) -> list[str]:
     """What was found in a picture, in words; only what is enforced was regulated."""
-    kinds = (("Found and regulated", True), ("Found and only observed", False))
+    kinds = (("Found and regulated", True), ("Found and reported only", False))
     lines = []
     for label, enforced in kinds:
         slugs = [item.slug for item in findings if item.fired and item.enforced == enforced]

@@ -15,9 +15,10 @@ from commands.output import live_lines
 from commands.parameters import FILE, NUMBER, PATH
 from commands.reading import check_model, read_bundle_file, read_key_list, read_profile
 from commands.table import Table
-from commands.text import cell, plural, version_name
+from commands.text import cell, mode_name, modes_named, plural, version_name
 from concepts.errors import InputError
 from concepts.instant import now
+from concepts.words import MODES, approved_words
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -102,8 +103,8 @@ def check(
 ) -> int:
     """Check a finished picture, wherever it came from, as an engine checks those that it draws.
 
-    Exit code 10 says that something enforced was found, 0 that nothing was. By features the bundle
-    needs anchors for it: `collect-anchors SLUG --task check`.
+    Exit code 10 says that something was found that is regulated, 0 that nothing was. By features
+    the bundle needs anchors for it: `collect-anchors SLUG --task check`.
 
     \b
     Example:
@@ -119,7 +120,7 @@ def check(
     columns = ("concept", "version", "stage", "mode", "score", "threshold", "area")
     data = verdict.to_dict()
     lines: list[str | Table] = [f"Verdict: {verdict.outcome}. {verdict.reason}"]
-    lines += [Table(columns, data["evidence"])] if verdict.evidence else []
+    lines += [Table(columns, modes_named(data["evidence"]))] if verdict.evidence else []
     app.show(data, lines)
     return FOUND if verdict.outcome == "flagged" else 0
 
@@ -158,8 +159,9 @@ def hits(app: App, logs: tuple[Path, ...], by: tuple[str, ...]) -> None:
         )
     rows = [item.to_dict() for item in counted]
     columns = [*(part for part in ("day", "concept") if part in parts)]
-    numbers = ("pictures", "enforce", "log", "shadow", "of")
-    app.show(rows, [Table([*columns, *numbers], rows, "Nothing was found in any picture.")])
+    shown = [{**row, **{mode_name(mode): row[mode] for mode in MODES}} for row in rows]
+    numbers = ("pictures", *map(mode_name, MODES), "of")
+    app.show(rows, [Table([*columns, *numbers], shown, "Nothing was found in any picture.")])
     for sentence in log.missing():
         app.warn(f"{sentence}.")
 
@@ -198,19 +200,19 @@ def _lines(where: str, found: Incident, in_log: dict[str, int] | None) -> list[s
     name = version_name(caught.slug, caught.version)
     lines: list[str | Table] = [
         f"{name} was found in {where}{f', at {cell(caught.at)}' if caught.at else ''}: score "
-        f"{caught.score:.4g}, threshold {caught.threshold:.4g}, mode {caught.mode}"
+        f"{caught.score:.4g}, threshold {caught.threshold:.4g}, mode {mode_name(caught.mode)}"
     ]
     if release is None:
         lines.append(f"release: bundle {caught.bundle_digest[:12]} was not made by this registry")
     else:
         lines.append(
-            f"release: {release.sequence} of '{release.bundle}', made {cell(release.created_at)} "
+            f"release: {release.bundle}@{release.sequence}, made {cell(release.created_at)} "
             f"by {release.created_by}{f': {release.note}' if release.note else ''}"
         )
     if member is not None:
-        by = f"by {', '.join(member.approved_by)}, " if member.approved_by else ""
-        how = member.approval.replace("_", " ") or "before there were reviews"
-        lines.append(f"approved: {by}{cell(member.approved_at)} ({how}); it is {member.state} now")
+        by = approved_words(member.approval, member.approved_by)
+        at = f", {cell(member.approved_at)}" if member.approved_at else ""
+        lines.append(f"approval: {by}{at}; it is {member.state} now")
     then = [f"'{item.channel}' since {cell(item.since)}, by {item.moved_by}" for item in found.then]
     lines.append(f"live then: {', '.join(then) or 'in no channel that is known'}")
     lines += live_lines(found.now) or ["live now: in no channel"]
@@ -218,7 +220,9 @@ def _lines(where: str, found: Incident, in_log: dict[str, int] | None) -> list[s
         rows = [vars(item) for item in found.nearest]
         lines += ["nearest examples:", Table(("anchor", "score", "picture", "prompt"), rows)]
     if found.also is not None:
-        also = [f"{item.slug} (score {item.score:.4g}, {item.mode})" for item in found.also]
+        also = [
+            f"{item.slug} (score {item.score:.4g}, {mode_name(item.mode)})" for item in found.also
+        ]
         lines.append(f"the same patch also matches: {', '.join(also) or 'nothing else'}")
     if in_log is not None:
         lines.append(

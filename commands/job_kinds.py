@@ -7,10 +7,10 @@ names a cluster that draws: a worker would run what that sends.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from commands.reports import report_version
 from commands.scoring import score
 from commands.trying import try_prompt
 from concepts.errors import InputError
+
+if TYPE_CHECKING:
+    from registry.jobs import JobInfo
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,22 @@ KINDS = {
 }  # fmt: skip
 
 
-def check_arguments(kind: str, arguments: Sequence[str]) -> None:
+OUTCOMES = {
+    "version": "made {0}: `uvr-registry show {0}`",
+    "examples": "drew the example pictures of {}",
+    "scores": "scored the given pictures of {}",
+    "evaluation": "recorded the evaluation of {}",
+    "report": "wrote {} in the registry's folder",
+    "try": "tried it: page /try/{0} of the console, folder cache/tried/job-{0}",
+}
+"""What comes of jobs, by ``registry.jobs.outcome.Outcome.what``."""
+
+
+def check_arguments(kind: str, arguments: Sequence[str]) -> Mapping[str, Any]:
     """Check that a kind's command takes these words, and that a job may give them.
+
+    Returns:
+        What they say, by the name of its parameter.
 
     Raises:
         InputError: It takes others, or a job may not set one of them.
@@ -123,14 +140,15 @@ def check_arguments(kind: str, arguments: Sequence[str]) -> None:
         if any("\0" in word for word in arguments):
             raise InputError("An argument holds a character of code 0, which no command takes.")
         with found.command.make_context(kind, list(arguments)) as context:
-            paths = list(_paths(context.params[name] for name in sorted(given)))
+            said = {name: context.params[name] for name in sorted(given)}
     except click.exceptions.Exit as error:  # --help
         raise InputError(f"A job of {kind} takes no such option: {' '.join(arguments)}.") from error
     except click.ClickException as error:
         raise InputError(f"{kind}: {error.format_message()}") from error
-    for path in paths:
+    for path in _paths(said.values()):
         if not path.is_absolute():
             raise InputError(f"'{path}' is not the whole path: a worker may run in another folder.")
+    return said
 
 
 def words(kind: str, arguments: Sequence[str], home: Path, job: int) -> list[str]:
@@ -146,6 +164,13 @@ def words(kind: str, arguments: Sequence[str], home: Path, job: int) -> list[str
     place = home / found.folder / f"job-{job}"
     out = () if found.out is None else ("--out", f"{place}{found.out}")
     return [*found.name, *found.added, *out, *arguments]
+
+
+def outcome_words(job: JobInfo) -> list[str]:
+    """Say what came of a job, a line for each thing; none unless it is done."""
+    from registry.jobs.outcome import outcomes_of
+
+    return [OUTCOMES[item.what].format(item.name) for item in outcomes_of(job)]
 
 
 def _named(command: click.Command, arguments: Sequence[str]) -> set[str]:

@@ -31,7 +31,7 @@ class JobProcess:
         step: What it does.
         done: Steps done.
         total: Steps in all, 0 while that is not known.
-        said: Its last line that is not about progress.
+        said: Its last line that is not about progress, or its error.
     """
 
     def __init__(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -104,7 +104,14 @@ class JobProcess:
                 row = json.loads(line)
                 self.step, self.done, self.total = row["step"], row["done"], row["total"]
             except (ValueError, TypeError, KeyError):
-                self.said = line.strip() or self.said
+                self._hear(line.strip())
+
+    def _hear(self, line: str) -> None:
+        """Keep the last line; of an error, which ends a command, all of it."""
+        if self.said.startswith("Error: ") and line and not line.startswith("Error: "):
+            self.said = f"{self.said} {line}"
+        else:
+            self.said = line or self.said
 
 
 def _begun(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App, pass_app
-from commands.job_kinds import KINDS, check_arguments
+from commands.job_kinds import KINDS, check_arguments, outcome_words
+from commands.job_subjects import check_subjects
 from commands.options import as_json, dry_run
 from commands.output import field_lines
 from commands.parameters import LARGEST
@@ -52,8 +53,9 @@ def jobs_add(app: App, kind: str, arguments: tuple[str, ...]) -> None:
       uvr-registry jobs add collect-anchors testbed-pistol --task t2i
       uvr-registry jobs add evaluate testbed-quick --record testbed-pistol@2
     """
-    check_arguments(kind, arguments)
-    added = app.open().jobs.add(kind, arguments, actor=app.actor)
+    said, registry = check_arguments(kind, arguments), app.open()
+    check_subjects(registry, kind, said)
+    added = registry.jobs.add(kind, arguments, actor=app.actor)
     app.show(asdict(added), [f"Job {added.id} waits for a worker"])
     app.hint(f"Next: uvr-registry worker; `jobs show {added.id}` tells how far it is.")
 
@@ -70,9 +72,10 @@ def jobs_list(app: App, states: tuple[str, ...]) -> None:
       uvr-registry jobs list --state waiting --state running
     """
     found = app.open().jobs.list(states)
-    columns = ("id", "kind", "arguments", "state", "progress", "asked_by", "asked_at", "message")
-    rows = [_row(job) for job in found]
-    app.show([asdict(job) for job in found], [Table(columns, rows, "No jobs.")])
+    columns = ["id", "kind", "arguments", "state", "progress", "asked_by", "asked_at"]
+    rows = [{**_row(job), "outcome": "; ".join(outcome_words(job)) or job.message} for job in found]
+    columns += ["outcome"] * any(row["outcome"] for row in rows)
+    app.show([_json(job) for job in found], [Table(columns, rows, "No jobs.")])
 
 
 @jobs.command("show")
@@ -87,7 +90,8 @@ def jobs_show(app: App, job: int) -> None:
       uvr-registry jobs show 3 --json
     """
     found = app.open().jobs.show(job)
-    app.show(asdict(found), field_lines(_row(found)))
+    fields = {name: value for name, value in _row(found).items() if value not in (None, "")}
+    app.show(_json(found), [*field_lines(fields), *outcome_words(found)])
 
 
 @jobs.command("cancel")
@@ -104,12 +108,18 @@ def jobs_cancel(app: App, job: int) -> None:
     """
     found = app.open().jobs.cancel(job, actor=app.actor)
     stops = " and will stop" if found.state == "running" else ""
-    app.show(asdict(found), [f"Job {found.id} is {found.state}{stops}"])
+    app.show(_json(found), [f"Job {found.id} is {found.state}{stops}"])
+
+
+def _json(job: JobInfo) -> dict[str, Any]:
+    from registry.jobs.outcome import outcomes_of
+
+    return {**asdict(job), "outcomes": [asdict(item) for item in outcomes_of(job)]}
 
 
 def _row(job: JobInfo) -> Mapping[str, Any]:
     """A job as people read it."""
     row = asdict(job)
-    del row["result"], row["leased_until"]
+    del row["result"], row["leased_until"], row["done"], row["total"]
     progress = f"{job.done} of {job.total}" if job.total else ""
     return {**row, "arguments": " ".join(job.arguments), "progress": progress}

@@ -70,7 +70,7 @@ class Measuring:
 
 def table_lines(report: Mapping[str, Any], out: Path) -> list[str | Table]:
     """A report as a table, and where its page is."""
-    from uvr.evaluation.report import COLUMNS, report_table
+    from uvr.evaluation.report import COLUMNS, LEGEND, report_table
 
     rows = [{column: row.get(column, "") for column in COLUMNS} for row in report_table(report)]
-    return [Table(COLUMNS, rows), f"Report: {out / 'report.html'}"]
+    return [Table(COLUMNS, rows), *LEGEND, f"Report: {out / 'report.html'}"]

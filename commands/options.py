@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from commands.parameters import FILE, NUMBER, VERSION, EngineName, Instant
+from commands.parameters import FILE, NUMBER, RELEASE, VERSION, EngineName, Instant
 from concepts.words import TASKS
 
 
@@ -28,7 +28,10 @@ version_argument = click.argument("version", type=VERSION, metavar="SLUG[@NUMBER
 expect_digest = click.option(
     "--expect-digest", metavar="SHA256", help="Refuse unless the present content has this digest."
 )
-sequence_option = click.option("--sequence", type=NUMBER, help="[default: the latest]")
+release_argument = click.argument("release_name", metavar="BUNDLE[@SEQUENCE]", type=RELEASE)
+sequence_option = click.option(
+    "--sequence", type=NUMBER, help="The same as BUNDLE@SEQUENCE.  [default: the latest]"
+)
 key_option = click.option(
     "--key", "key_files", type=FILE, multiple=True, help="Private key that signs; repeat it."
 )
@@ -41,10 +44,10 @@ drop_option = click.option(
 allow_shrink_option = click.option(
     "--allow-shrink",
     is_flag=True,
-    help="Allow members to be enforced less: by mode, a raised threshold, a task without anchors.",
+    help="Allow members to be regulated less: by mode, a raised threshold, a task without anchors.",
 )
 enforce_nothing_option = click.option(
-    "--enforce-nothing", is_flag=True, help="Allow a release that enforces no concept at all."
+    "--enforce-nothing", is_flag=True, help="Allow a release that regulates no concept at all."
 )
 expires_option = click.option(
     "--expires",

@@ -36,7 +36,9 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 def show_version(app: App, version: VersionInfo, *more: str) -> None:
     """Show a version's state and digest, and lines of more."""
     words = version.state.replace("_", " ")
-    count = f", {plural(version.approvals, 'approval')}" if version.state == "in_review" else ""
+    count = (
+        f", {plural(version.approvals, 'approval')} so far" if version.state == "in_review" else ""
+    )
     name = version_name(version.slug, version.number)
     line = f"{name} is {words}{count} ({version.content_digest})"
     app.show(version_json(version), [line, *more])
@@ -97,7 +99,7 @@ def detail_lines(
         if not changes["definition"]:
             text = ["definition: the same", *text]
     name, content, *scoring = version_lines(detail.version)
-    nowhere = "live nowhere; a release enforces it unless told otherwise"
+    nowhere = "live nowhere; a release regulates it unless told otherwise"
     return [
         name,
         content,
@@ -113,7 +115,7 @@ def live_lines(places: Sequence[LivePlace]) -> list[str]:
     """Where versions are live, a line for each channel."""
     at = now()
     return [
-        f"live in '{place.channel}', release {place.sequence} of '{place.bundle}': version "
+        f"live in '{place.channel}', by {place.bundle}@{place.sequence}: version "
         f"{place.version}, mode {mode_words(place.mode, place.disabled_until, at)}, "
         f"threshold {threshold_words(place.thresholds)}"
         for place in places
@@ -133,7 +135,10 @@ def field_lines(fields: Mapping[str, Any]) -> list[str]:
 def show_events(app: App, events: Sequence[Any]) -> None:
     """Show events of the trail."""
     rows = [asdict(event) for event in events]
-    texts = [{**row, "details": _details(row["details"])} for row in rows]
+    texts = [
+        {**row, "subject": row["subject"].replace("#", "@"), "details": _details(row["details"])}
+        for row in rows
+    ]
     columns = ("number", "at", "actor", "action", "subject", "details")
     app.show(rows, [Table(columns, texts, "No events.")])
 

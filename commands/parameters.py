@@ -62,6 +62,14 @@ class VersionName(Named):
         return slug, int(number) if at else None
 
 
+def one_sequence(release: tuple[str, int | None], sequence: int | None) -> tuple[str, int | None]:
+    """Return a release that was named in one way or the other; UsageError for both."""
+    bundle, number = release
+    if number is not None and sequence is not None:
+        raise click.UsageError(f"'{bundle}@{number}' says which release: leave {sequence} out.")
+    return bundle, sequence if number is None else number
+
+
 class Instant(ParamType):
     """An instant, a date, or a time from now; gives the instant."""
 

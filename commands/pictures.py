@@ -21,6 +21,7 @@ from commands.options import (
 )
 from commands.parameters import FILE, NUMBER, OUT, OUT_FILE, PATH, SIDE
 from commands.table import Table
+from commands.text import modes_named
 from concepts.words import RESIDUAL
 
 
@@ -122,4 +123,4 @@ def attribute(app: App, report: Path, count: int) -> None:
     ]
     rows = list(map(asdict, app.open().index.attribute(found.space, fired, count)))
     columns = ("picture", "slug", "version", "mode", "anchor", "score")
-    app.show(rows, [Table(columns, rows, "Nothing fired in this report.")])
+    app.show(rows, [Table(columns, modes_named(rows), "Nothing fired in this report.")])

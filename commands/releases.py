@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from commands.app import App, pass_app
-from commands.changes import change_lines, coverage_lines, warn_of
+from commands.changes import change_lines
 from commands.options import (
     allow_shrink_option,
     as_json,
@@ -21,19 +21,15 @@ from commands.options import (
     expires_option,
     key_option,
     reason_required,
+    release_argument,
     sequence_option,
 )
-from commands.output import save_bundle
-from commands.parameters import BUNDLE, NUMBER, OUT, Instant, Pair, Threshold
+from commands.parameters import BUNDLE, NUMBER, OUT, RELEASE, Instant, Pair, Threshold, one_sequence
 from commands.reading import read_private_keys
+from commands.released import show_new_release, signed_by, write_release
 from commands.table import Table
-from commands.text import plural
-from concepts.errors import UVRError
+from commands.text import mode_name, plural, releases_named
 from concepts.words import MODES
-
-if TYPE_CHECKING:
-    from registry.answers import NewRelease, ReleaseInfo
-    from registry.registry import Registry
 
 
 @click.command()
@@ -64,7 +60,7 @@ if TYPE_CHECKING:
     multiple=True,
     type=Pair("SLUG=MODE", click.Choice(MODES)),
     metavar="SLUG=MODE",
-    help="enforce, log (report only) or shadow (measure only).",
+    help=f"What happens where it is found: {', '.join(map(mode_name, MODES))}.",
 )
 @click.option(
     "--threshold",
@@ -115,7 +111,7 @@ def release(
 
     Members, modes, thresholds and pauses stay as in the release before unless given; the first
     release takes all. Where the policy asks for no approvals, drafts that are taken in are
-    approved as a part of the release. What is enforced less must be named: --drop a member,
+    approved as a part of the release. What is regulated less must be named: --drop a member,
     --disable it for a time, --allow-shrink for the rest.
 
     \b
@@ -141,18 +137,18 @@ def release(
         keys=read_private_keys(key_files),
         **options,
     )
-    _show_new_release(app, registry, info, out, named=bool(members))
+    show_new_release(app, registry, info, out)
     if info.expires_at is None:
         app.hint("It never expires: with --expires 90d, engines notice when they get nothing new.")
     signed, needed = len(info.signatures), registry.team.policy().signatures
     if signed < needed:
-        name = f"{info.bundle} --sequence {info.sequence}"
+        name = f"{info.bundle}@{info.sequence}"
         app.hint(f"{signed} of {needed} signatures so far: uvr-registry sign {name} --key FILE")
 
 
 @click.command()
-@click.argument("bundle_name", metavar="BUNDLE", type=BUNDLE)
-@click.argument("sequence", type=NUMBER)
+@click.argument("release_name", metavar="BUNDLE@SEQUENCE", type=RELEASE)
+@click.argument("sequence", type=NUMBER, required=False)
 @reason_required
 @drop_option
 @allow_shrink_option
@@ -167,8 +163,8 @@ def release(
 def rollback(
     app: App,
     /,
-    bundle_name: str,
-    sequence: int,
+    release_name: tuple[str, int | None],
+    sequence: int | None,
     key_files: tuple[Path, ...],
     out: Path | None,
     **options: Any,
@@ -179,13 +175,16 @@ def rollback(
 
     \b
     Example:
-      uvr-registry rollback policy 3 --reason "release 4 fires on cups" --out policy.uvr
+      uvr-registry rollback policy@3 --reason "release 4 fires on cups" --out policy.uvr
     """
+    bundle_name, number = one_sequence(release_name, sequence)
+    if number is None:
+        raise click.UsageError(f"Say which release to go back to: {bundle_name}@SEQUENCE.")
     registry = app.open()
     info = registry.releases.roll_back(
-        bundle_name, sequence, actor=app.actor, keys=read_private_keys(key_files), **options
+        bundle_name, number, actor=app.actor, keys=read_private_keys(key_files), **options
     )
-    _show_new_release(app, registry, info, out, named=False)
+    show_new_release(app, registry, info, out)
 
 
 @click.command()
@@ -205,8 +204,11 @@ def releases(app: App, bundle_name: str | None) -> None:
         raised = [member["slug"] for member in item["members"] if member["raised"]]
         counts = {"concepts": len(item["members"]), "signed": len(item["signatures"])}
         rows.append({**item, **counts, "raised": raised})
-    columns = ("bundle", "sequence", "concepts", "raised", "signed", "created_at", "created_by")
-    app.show(found, [Table((*columns, "note", "bundle_digest"), rows, "No releases yet.")])
+    columns = ("release", "concepts", "raised", "signed", "created_at", "created_by")
+    app.show(
+        found,
+        [Table((*columns, "note", "bundle_digest"), releases_named(rows), "No releases yet.")],
+    )
 
 
 @click.command("diff-releases")
@@ -227,7 +229,7 @@ def diff_releases(app: App, bundle_name: str, before: int, after: int) -> None:
 
 
 @click.command()
-@click.argument("bundle_name", metavar="BUNDLE", type=BUNDLE)
+@release_argument
 @sequence_option
 @key_option
 @click.option("--out", type=OUT, help="Also write the signed bundle to this file.")
@@ -235,7 +237,11 @@ def diff_releases(app: App, bundle_name: str, before: int, after: int) -> None:
 @as_json
 @pass_app
 def sign(
-    app: App, bundle_name: str, sequence: int | None, key_files: tuple[Path, ...], out: Path | None
+    app: App,
+    release_name: tuple[str, int | None],
+    sequence: int | None,
+    key_files: tuple[Path, ...],
+    out: Path | None,
 ) -> None:
     """Add signatures to a release, the latest by default.
 
@@ -245,13 +251,13 @@ def sign(
     """
     if not key_files:
         raise click.UsageError("Give --key FILE, a private key: `uvr-registry key generate`.")
-    registry = app.open()
+    wanted, registry = one_sequence(release_name, sequence), app.open()
     keys = read_private_keys(key_files)
-    info = registry.releases.sign(bundle_name, sequence, actor=app.actor, keys=keys)
+    info = registry.releases.sign(*wanted, actor=app.actor, keys=keys)
     verb = "Would sign" if app.dry_run else "Signed"
-    lines = [f"{verb} {info.bundle} {info.sequence} with {plural(len(info.members), 'concept')}"]
-    written = _write_release(app, registry, info, out)
-    app.show(asdict(info), [*lines, *_signed_by(info), *written])
+    lines = [f"{verb} {info.bundle}@{info.sequence} with {plural(len(info.members), 'concept')}"]
+    written = write_release(app, registry, info, out)
+    app.show(asdict(info), [*lines, *signed_by(info), *written])
 
 
 def _thresholds(pairs: Iterable[tuple[str, float | None]]) -> dict[str, Any]:
@@ -264,43 +270,3 @@ def _thresholds(pairs: Iterable[tuple[str, float | None]]) -> dict[str, Any]:
             raise click.UsageError(f"--threshold names '{slug}' twice.")
         tasks[task if slash else slug] = value
     return found
-
-
-def _show_new_release(
-    app: App, registry: Registry, made: NewRelease, out: Path | None, *, named: bool
-) -> None:
-    """Write a new release's bundle, show what it changes, and warn of what it leaves uncovered."""
-    written = _write_release(app, registry, made, out)
-    enforced = sum(member.enforced_at(made.created_at) for member in made.members)
-    some = "" if enforced == len(made.members) else f", {enforced} of them enforced"
-    what = f"{'Would release' if app.dry_run else 'Released'} {made.bundle} {made.sequence}"
-    if made.rollback_of:
-        verb = "Would roll back" if app.dry_run else "Rolled back"
-        what = f"{verb} to {made.bundle} {made.rollback_of}, as release {made.sequence}"
-    lines = [f"{what} with {plural(len(made.members), 'concept')}{some}"]
-    if made.sequence > 1:
-        since = f"since release {made.sequence - 1}"
-        lines.append(f"Changes {since}:" if made.changes else f"No changes {since}")
-    lines += [*change_lines(made.changes), *coverage_lines(made.coverage), *_signed_by(made)]
-    app.show(asdict(made), [*lines, *written])
-    warn_of(app, made, named=named)
-
-
-def _signed_by(info: ReleaseInfo) -> list[str]:
-    return [f"Signed by {', '.join(info.signatures)}"] if info.signatures else []
-
-
-def _write_release(app: App, registry: Registry, info: ReleaseInfo, out: Path | None) -> list[str]:
-    """Write the bundle of a release that was recorded, and say so; a dry run writes none."""
-    if out is None:
-        return []
-    if app.dry_run:
-        return [f"Nothing was written to {out}"]
-    try:
-        return [save_bundle(registry.releases.bundle(info.bundle, info.sequence), out)]
-    except OSError as error:
-        raise UVRError(
-            f"Release {info.sequence} of '{info.bundle}' is recorded, but '{out}' cannot be "
-            f"written: {error.strerror or error}. Write it with `uvr-registry bundle export "
-            f"{info.bundle} --sequence {info.sequence} --out FILE`."
-        ) from error

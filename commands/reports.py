@@ -19,6 +19,7 @@ from commands.reading import check_model, read_profile
 from commands.table import Table
 from commands.text import cell, mode_words, plural, version_name
 from concepts.files import write_file
+from concepts.words import approved_words
 
 if TYPE_CHECKING:
     from console.evidence.governance import Governance
@@ -212,11 +213,11 @@ def report_governance(app: App, at: str | None, out: Path | None) -> None:
 def _governance_lines(found: Governance) -> list[str | Table]:
     """What was banned, a table for each channel."""
     lines: list[str | Table] = []
-    columns = ("slug", "version", "mode", "approved_by", "approved_at", "ground", "evaluated")
+    columns = ("slug", "version", "mode", "approval", "approved_at", "ground", "evaluated")
     for channel in found.channels:
         signed = ", ".join(channel.signed_by) or "nobody"
         lines.append(
-            f"{channel.channel}: release {channel.sequence} of {channel.bundle}, since "
+            f"{channel.channel}: {channel.bundle}@{channel.sequence}, since "
             f"{cell(channel.since)} by {channel.moved_by}, signed by {signed} "
             f"({channel.signatures_needed} needed){', expired' if channel.expired else ''}"
         )
@@ -224,6 +225,7 @@ def _governance_lines(found: Governance) -> list[str | Table]:
             {
                 **vars(item),
                 "mode": mode_words(item.mode, item.disabled_until, found.at),
+                "approval": approved_words(item.approval, item.approved_by),
                 "ground": [f"{one.legal_basis} ({one.origin})" for one in item.grounds],
                 "evaluated": [one.figures["suite"] for one in item.evaluations],
             }
@@ -296,6 +298,8 @@ def _lines(name: str, pictures: Sequence[Pictured]) -> list[str]:
             "ordinary pictures wrongly caught": rates.benign,
         }
         parts = [f"{share} {what}" for what, share in told.items() if share is not None]
+        if strayed := item.examples.strayed():
+            parts.insert(1, f"{len(strayed)} of them caught for another thing in it")
         changed = item.changed
         if item.before is not None:
             parts.append(f"{plural(len(changed), 'picture')} decided otherwise than before")

@@ -109,7 +109,7 @@ def policy_show(app: App) -> None:
 @click.option(
     "--max-shrink",
     type=click.FloatRange(0, 1),
-    help="Share of enforced concepts that a release may lose unasked.",
+    help="Share of regulated concepts that a release may lose unasked.",
 )
 @click.option(
     "--gate", "gate_file", type=FILE, help="What an evaluation must reach before an approval."

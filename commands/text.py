@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from concepts.words import MODE_WORDS
 
 
 def cell(value: Any) -> str:
@@ -26,10 +28,25 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else many}"
 
 
+def mode_name(mode: str) -> str:
+    """Write a mode as options name it, and what that is."""
+    return f"{mode} ({MODE_WORDS[mode]})"
+
+
+def modes_named(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of a table with their modes as ``mode_name`` has them."""
+    return [{**row, "mode": mode_name(row["mode"])} for row in rows]
+
+
+def releases_named(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of a table with their releases as commands take them, BUNDLE@SEQUENCE."""
+    return [{**row, "release": f"{row['bundle']}@{row['sequence']}"} for row in rows]
+
+
 def mode_words(mode: str, disabled_until: str | None, at: str) -> str:
-    """Write a mode, and from when on it holds where that is still to come."""
-    paused = disabled_until is not None and disabled_until > at
-    return f"{mode} from {cell(disabled_until)}" if paused else mode
+    """Write a mode, or until when it is switched off."""
+    paused = mode == "enforce" and disabled_until is not None and disabled_until > at
+    return f"{mode} (switched off until {cell(disabled_until)})" if paused else mode_name(mode)
 
 
 def threshold_words(thresholds: Mapping[str, float]) -> str:

@@ -27,6 +27,7 @@ from commands.parameters import NUMBER, SLUG
 from commands.table import Table
 from commands.text import version_name
 from concepts.printable import printable
+from concepts.words import so_far_words
 
 if TYPE_CHECKING:
     from registry.registry import Registry
@@ -200,8 +201,8 @@ def revoke(
         held = registry.channels.live(channel.name).release.members
         if (done.slug, done.number) in {(item.slug, item.version) for item in held}:
             app.warn(
-                f"{name} is still live in channel '{channel.name}', in release "
-                f"{channel.sequence} of '{channel.bundle}'. Release again, then move the channel."
+                f"{name} is still live in channel '{channel.name}', by "
+                f"{channel.bundle}@{channel.sequence}. Release again, then move the channel."
             )
 
 
@@ -218,7 +219,7 @@ def reviews(app: App, every: bool) -> None:
     """
     found = [asdict(item) for item in app.open().versions.requests(None if every else "open")]
     rows = [
-        {**item, "approvals": f"{len(item['approvals'])} of {item['needed']}"} for item in found
+        {**item, "approvals": so_far_words(item["approvals"], item["needed"])} for item in found
     ]
     columns = ("slug", "version", "state", "approvals", "authors", "opened_by", "note")
     app.show(found, [Table((*columns, "content_digest"), rows, "Nothing waits for review.")])

@@ -7,14 +7,16 @@ import secrets
 import signal
 import socket
 import time
+from collections import Counter
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import click
 
 from commands.app import App, pass_app
-from commands.job_kinds import check_arguments, words
+from commands.job_kinds import check_arguments, outcome_words, words
 from commands.job_process import JobProcess
+from commands.text import plural
 from concepts.errors import BusyError, ConflictError, UVRError
 from concepts.printable import printable
 
@@ -43,33 +45,42 @@ WORDS_A_LEASE = 4
     help="Seconds without a word after which its job is another worker's.",
 )
 @pass_app
-def worker(app: App, once: bool, poll: float, lease: float) -> None:
+def worker(app: App, once: bool, poll: float, lease: float) -> int:
     """Do jobs that were asked for, one after the other, each in the name of who asked.
 
     Start as many as the machine bears: one a GPU, each with CUDA_VISIBLE_DEVICES of its own. A
     worker that is stopped gives its job back; one that is killed lets its lease run out, and
     another goes on: a collection from the features that are kept, an evaluation from its pictures.
-    Reports are in the registry's folder, under reports/.
+    Reports are in the registry's folder, under reports/. With --once the exit code is 1 where a job
+    failed.
 
     \b
     Examples:
       uvr-registry worker
       uvr-registry worker --once
     """
-    registry = app.open()
+    registry, ended = app.open(), Counter[str]()
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while True:
             job = _claimed(registry.jobs, name, lease)
             if job is not None:
-                _do(registry, job, name, lease)
+                ended[_do(registry, job, name, lease)] += 1
             elif once:
-                return
+                return _told_all(ended)
             else:
                 time.sleep(poll)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _told_all(ended: Counter[str]) -> int:
+    """Say what was done; the exit code."""
+    states = ", ".join(f"{count} {state}" for state, count in sorted(ended.items()))
+    total = ended.total()
+    click.echo(f"{plural(total, 'job')}: {states}." if total else "No job waits.", err=True)
+    return 1 if ended["failed"] else 0
 
 
 def _claimed(jobs: Jobs, name: str, lease: float) -> JobInfo | None:
@@ -79,8 +90,8 @@ def _claimed(jobs: Jobs, name: str, lease: float) -> JobInfo | None:
         return None
 
 
-def _do(registry: Registry, job: JobInfo, name: str, lease: float) -> None:
-    """Do a job, and tell how it ended."""
+def _do(registry: Registry, job: JobInfo, name: str, lease: float) -> str:
+    """Do a job, and tell how it ended: its state, or "taken over"."""
     told = printable(" ".join((job.kind, *job.arguments)))
     click.echo(f"Job {job.id}: {told}", err=True)
     try:
@@ -88,11 +99,14 @@ def _do(registry: Registry, job: JobInfo, name: str, lease: float) -> None:
         ended = _run(registry, job, name, lease)
     except ConflictError as error:  # another worker has it
         click.echo(str(error), err=True)
-        return
+        return "taken over"
     except Exception as error:  # One bad job must not end the worker of all others.
         why = str(error) if isinstance(error, UVRError) else f"{type(error).__name__}: {error}"
         ended = registry.jobs.fail(job.id, name, why)
-    click.echo(printable(f"Job {job.id} is {ended.state}. {ended.message}".strip()), err=True)
+    came = "; ".join(outcome_words(ended)) or ended.message
+    how = "failed" if ended.state == "failed" else f"is {ended.state}"
+    click.echo(printable(f"Job {job.id} {how}{f': {came}' if came else '.'}"), err=True)
+    return ended.state
 
 
 def _run(registry: Registry, job: JobInfo, name: str, lease: float) -> JobInfo:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 TASKS = ("t2i", "edit", "check")
 """What a model is used for: a picture from a text, a picture changed as a text says, or a look at a
 finished picture, whatever it was drawn for."""
@@ -16,7 +18,17 @@ VARIANTS = ("smaller", "cropped", "moved", "flipped", "recoloured")
 """What is made of a reference picture, to collect anchors from as well."""
 
 MODES = ("enforce", "log", "shadow")
-"""What happens where a concept is found: it is regulated, only reported, or only measured."""
+"""What happens where a concept is found, as options and files name it."""
+
+MODE_WORDS = {"enforce": "regulated", "log": "reported only", "shadow": "tried silently"}
+"""The same as people say it: on pages and sheets alone, in commands beside its name."""
+
+APPROVAL_WORDS = {
+    "review": "approved by",
+    "break_glass": "approved alone, in an emergency, by",
+    "policy": "released without review by",
+}
+"""How a version was approved, before the names of who did."""
 
 RESIDUAL = ("pass", "flag", "retry", "block", "retry-or-block")
 """What an engine does with a picture in which its check still finds something."""
@@ -40,3 +52,15 @@ ROLES = ("admin", "auditor", "curator", "publisher", "reviewer")
 
 INDEX_KINDS = ("flat", "fp16", "rabitq", "ivf")
 """How an index keeps its vectors, from the most exact to the smallest."""
+
+
+def approved_words(approval: str, by: Collection[str]) -> str:
+    """Write who approved a version, such as "approved by ann, bob"; "" is before reviews."""
+    if not by or approval not in APPROVAL_WORDS:
+        return "nothing tells who approved it"
+    return f"{APPROVAL_WORDS[approval]} {', '.join(by)}"
+
+
+def so_far_words(by: Collection[str], needed: int) -> str:
+    """Write who approved what waits for review, such as "approved by ann (1 of 2)"."""
+    return f"approved by {', '.join(by) or 'nobody so far'} ({len(by)} of {needed})"

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from console.addresses import CHANGES, PAGES, Page
+from console.addresses import CHANGES, HOLDERS, PAGES, Page
 from console.endpoints import Endpoints
 from console.files import static_routes
 from console.guard import Guard, Refusal, refuse
@@ -33,7 +33,8 @@ def make_app(registry: Registry, settings: Settings) -> ASGIApp:
         for path, page in pages.items():
             methods.setdefault(path, {})[verb] = page
     routes = [
-        Route(path, maker.endpoint(pages), methods=[*pages]) for path, pages in methods.items()
+        Route(path, maker.endpoint(pages, HOLDERS.get(path)), methods=[*pages])
+        for path, pages in methods.items()
     ]
     if settings.openid is not None:
         routes += Login(registry, settings, settings.openid, logins).routes()

@@ -54,6 +54,7 @@ class Call:
         query: What follows its question mark.
         form: What was sent.
         partial: Whether a script asked for a part of the page alone.
+        address: What was asked for, without its query.
     """
 
     registry: Registry
@@ -65,6 +66,7 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
     form: Form = field(default_factory=Form)
     partial: bool = False
+    address: str = ""
 
     @property
     def actor(self) -> str:
@@ -91,6 +93,11 @@ class Call:
             "login": self.settings.openid is not None and self.token != "",
         }  # fmt: skip
         return HTMLResponse(render(template, **{**shown, **values}), status)
+
+
+def status_of(error: UVRError) -> int:
+    """Return what an error is to a browser; 500 where the console's own side is at fault."""
+    return {2: 422, 3: 404, 4: 409, 5: 403, 8: 503, 9: 409}.get(error.exit_code, 500)
 
 
 def go_to(address: str, done: str) -> Response:

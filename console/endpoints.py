@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from urllib.parse import urlencode
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from concepts.errors import InputError, UVRError
 from console import session
 from console.addresses import Page
-from console.call import Call
+from console.call import Call, status_of
 from console.decisions import DecisionLog
-from console.form import Form, read_form
+from console.form import FieldError, Form, read_form
 from console.identity import Identity, LoginNeeded, identify
 from console.logins import Logins
+from console.refilled import refilled
+from console.render import coded
 from console.settings import Settings
 from registry.registry import Registry
 
-STATUSES = {2: 422, 3: 404, 4: 409, 5: 403, 8: 503, 9: 409}
-"""What an error's exit code is to a browser; of any other, the console's own side is at fault."""
 logger = logging.getLogger("uvr.console")
 
 
@@ -36,8 +37,15 @@ class Endpoints:
         self._logins = logins
         self._decisions = DecisionLog(settings.decisions)
 
-    def endpoint(self, pages: dict[str, Page]) -> Callable[[Request], Awaitable[Response]]:
-        """Return the endpoint of an address, which has a page for each method."""
+    def endpoint(
+        self, pages: dict[str, Page], holder: Page | None = None
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Return the endpoint of an address.
+
+        Args:
+            pages: The page for each method.
+            holder: The page that the address's form is on: it shows a form that was refused again.
+        """
 
         async def answer(request: Request) -> Response:
             page = pages["POST" if request.method == "POST" else "GET"]
@@ -48,7 +56,7 @@ class Endpoints:
                 except InputError as error:
                     form = error
             # The library waits for disks and locks, which must not hold up other requests.
-            return await run_in_threadpool(self._answer, request, page, form)
+            return await run_in_threadpool(self._answer, request, page, form, holder)
 
         return answer
 
@@ -60,9 +68,11 @@ class Endpoints:
         def told(call: Call) -> Response:
             return _told(call, status, texts.get(status, "That did not work."))
 
-        return await run_in_threadpool(self._answer, request, told, None)
+        return await run_in_threadpool(self._answer, request, told, None, None)
 
-    def _answer(self, request: Request, page: Page, form: Form | UVRError | None) -> Response:
+    def _answer(
+        self, request: Request, page: Page, form: Form | UVRError | None, holder: Page | None
+    ) -> Response:
         """Answer with a page.
 
         Args:
@@ -70,6 +80,7 @@ class Endpoints:
             page: Makes the answer.
             form: What was sent, which needs the session's token; why it cannot be read; None for
                 nothing.
+            holder: The page that the form is on.
         """
         known = session.session_of(request, self._settings)
         name = known or session.new_session()
@@ -83,16 +94,17 @@ class Endpoints:
             self._registry, self._settings, self._decisions, who,
             session.form_token(self._settings, name, who.actor), request.path_params,
             request.query_params, form if isinstance(form, Form) else Form(),
-            request.headers.get("hx-request") == "true",
+            request.headers.get("hx-request") == "true", request.url.path,
         )  # fmt: skip
-        answer = self._checked(call, page, form, known)
+        answer = self._checked(call, page, form, known, holder)
         if known is None:
             session.keep(answer, self._settings, name)
         return answer
 
     def _checked(
-        self, call: Call, page: Page, form: Form | UVRError | None, known: str | None
-    ) -> Response:
+        self, call: Call, page: Page, form: Form | UVRError | None, known: str | None,
+        holder: Page | None,
+    ) -> Response:  # fmt: skip
         """Answer with a page once its form has the token of the session, None for a new one."""
         try:
             if isinstance(form, UVRError):
@@ -100,12 +112,31 @@ class Endpoints:
             if form is not None:
                 token = form.text(session.FIELD)
                 session.require_token(self._settings, known, call.actor, token)
-            return page(call)
+            return page(call) if form is None else _done(call, page, holder)
         except UVRError as error:
             return _failed(call, error)
         except Exception:
             logger.exception("the page failed")
             return _told(call, 500, "Something went wrong in the console, and its log says what.")
+
+
+def _done(call: Call, page: Page, holder: Page | None) -> Response:
+    """Answer a form that was sent; one that is refused keeps what was filled in."""
+    try:
+        return page(call)
+    except UVRError as error:
+        status = status_of(error)
+        if holder is None or status == 500:
+            raise
+        try:
+            shown = holder(replace(call, form=Form()))
+        except UVRError:  # It is of something that is gone.
+            raise error from None
+        name = error.field if isinstance(error, FieldError) else ""
+        page_text = bytes(shown.body).decode()
+        return HTMLResponse(
+            refilled(page_text, call.address, call.form, coded(str(error)), name), status
+        )
 
 
 def _to_login(call: Call, request: Request, error: UVRError) -> Response:
@@ -119,7 +150,7 @@ def _to_login(call: Call, request: Request, error: UVRError) -> Response:
 
 
 def _failed(call: Call, error: UVRError) -> Response:
-    status = STATUSES.get(error.exit_code, 500)
+    status = status_of(error)
     if status == 500:
         logger.error("%s", error)
     return _told(call, status, str(error))

@@ -20,6 +20,14 @@ MAX_FORM = 1 << 20
 """Bytes of a form without files."""
 
 
+class FieldError(InputError):
+    """A field of a form holds what it cannot mean; its page says so beside it."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(why)
+        self.field = field
+
+
 @dataclass(frozen=True)
 class Form:
     """The fields of a form by name, each with its values, and the files that were given.
@@ -60,7 +68,9 @@ class Form:
         except ValueError:
             value = float("nan")
         if not low <= value <= high:
-            raise InputError(f"'{name}' must be a number from {low:g} to {high:g}, not '{text}'.")
+            raise FieldError(
+                name, f"'{name}' must be a number from {low:,.15g} to {high:,.15g}, not '{text}'."
+            )
         return value
 
 

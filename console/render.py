@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 from concepts.printable import printable
 from console import words
 from console.files import address
+from registry.jobs.outcome import outcomes_of
 from uvr.pages.page import FILTERS as PAGE_FILTERS
 
 _CODE = re.compile(r"`([^`]+)`")
@@ -55,12 +56,12 @@ def _environment() -> Environment:
     environment.filters |= {
         "ago": words.ago, "begun": begun, "change": words.change_words, "coded": coded,
         "details": words.told_details, "event": words.event_words, "field": words.field_words,
-        "gap": words.gap_words, "place": words.place_words, "plural": plural,
-        "standing": words.standing_words, "subject": words.subject_words,
+        "gap": words.gap_words, "outcomes": outcomes_of, "place": words.place_words,
+        "plural": plural, "standing": words.standing_words, "subject": words.subject_words,
     }  # fmt: skip
     environment.filters |= PAGE_FILTERS
     environment.globals |= {
-        "address": address, "approvals": words.APPROVALS, "categories": words.CATEGORIES,
+        "address": address, "categories": words.CATEGORIES,
         "subject_address": words.subject_address,
     }  # fmt: skip
     return environment

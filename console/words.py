@@ -8,14 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from concepts.instant import now
-from uvr.pages.words import MODES, STATES, day, state_words, task_words
+from concepts.words import MODE_WORDS
+from uvr.pages.words import STATES, day, state_words, task_words
 
 CATEGORIES = {"nudity": "nudity", "ip-character": "protected character", "object": "object"}
-APPROVALS = {
-    "review": "approved by",
-    "break_glass": "approved alone, in an emergency, by",
-    "policy": "released without review by",
-}
 FIELDS = {
     "near_misses": "look-alikes that are allowed",
     "prompts": "what shows it",
@@ -57,8 +53,8 @@ EVENTS = {
 # What the library advises to whoever types, as the page of a new release has it.
 OPTIONS = (
     (r"--drop ([a-z0-9-]+)", r"choose “take it out” for \1"),
-    (r"--allow-shrink", "tick “Less may be banned”"),
-    (r"--enforce-nothing", "tick “Nothing at all may be banned”"),
+    (r"--allow-shrink", "tick “Less may be regulated”"),
+    (r"--enforce-nothing", "tick “Nothing at all may be regulated”"),
     (r'--note "WHY"', "say why"),
 )
 _SPANS = ((86400 * 365, "year"), (86400 * 30, "month"), (86400, "day"), (3600, "hour"),
@@ -82,7 +78,7 @@ def ago(instant: str | None, at: str | None = None) -> str:
 
 def standing_words(state: str | None) -> str:
     """Write the state of a concept's newest version; None is a concept without versions."""
-    return "no example pictures yet" if state is None else state_words(state)
+    return "nothing collected yet" if state is None else state_words(state)
 
 
 def place_words(place: str) -> str:
@@ -128,8 +124,8 @@ def change_words(change: Any) -> str:
         case "approved":
             return "approved by this release"
         case "mode":
-            was = "" if before is None else f", was {MODES[before]}"
-            return f"{MODES[after]}{was}"
+            was = "" if before is None else f", was {MODE_WORDS[before]}"
+            return f"{MODE_WORDS[after]}{was}"
         case "threshold":
             looser = "less" if after > before else "more"
             return f"strictness changed, catches {looser}: {place_words(change.place)}"
@@ -151,10 +147,8 @@ def gap_words(why: str) -> str:
     """Write why a release leaves a concept uncovered, ``registry.answers.Gap``."""
     head, found, place = why.partition("no anchors for ")
     if found:
-        return f"{head}no example pictures for {', '.join(map(place_words, place.split(', ')))}"
-    return why.replace("no anchors", "no example pictures").replace(
-        "in review", STATES["in_review"]
-    )
+        return f"{head}nothing collected for {', '.join(map(place_words, place.split(', ')))}"
+    return why.replace("no anchors", "nothing collected").replace("in review", STATES["in_review"])
 
 
 def subject_address(action: str, subject: str) -> str:
@@ -168,12 +162,8 @@ def subject_address(action: str, subject: str) -> str:
 
 
 def subject_words(subject: str) -> str:
-    """Write what an event is about: "pistol@2" as "pistol, version 2"."""
-    for mark, noun in (("@", "version"), ("#", "release")):
-        name, found, number = subject.partition(mark)
-        if found and number.isdigit() and name != "keys":
-            return f"{name}, {noun} {number}"
-    return subject
+    """Write what an event is about: its "policy#2" as "policy@2", like versions."""
+    return subject.replace("#", "@")
 
 
 def _text(value: Any) -> str:

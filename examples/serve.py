@@ -12,6 +12,7 @@ import asyncio
 import base64
 import io
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from uvr.delivery.source import BundleSource
 from uvr.engine.regulator import fits
 from uvr.pipelines import load_pipeline
 
+BUNDLE = os.environ.get("UVR_BUNDLE") or sys.exit(
+    "UVR_BUNDLE is not set: name a bundle's file, folder or URL, such as UVR_BUNDLE=policy.uvr."
+)
 REPLICAS = int(os.environ.get("UVR_REPLICAS", "2"))
 POLL_SECONDS = float(os.environ.get("UVR_POLL_SECONDS", "60"))
 
@@ -74,7 +78,7 @@ class Drawing:
 
 keys_file = os.environ.get("UVR_KEYS")  # without: only for a place that nobody else can write
 app = Drawing.bind(
-    os.environ.get("UVR_BUNDLE", "policy.uvr"),
+    BUNDLE,
     Path(keys_file).absolute() if keys_file else None,
     Path(os.environ.get("UVR_STATE", "state")).absolute(),  # must outlive the replicas
 )

@@ -1,5 +1,6 @@
 """The command line as a whole: exit codes, errors of one line, and the help."""
 
+import logging
 import os
 import sqlite3
 import subprocess
@@ -198,6 +199,20 @@ def test_ctrl_c_shows_no_traceback_however_early_it_comes(filled, module, code, 
         cwd=Path(cli.__file__).parent,
     )  # fmt: skip
     assert (found.returncode, found.stdout, found.stderr) == (code, "", message)
+
+
+def test_the_libraries_are_quiet_unless_somebody_asks(monkeypatch):
+    code = (
+        "import contextlib, cli\n"
+        "with contextlib.suppress(SystemExit): cli.main(['--version'])\n"
+        "from diffusers.utils import logging as one\n"
+        "from transformers.utils import logging as other\n"
+        "print(one.get_verbosity(), other.get_verbosity())\n"
+    )
+    monkeypatch.delenv("TRANSFORMERS_VERBOSITY", raising=False)
+    monkeypatch.setenv("DIFFUSERS_VERBOSITY", "info")
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == f"{logging.INFO} {logging.ERROR}"
 
 
 def test_errors_come_through_the_installed_script():

@@ -141,7 +141,7 @@ def test_verdicts_become_events_of_a_span():
         gen_ai.GEN_AI_EVALUATION_SCORE_LABEL: "regulated",
         gen_ai.GEN_AI_EVALUATION_EXPLANATION: "Ball was found.",
         "uvr.request": "r-17",
-        "uvr.release": "policy#5",
+        "uvr.release": "policy@5",
     }
 
 

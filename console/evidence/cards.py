@@ -72,10 +72,21 @@ def strips_of(item: Pictured) -> list[Strip]:
     if examples is None:
         return []
     missed, wrong = examples.missed(), examples.wrongly_caught()
-    caught = [one for one in examples.must_catch if one.caught(examples.threshold)]
+    strayed = examples.strayed()
+    caught = [
+        one for one in examples.must_catch if one.caught(examples.threshold) and one not in strayed
+    ]
     nearest = [] if wrong else examples.closest(NEAREST)
-    left = [one for one in examples.look_alikes if one not in (*wrong, *nearest)]
-    others = [one for one in examples.benign if one not in (*wrong, *nearest)]
+    left, others = (
+        sorted((one for one in found if one not in wrong), key=lambda one: -one.score)
+        for found in (examples.look_alikes, examples.benign)
+    )
+    about_caught = "The least sure first. Outlined: where the concept was found."
+    if examples.placed < len(caught) + len(strayed):
+        about_caught += (
+            " Look whether it is there: nothing tells where the concept is in these pictures, and "
+            "one that is caught for another thing counts here too."
+        )
     about_wrong = (
         "Allowed pictures that it takes for the concept, the surest first."
         if wrong
@@ -91,13 +102,33 @@ def strips_of(item: Pictured) -> list[Strip]:
         _strip("missed", "Missed", about_missed, missed, examples, "bad"),
         _strip("wrong", "Wrongly caught", about_wrong, wrong or nearest, examples,
                "bad" if wrong else "", count=len(wrong)),
-        _strip("caught", "Caught, as it must be", "The least sure first. Outlined: where the "
-               "concept was found.", sorted(caught, key=lambda one: one.score), examples, "good"),
-        _strip("look-alikes", "Look-alikes that are allowed, and left alone", "The most alike "
-               "first.", sorted(left, key=lambda one: -one.score), examples, "good"),
-        _strip("ordinary", "Ordinary pictures, left alone", "The most alike first.",
-               sorted(others, key=lambda one: -one.score), examples, "good", shown=False),
+        *([_strip("strayed", "Caught for another thing", "They must be caught and are, but not "
+                  "where the concept is: what was found is something else.", strayed, examples,
+                  "bad")] if strayed else []),
+        _strip("caught", "Caught, as it must be", about_caught,
+               sorted(caught, key=lambda one: one.score), examples, "good"),
+        _left_alone("look-alikes", "Look-alikes that are allowed, and left alone", left, nearest,
+                    examples),
+        _left_alone("ordinary", "Ordinary pictures, left alone", others, nearest, examples,
+                    shown=False),
     ]  # fmt: skip
+
+
+def _left_alone(
+    id: str,
+    title: str,
+    found: Sequence[Example],
+    above: Sequence[Example],
+    examples: Examples,
+    *,
+    shown: bool = True,
+) -> Strip:
+    """Allowed pictures that are left alone, all of them counted, those above shown there."""
+    rest = [one for one in found if one not in above]
+    about = "The most alike first."
+    if moved := len(found) - len(rest):
+        about += f" {moved} of them {'is' if moved == 1 else 'are'} shown above, as coming closest."
+    return _strip(id, title, about, rest, examples, "good", shown=shown, count=len(found))
 
 
 def changed_strip(item: Pictured, before: int) -> Strip | None:
@@ -157,6 +188,7 @@ def card_of(example: Example, examples: Examples, said: str = "") -> Card:
     uri = _uri(example.picture)
     source = None if example.source is None else _uri(example.source)
     outline = example.outline(examples.threshold, examples.grow)
+    strays = example.kind == "must-catch" and example.strays(examples.threshold, examples.grow)
     verdict = "caught" if caught else "not caught"
     return Card(
         uri=uri,
@@ -165,7 +197,7 @@ def card_of(example: Example, examples: Examples, said: str = "") -> Card:
         source=None if source == uri else source,
         prompt=example.prompt,
         caught=caught,
-        right=caught == (example.kind == "must-catch"),
+        right=caught == (example.kind == "must-catch") and not strays,
         said=said,
         score=example.score,
     )

@@ -156,7 +156,7 @@ def _of_live(
             raise MismatchError(
                 f"{why}, and '{subject}' cannot be checked against what is live: {error}"
             ) from error
-        where = f"'{subject}', checked by release {sequence} of '{bundle}' ({', '.join(names)})"
+        where = f"'{subject}', checked by {bundle}@{sequence} ({', '.join(names)})"
         found.append(CaughtIn(where, caught_by_check(seen, now())))
     return found
 

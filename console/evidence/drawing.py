@@ -178,8 +178,8 @@ def try_bundle(
     pipe, found = load_pipeline(about.model, "t2i" if given is None else "edit", profile)
     request = {"prompt": about.prompt, "image": given, "num_inference_steps": steps}
     request = {name: value for name, value in request.items() if value is not None}
-    # With the ban first: whether the model is the one that it was made for is told at once.
-    with progress("Draw with the ban") as told:
+    # Regulated first: whether the model is the one that it was made for is told at once.
+    with progress("Draw it regulated") as told:
         regulated, report = draw(pipe, found, request, seed=about.seed, bundle=bundle,
                                  progress=told)  # fmt: skip
     with progress("Draw without it") as told:

@@ -105,6 +105,9 @@ def _tiles(item: Pictured) -> list[Tile]:
         Tile("look-alikes are wrongly caught", rates.look_alikes),
         Tile("ordinary pictures are wrongly caught", rates.benign),
     ]
+    if item.examples.strayed():
+        share = Share(len(item.examples.strayed()), item.examples.placed)
+        tiles.insert(1, Tile("of those are caught for another thing in them", share))
     return [tile for tile in tiles if tile.share is not None]
 
 

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from concepts.instant import now
+from concepts.words import MODE_WORDS
 from console.evidence.page import panel_of
 from console.evidence.pictures import Pictured
 from console.evidence.sheet import is_veiled
@@ -15,7 +16,7 @@ from registry.answers import Difference, NewRelease, ReleasedMember, VersionDeta
 from registry.registry import Registry
 from registry.releases.channels import ChannelInfo
 from uvr.pages.page import render_page
-from uvr.pages.words import MODES, day
+from uvr.pages.words import day
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +136,9 @@ def change_words(change: Difference) -> str:
         case "version":
             return f"has version {after} in place of {before}"
         case "mode":
-            return f"is now {MODES[str(after)]}" + (f", was {MODES[str(before)]}" if before else "")
+            return f"is now {MODE_WORDS[str(after)]}" + (
+                f", was {MODE_WORDS[str(before)]}" if before else ""
+            )
         case "threshold":
             looser = float(after or 0) > float(before or 0)
             return f"is {'less' if looser else 'more'} strict for {change.place}"

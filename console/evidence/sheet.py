@@ -145,6 +145,7 @@ def _place_numbers(item: Pictured) -> dict[str, Any]:
         "seen": examples.seen,
         "examples": examples.rates().to_dict(),
         "missed": [_told(one) for one in examples.missed()],
+        "caught_for_another_thing": [_told(one) for one in examples.strayed()],
         "wrongly_caught": [_told(one) for one in examples.wrongly_caught()],
         "changed": [
             {**_told(one.example), "was_caught": one.was_caught, "score_before": one.score_before}

@@ -1,4 +1,4 @@
-"""What was tried: a prompt with and without a ban, or a picture checked; kept in a folder."""
+"""What was tried: a prompt, drawn regulated and not, or a picture checked; kept in a folder."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ UNCHECKED = (
     "What a check of the finished pictures would say is not known: for that this model has no "
     "examples of it (`uvr-registry collect-anchors SLUG --task check`)."
 )
-_CHECKED = {"given": "", "stock": "Without the ban: ", "regulated": "With the ban: "}
+_CHECKED = {"given": "", "stock": "Not regulated: ", "regulated": "Regulated: "}
 _ABOUT, _REPORT, _CHECKS = "tried.json", "report.json", "checks.json"
 _OUTCOMES = {
     "enforce": "found and regulated",
-    "log": "found, and only reported",
+    "log": "found, and reported only",
     "shadow": "found, and tried silently",
 }
 
@@ -76,8 +76,8 @@ class About:
     def subject(self) -> str:
         """What was tried, in words."""
         if self.alone:
-            return f"version {self.number} of {self.bundle} alone"
-        return f"release {self.number} of {self.bundle}"
+            return f"{self.bundle}@{self.number} alone"
+        return f"{self.bundle}@{self.number}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +87,7 @@ class Tried:
     Attributes:
         about: What was tried.
         pictures: By their names: "given" is there where one was to be edited or checked, "stock"
-            and "regulated", without the ban and with it, from the same noise, where a prompt was
-            drawn.
+            and "regulated", from the same noise, where a prompt was drawn.
         report: Of the regulated picture; None where nothing was drawn.
         checks: What the check says of finished pictures, by the picture's name; empty where the
             bundle holds nothing for it.
@@ -136,7 +135,7 @@ class Tried:
 
     @property
     def identical(self) -> bool:
-        """Whether the pictures with and without the ban are the same to the bit."""
+        """Whether the regulated picture and the stock one are the same to the bit."""
         stock, regulated = (self.pictures.get(name) for name in ("stock", "regulated"))
         if stock is None or regulated is None:
             return False

@@ -37,7 +37,7 @@ class Asked:
 
 
 def ask_to_draw(call: Call, asked: Asked, picture: bytes | None) -> JobInfo:
-    """Ask for a prompt to be drawn with and without a ban, or for a picture to be checked.
+    """Ask for a prompt to be drawn, regulated and not, or for a picture to be checked.
 
     Args:
         call: Who asks.
@@ -93,7 +93,7 @@ def checkable(call: Call) -> Mapping[str, str]:
     found = {}
     for name, channels in live_releases(call).items():
         bundle, _, sequence = name.rpartition("@")
-        words = f"release {sequence} of {bundle}, live in {', '.join(channels)}"
+        words = f"{name}, live in {', '.join(channels)}"
         for model in _checking(call.registry.releases.get(bundle, int(sequence)).coverage):
             if model in MODELS:
                 found[f"{name}/{model}"] = f"{words}, by the model {model}"

@@ -10,9 +10,10 @@ from concepts.calibration import Calibration
 from concepts.errors import InputError
 from concepts.instant import now
 from console.call import Call, go_to
-from console.pages.jobs import MODELS, suites
+from console.pages.jobs import MODELS
 from console.pages.pictures import pictures_of
 from registry.answers import VersionInfo
+from uvr.evaluation.suites.shipped import shipped_suites
 
 
 def concepts(call: Call) -> Response:
@@ -71,7 +72,7 @@ def _shown(call: Call, *, unveiled: bool) -> Response:
         found=found_words(detail.version),
         pictures=pictures_of(call, detail, unveiled=unveiled),
         history=call.registry.audit.history(slug),
-        suites=suites(),
+        suites=shipped_suites(),
     )
 
 

@@ -5,18 +5,20 @@ A job is made of choices, never of words that somebody typed as options.
 
 from __future__ import annotations
 
-from importlib.resources import files
+import logging
 
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 
-from concepts.errors import InputError, did_you_mean
+from concepts.errors import InputError, NotFoundError, did_you_mean
 from concepts.words import JOB_STATES, TASKS
 from console.call import Call, go_to
+from registry.jobs.outcome import outcomes_of
+from uvr.evaluation.suites.shipped import shipped_suites
 
 OPEN = ("waiting", "running")
 SHOWN = 50
 KINDS = {
-    "collect-anchors": "collect example pictures",
+    "collect-anchors": "collect a version",
     "calibrate": "fit anew",
     "draw-examples": "draw example pictures",
     "score-exemplars": "score given pictures",
@@ -35,6 +37,7 @@ MODELS = {
     "longcat-image-edit": "meituan-longcat/LongCat-Image-Edit",
 }
 """Where workers find the models of ``uvr.profiles``; no page asks for any other."""
+logger = logging.getLogger("uvr.console")
 
 
 def jobs(call: Call) -> Response:
@@ -43,12 +46,30 @@ def jobs(call: Call) -> Response:
     ended = [state for state in JOB_STATES if state not in OPEN]
     return call.page(
         "jobs.html", kinds=KINDS, open=listed(OPEN, limit=SHOWN, results=False),
-        ended=listed(ended, limit=SHOWN, results=False),
+        ended=listed(ended, limit=SHOWN),
     )  # fmt: skip
 
 
+def job(call: Call) -> Response:
+    """Show a job: who asked, how far it is, what came of it."""
+    found = call.registry.jobs.show(call.path["job"])
+    return call.page("job.html", kinds=KINDS, job=found, open=found.state in OPEN)
+
+
+def report(call: Call) -> Response:
+    """Hand out the report that a job wrote, one file with everything in it."""
+    found = call.registry.jobs.show(call.path["job"])
+    names = [item.name for item in outcomes_of(found) if item.what == "report"]
+    files = [path for path in (call.registry.home / name for name in names) if path.is_file()]
+    if not files:
+        raise NotFoundError(f"Job {found.id} has no report, or its file is no longer there.")
+    logger.info("%r took the report of job %d", call.actor, found.id)
+    # As a file: on a page of the console its styles would not be allowed, nor should they be.
+    return FileResponse(files[0], media_type="text/html", filename=f"job-{found.id}.html")
+
+
 def collect(call: Call) -> Response:
-    """Ask for a concept's next version: its example pictures, drawn and looked at."""
+    """Ask for a concept's next version, collected from what its words draw."""
     concept, form = call.registry.concepts.get(call.path["slug"]), call.form
     task = form.text("task")
     if task not in TASKS:
@@ -56,8 +77,8 @@ def collect(call: Call) -> Response:
     seed = int(form.number("seed", 0, 2**53))
     words = (concept.slug, f"--model={model_place(form.text('model'))}", f"--task={task}",
              f"--seed={seed}")  # fmt: skip
-    call.registry.jobs.add("collect-anchors", words, actor=call.actor)
-    return go_to("/jobs", "asked")
+    asked = call.registry.jobs.add("collect-anchors", words, actor=call.actor)
+    return go_to(f"/jobs/{asked.id}", "asked")
 
 
 def draw(call: Call) -> Response:
@@ -65,8 +86,8 @@ def draw(call: Call) -> Response:
     version = call.registry.versions.get(call.path["slug"], call.path["number"])
     model = model_place(call.form.text("model"))
     words = (f"{version.slug}@{version.number}", f"--model={model}")
-    call.registry.jobs.add("draw-examples", words, actor=call.actor)
-    return go_to("/jobs", "asked")
+    asked = call.registry.jobs.add("draw-examples", words, actor=call.actor)
+    return go_to(f"/jobs/{asked.id}", "asked")
 
 
 def measure(call: Call) -> Response:
@@ -74,20 +95,14 @@ def measure(call: Call) -> Response:
     version = call.registry.versions.get(call.path["slug"], call.path["number"])
     words = (_suite(call.form.text("suite")), f"--record={version.slug}@{version.number}",
              "--method=ours")  # fmt: skip
-    call.registry.jobs.add("evaluate", words, actor=call.actor)
-    return go_to("/jobs", "asked")
+    asked = call.registry.jobs.add("evaluate", words, actor=call.actor)
+    return go_to(f"/jobs/{asked.id}", "asked")
 
 
 def cancel(call: Call) -> Response:
     """Stop a job."""
     call.registry.jobs.cancel(call.path["job"], actor=call.actor)
     return go_to("/jobs", "stopped")
-
-
-def suites() -> list[str]:
-    """Names of the suites that ship with the program, which needs no torch."""
-    folder = files("uvr.evaluation.suites").iterdir()
-    return sorted(item.name[:-5] for item in folder if item.name.endswith(".yaml"))
 
 
 def model_place(text: str) -> str:
@@ -97,7 +112,7 @@ def model_place(text: str) -> str:
 
 
 def _suite(text: str) -> str:
-    return _known(text, suites(), "suite")
+    return _known(text, shipped_suites(), "suite")
 
 
 def _known(text: str, names: list[str], what: str) -> str:

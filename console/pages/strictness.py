@@ -107,7 +107,12 @@ def save(call: Call) -> Response:
     versions = call.registry.versions
     change = versions.edit if version.state in ("draft", "in_review") else versions.copy
     made = change(
-        slug, number, actor=call.actor, thresholds=thresholds, expect_digest=form.text("content")
+        slug,
+        number,
+        actor=call.actor,
+        thresholds=thresholds,
+        reason=form.text("reason"),
+        expect_digest=form.text("content"),
     )
     return go_to(f"/concepts/{slug}/{made.number}", "draft")
 

@@ -50,7 +50,7 @@ def begin(call: Call) -> Response:
 
 
 def ask(call: Call) -> Response:
-    """Ask a worker to draw a prompt with and without a ban, or to check a picture."""
+    """Ask a worker to draw a prompt, regulated and not, or to check a picture."""
     form = call.form
     seed = int(form.number("seed", 0, 2**53))
     named = {name: form.text(name) for name in ("prompt", "release", "version", "model")}
@@ -117,9 +117,9 @@ def shots_of(found: Tried) -> list[Shot]:
         prompt = found.about.prompt
         shots = [
             _shot("The picture that was given", pictures.get("given"), "Before the edit"),
-            _shot("Without the ban", pictures["stock"], f"Without the ban: {prompt}",
+            _shot("Not regulated", pictures["stock"], f"Not regulated: {prompt}",
                   found.outline),
-            _shot("With the ban", pictures["regulated"], f"With the ban: {prompt}", found.outline),
+            _shot("Regulated", pictures["regulated"], f"Regulated: {prompt}", found.outline),
         ]  # fmt: skip
     maps = [
         _shot(f"Where it looks like {names.get(slug, slug)}", picture, "The redder, the more alike")

@@ -6,28 +6,37 @@ back by the library, and the release is made only if it is that to the digest of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from starlette.responses import Response
 
 from concepts.errors import InputError, NotFoundError, UVRError
 from concepts.instant import parse_instant
-from console.call import Call, go_to
-from console.form import Form
+from concepts.words import MODES
+from console.call import Call, go_to, status_of
+from console.form import FieldError, Form
 from console.words import advice_words
 from registry.answers import NewRelease
 from registry.registry import Registry
 
 WAYS = {
     "": "choose what changes",
-    "enforce": "ban it",
+    "enforce": "regulate it",
     "log": "report it only",
     "shadow": "try it silently",
     "off": "switch it off for some days",
     "on": "switch it on again",
     "drop": "take it out",
 }
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is to become of one concept: a key of ``WAYS``, and an instant where that needs one."""
+
+    slug: str
+    way: str = ""
+    until: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,7 @@ class Plan:
         bundle: Name of the bundle.
         include: As ``Releases.add`` has it.
         members: Versions to take in, "slug@3".
-        changes: What changes, by slug: a key of ``WAYS``, and an instant where that needs one.
+        rows: What changes, as the form has it.
         allow_shrink: Whether members may be enforced less.
         enforce_nothing: Whether nothing at all may be enforced.
         expires: Instant at which engines begin to refuse it; "" for never.
@@ -48,7 +57,7 @@ class Plan:
     bundle: str
     include: str = "last"
     members: tuple[str, ...] = ()
-    changes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    rows: tuple[Row, ...] = ()
     allow_shrink: bool = False
     enforce_nothing: bool = False
     expires: str = ""
@@ -58,18 +67,18 @@ class Plan:
         self, registry: Registry, actor: str, expect_digest: str, expect_lock: str | None = None
     ) -> NewRelease:
         """Make the release; see ``Releases.add``."""
-        ways = self.changes.items()
+        rows = self.rows
         return registry.releases.add(
             self.bundle,
             self.members,
             actor=actor,
             include=self.include,
-            drop=frozenset(slug for slug, (way, _) in ways if way == "drop"),
-            modes={slug: way for slug, (way, _) in ways if way in ("enforce", "log", "shadow")},
+            drop=frozenset(row.slug for row in rows if row.way == "drop"),
+            modes={row.slug: row.way for row in rows if row.way in MODES},
             disabled={
-                slug: until if way == "off" else None
-                for slug, (way, until) in ways
-                if way in ("off", "on")
+                row.slug: row.until if row.way == "off" else None
+                for row in rows
+                if row.way in ("off", "on")
             },
             allow_shrink=self.allow_shrink,
             enforce_nothing=self.enforce_nothing,
@@ -84,61 +93,85 @@ def begin(call: Call) -> Response:
     """Show the first step: what stays if nothing is chosen, and what waits."""
     bundles = sorted({item.bundle for item in call.registry.releases.summaries()})
     bundle = call.query.get("bundle", "").strip() or next(iter(bundles), "policy")
-    changes = {}
+    rows: tuple[Row, ...] = ()
     if slug := call.query.get("concept", ""):
-        changes[slug] = (call.query.get("way", ""), call.query.get("until", ""))
-    return _shown(call, Plan(bundle, changes=changes))
+        rows = (Row(slug, call.query.get("way", ""), call.query.get("until", "")),)
+    return _shown(call, Plan(bundle, rows=rows, note=call.query.get("note", "")))
 
 
 def go_on(call: Call) -> Response:
     """Show what was chosen would do, or make that release."""
-    plan, form = read_plan(call.form), call.form
-    if form.text("step") != "release":
-        return _shown(call, plan)
-    made = plan.add_to(call.registry, call.actor, form.text("before"), form.text("lock"))
+    plan, form = plan_of(call.form), call.form
+    plan, wrong = checked(plan)
+    if wrong is not None or form.text("step") != "release":
+        return _shown(call, plan, wrong)
+    try:
+        made = plan.add_to(call.registry, call.actor, form.text("before"), form.text("lock"))
+    except UVRError as error:
+        if status_of(error) == 500:
+            raise
+        return _shown(call, plan, error)
     return go_to(f"/releases/{made.bundle}/{made.sequence}", "released")
 
 
-def read_plan(form: Form) -> Plan:
-    """Return what a form says; InputError for what it cannot mean."""
-    changes: dict[str, tuple[str, str]] = {}
+def plan_of(form: Form) -> Plan:
+    """Return what a form says, as it says it."""
     rows = zip(form.many("slug"), form.many("way"), form.many("until"), strict=False)
-    for slug, way, until in rows:
-        if not slug or not way:
-            continue
-        if way not in WAYS:
-            raise InputError(f"'{way}' is no way to change a concept.")
-        if slug in changes:
-            raise InputError(f"'{slug}' is changed twice. Choose one change for each concept.")
-        changes[slug] = (way, _until(way, until))
-    include = form.text("include", "last")
-    if include not in ("last", "approved", "all"):
-        raise InputError(f"'{include}' is no choice of concepts.")
-    expires = form.text("expires")
     return Plan(
         bundle=form.text("bundle"),
-        include=include,
+        include=form.text("include", "last"),
         members=form.many("member"),
-        changes=changes,
+        rows=tuple(Row(*row) for row in rows if row[0]),
         allow_shrink=form.flag("allow_shrink"),
         enforce_nothing=form.flag("enforce_nothing"),
-        expires=_instant("It expires", f"{expires}d" if expires.isdigit() else expires),
+        expires=form.text("expires"),
         note=form.text("note"),
     )
 
 
-def _shown(call: Call, plan: Plan) -> Response:
-    """Show a plan and, once something was chosen, what it would do: made, and rolled back."""
+def checked(plan: Plan) -> tuple[Plan, FieldError | None]:
+    """Return a plan with its times as instants, or the plan as it is and what is wrong with it."""
+    try:
+        rows, known = [], set[str]()
+        for number, row in enumerate(plan.rows, 1):
+            if row.way not in WAYS:
+                raise FieldError(f"way-{number}", f"'{row.way}' is no way to change a concept.")
+            if row.slug in known:
+                raise FieldError(
+                    f"slug-{number}",
+                    f"'{row.slug}' is changed twice. Choose one change for each concept.",
+                )
+            known.add(row.slug)
+            rows.append(replace(row, until=_until(row, f"until-{number}")))
+        if plan.include not in ("last", "approved", "all"):
+            raise FieldError("include", f"'{plan.include}' is no choice of concepts.")
+        expires = _instant("expires", "It expires", plan.expires)
+    except FieldError as error:
+        return plan, error
+    return replace(plan, rows=tuple(rows), expires=expires), None
+
+
+def _shown(call: Call, plan: Plan, wrong: UVRError | None = None) -> Response:
+    """Show a plan and, once something was chosen, what it would do: made, and rolled back.
+
+    Args:
+        call: The request.
+        plan: What was chosen.
+        wrong: Why it cannot be meant, or was not made.
+    """
     before = _newest(call.registry, plan.bundle)
-    trial, refused = None, None
-    if call.form.fields:
+    trial, status = None, 200 if wrong is None else status_of(wrong)
+    if call.form.fields and not isinstance(wrong, FieldError):
         try:
             expected = before.bundle_digest if before else ""
             trial = plan.add_to(call.registry.rehearsal(), call.actor, expected)
         except UVRError as error:
-            refused = advice_words(str(error))
+            wrong = wrong or error
+            status = max(status, 422) if isinstance(error, InputError) else status
+    field = wrong.field if isinstance(wrong, FieldError) else ""
     return call.page(
-        "wizard.html", plan=plan, before=before, trial=trial, refused=refused, ways=WAYS,
+        "wizard.html", status, plan=plan, before=before, trial=trial, wrong=field, ways=WAYS,
+        refused=None if wrong is None else advice_words(str(wrong)),
         needed=call.registry.team.policy().signatures,
         waiting=[item for item in (before.left_out if before else ()) if item.takes],
         slugs=sorted(item.slug for item in call.registry.concepts.list()),
@@ -152,17 +185,17 @@ def _newest(registry: Registry, bundle: str) -> NewRelease | None:
         return None
 
 
-def _until(way: str, text: str) -> str:
+def _until(row: Row, field: str) -> str:
     """Return until when a concept is off: a number of days, or an instant."""
-    if way != "off":
+    if row.way != "off":
         return ""
-    if not text:
-        raise InputError("Say for how many days it is switched off.")
-    return _instant("Switched off until", f"{text}d" if text.isdigit() else text)
+    if not row.until:
+        raise FieldError(field, "Say for how many days it is switched off.")
+    return _instant(field, "Switched off until", row.until)
 
 
-def _instant(what: str, text: str) -> str:
+def _instant(field: str, what: str, text: str) -> str:
     try:
-        return parse_instant(text) if text else ""
+        return parse_instant(f"{text}d" if text.isdigit() else text) if text else ""
     except ValueError as error:
-        raise InputError(f"{what}: {error}.") from error
+        raise FieldError(field, f"{what}: {error}.") from error

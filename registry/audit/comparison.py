@@ -26,7 +26,8 @@ def differences(told: Told, found: Rows) -> Iterator[str]:
     for kind in KINDS:
         expected, rows = told.rows[kind], found[kind]
         for name in sorted(expected.keys() | rows.keys()):
-            what = f"{kind.capitalize()} '{name}'" if name != kind else kind.capitalize()
+            written = name.replace("#", "@")  # as events name a release
+            what = f"{kind.capitalize()} '{written}'" if name != kind else kind.capitalize()
             number = told.events.get((kind, name))
             last = f"last in event {number}" if number else "as every registry begins"
             if name not in expected:

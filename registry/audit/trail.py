@@ -85,7 +85,9 @@ class Trail:
         if subject is not None:
             column = AuditEventRow.subject
             parts = (column.startswith(f"{subject}{mark}", autoescape=True) for mark in "@#")
-            query = query.where(or_(column == subject, *parts))
+            # Events write a release with another mark than people do.
+            release = subject.replace("@", "#")
+            query = query.where(or_(column.in_((subject, release)), *parts))
         if since is not None:
             query = query.where(AuditEventRow.at >= since)
         if actor is not None:

@@ -26,7 +26,7 @@ class Policy:
         approvals: Approvals that a version needs; 0 for a registry of one person.
         self_approval: Whether an author's own approval counts.
         signatures: Signatures of listed keys that a release needs before a channel points to it.
-        max_shrink: Share of the enforced concepts that a release may lose without being asked
+        max_shrink: Share of the regulated concepts that a release may lose without being asked
             for explicitly, 0 to 1.
         gate: What an evaluation of a version must reach before it is approved; None for nothing.
     """

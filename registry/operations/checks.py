@@ -148,7 +148,7 @@ def releases(session: Session, store: BlobStore, *, quick: bool = False) -> Prob
         query = select(Release).where(Release.bundle_id == bundle.id).order_by(Release.sequence)
         previous: str | None = None
         for number, row in enumerate(session.scalars(query).all(), 1):
-            name = f"{bundle.name}#{row.sequence}"
+            name = f"{bundle.name}@{row.sequence}"
             if row.sequence != number:
                 yield f"The releases of '{bundle.name}' have a gap before {row.sequence}."
             if row.format == FORMAT:
@@ -205,10 +205,11 @@ def live_revoked(session: Session, _store: BlobStore) -> Problems:
     """Revoked versions that a channel still points to: no fault of the registry, but urgent."""
     for channel in session.scalars(select(Channel).order_by(Channel.name)):
         for _, release in _moves(session, channel)[-1:]:
+            name = f"{session.get_one(BundleRow, release.bundle_id).name}@{release.sequence}"
             for item in released_members(session, release):
                 if item.version.state == "revoked":
                     yield (
-                        f"Channel '{channel.name}' points to release {release.sequence}, which "
+                        f"Channel '{channel.name}' points to {name}, which "
                         f"holds {item.concept.slug}@{item.version.number}, revoked since. Release "
                         "again and move the channel."
                     )

@@ -81,11 +81,11 @@ def read_bundle_of(session: Session, store: BlobStore, row: BundleRow, release: 
         PolicyError: If it was released before bundles were signed.
         VerificationError: If stored bytes or rows are damaged.
     """
-    what = f"Release {release.sequence} of '{row.name}'"
+    what = f"{row.name}@{release.sequence}"
     if release.format != FORMAT:
         raise PolicyError(
             f"{what} was made before bundles were signed, and its file format is gone. Release "
-            f"again, or run `uvr-registry rollback {row.name} {release.sequence}`."
+            f"again, or run `uvr-registry rollback {row.name}@{release.sequence}`."
         )
     members = released_members(session, release)
     built = assemble(session, store, row, release, members, revocations_of(session, release))

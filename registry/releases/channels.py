@@ -158,7 +158,7 @@ class Channels:
             expect_release(channel, before, expect_digest)
             if before is not None and before.id == release.id:
                 raise ConflictError(
-                    f"Channel '{name}' already points to release {release.sequence}."
+                    f"Channel '{name}' already points to {bundle.name}@{release.sequence}."
                 )
             released = read_bundle_of(session, self._workspace.store, bundle, release)
             check_release(unit, bundle, release, released)

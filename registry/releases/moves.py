@@ -18,7 +18,7 @@ from registry.versions.reading import require_digest
 
 def check_release(unit: Work, bundle: BundleRow, release: Release, released: Bundle) -> None:
     """Refuse a release that must not go live."""
-    what = f"Release {release.sequence} of '{bundle.name}'"
+    what = f"{bundle.name}@{release.sequence}"
     info = release_info(unit.session, bundle, release)
     revoked = [f"{item.slug}@{item.version}" for item in info.members if item.state == "revoked"]
     if revoked:
@@ -30,7 +30,7 @@ def check_release(unit: Work, bundle: BundleRow, release: Release, released: Bun
     if len(signed) < needed:
         raise PolicyError(
             f"{what} is signed by {len(signed)} of the {needed} listed keys that the policy asks "
-            f"for. Sign it: `uvr-registry sign {bundle.name} --sequence {release.sequence}`, or "
+            f"for. Sign it: `uvr-registry sign {bundle.name}@{release.sequence} --key FILE`, or "
             "release again if it was made before they were listed."
         )
 

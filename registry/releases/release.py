@@ -90,17 +90,17 @@ def roll_back(
     _, last = find_release(unit.session, name)
     _expect(row, last, expect_digest)
     if old.id == last.id and old.format == FORMAT:
-        raise ConflictError(f"Release {sequence} is the newest of '{name}' already.")
+        raise ConflictError(f"{name}@{sequence} is the newest already.")
     chosen = released_members(unit.session, old)
     for item in chosen:
         if item.version.state == "revoked":
             raise PolicyError(
-                f"Release {sequence} of '{name}' holds version {item.version.number} of "
-                f"'{item.concept.slug}', which was revoked. Release other versions."
+                f"{name}@{sequence} holds {item.concept.slug}@{item.version.number}, which was "
+                "revoked. Release other versions."
             )
     before = released_members(unit.session, last)
     lost = _check_shrink(unit, store, before, chosen, asked)
-    _check_dropped(sequence, asked, lost)
+    _check_dropped(f"{name}@{sequence}", asked, lost)
     release = _insert(
         unit, store, row, last, chosen, expires=expires, note=asked.reason, rollback_of=sequence
     )
@@ -205,11 +205,11 @@ def _check_shrink(
     return lost
 
 
-def _check_dropped(sequence: int, asked: Asked, lost: Sequence[Loss]) -> None:
+def _check_dropped(old: str, asked: Asked, lost: Sequence[Loss]) -> None:
     gone = {loss.slug for loss in lost if loss.kind == "removed"}
     if staying := sorted(asked.drop - gone):
         raise ConflictError(
-            f"'{staying[0]}' does not go by a rollback to release {sequence}, which takes that "
+            f"'{staying[0]}' does not go by a rollback to {old}, which takes that "
             "release's members as they were. Leave out its --drop."
         )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from concepts.errors import PolicyError
+from concepts.words import MODE_WORDS
 from registry.releases.lineup import Chosen
 from registry.releases.thresholds import Raised, place
 from registry.versions.reading import stored_anchors_of
@@ -116,15 +117,15 @@ def check_shrink(
     if len(slugs) > max_share * count:
         names = ", ".join(f"{loss.slug} ({loss.why})" for loss in unasked)
         said.append(
-            f"{len(slugs)} of {count} enforced concepts would be enforced less, later or no more: "
-            f"{names}."
+            f"{len(slugs)} of {count} regulated concepts would be regulated less, later or no "
+            f"more: {names}."
         )
         options += [loss.option for loss in unasked]
     if any(loss.kind == "threshold" for loss in lost) and not asked.reason.strip():
         said.append("A threshold above a version's own needs a reason.")
         options.append('--note "WHY"')
     if not asked.nothing and _is_emptied(before, after, at):
-        said.append("No concept would be enforced now.")
+        said.append("No concept would be regulated now.")
         options.append("--enforce-nothing")
     if said:
         way_out = " ".join(dict.fromkeys(options))
@@ -139,7 +140,7 @@ def _loss(old: Chosen, new: Chosen | None, at: str) -> Loss | None:
         why = "removed" if usable else f"version {old.version.number} is {state}"
         return Loss(slug, "removed", why)
     if new.mode != "enforce":
-        return Loss(slug, "mode", f"mode {new.mode}")
+        return Loss(slug, "mode", MODE_WORDS[new.mode])
     if new.enforced_from(at) > old.enforced_from(at):
         return Loss(slug, "paused", f"switched off until {new.disabled_until}")
     return None

@@ -109,5 +109,5 @@ def _check_reached(
             f"The threshold of '{member.concept.slug}' would be {item}, and no anchor of version "
             f"{member.version.number} reaches it: the highest scores {reached:g}. It would find "
             "nothing. Choose a lower one, "
-            f"or --mode {member.concept.slug}=log to stop enforcing it."
+            f"or --mode {member.concept.slug}=log to report it only."
         )

@@ -31,6 +31,7 @@ def copy_version(
     *,
     definition: ConceptDefinition | None,
     thresholds: Thresholds,
+    reason: str = "",
 ) -> ConceptVersion:
     """Insert the next version of a concept: another one's content, but for what is given here."""
     if not (definition or thresholds):
@@ -71,6 +72,6 @@ def copy_version(
         unit.session.add(scoring_row(version, row))
     unit.record(
         "version.add", f"{concept.slug}@{version.number}",
-        content_digest=digest, copied=source.number,
+        content_digest=digest, copied=source.number, **({"reason": reason} if reason else {}),
     )  # fmt: skip
     return version

@@ -165,6 +165,7 @@ class Reviews:
         definition: ConceptDefinition | None = None,
         thresholds: Mapping[str, tuple[float, float]] = NO_THRESHOLDS,
         collections: Sequence[tuple[AnchorSet, Scorer]] = (),
+        reason: str = "",
         expect_digest: str | None = None,
     ) -> VersionInfo:
         """Change the content of a draft; a version in review becomes a draft again.
@@ -177,6 +178,7 @@ class Reviews:
                 that was the same.
             thresholds: Seed and grow threshold by the digest, or the task, of an anchor space.
             collections: Anchors and scorers that take the place of those of their model and task.
+            reason: Why, for the audit trail.
             expect_digest: The content digest that it must have now.
 
         Raises:
@@ -198,7 +200,7 @@ class Reviews:
             )  # fmt: skip
             record(
                 unit, "edit", concept, version, before=before, authors=authors_of(version),
-                **about_definition(concept),
+                **about_definition(concept), **({"reason": reason} if reason else {}),
             )  # fmt: skip
             return version_info(unit.session, concept, version)
 

@@ -72,6 +72,7 @@ class Versions(Reviews):
         actor: str,
         definition: ConceptDefinition | None = None,
         thresholds: Mapping[str, tuple[float, float]] = NO_THRESHOLDS,
+        reason: str = "",
         expect_digest: str | None = None,
     ) -> VersionInfo:
         """Add the next version of a concept as a draft: an approved one's content, but for a part.
@@ -85,6 +86,7 @@ class Versions(Reviews):
             definition: Takes the place of its definition, and of the concept's current one where
                 that was the same.
             thresholds: Seed and grow threshold by the digest, or the task, of an anchor space.
+            reason: Why, for the audit trail.
             expect_digest: The content digest that the copied version must have.
 
         Raises:
@@ -99,7 +101,7 @@ class Versions(Reviews):
             concept, source = find(unit.session, slug, number, states, expect_digest)
             copied = copy_version(
                 unit, self._workspace.store, concept, source,
-                definition=definition, thresholds=thresholds,
+                definition=definition, thresholds=thresholds, reason=reason,
             )  # fmt: skip
             return reading.version_info(unit.session, concept, copied)
 

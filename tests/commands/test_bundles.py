@@ -78,4 +78,4 @@ def test_pull_takes_a_bundle_from_a_server(run, key, tmp_path):
         server.shutdown()
     assert (result.code, len(result.err.splitlines())) == (6, 1)
     assert "it begins with b'<!DOCTYP'" in result.err
-    assert "Release 2 of 'policy', accepted earlier, stays." in result.err
+    assert "policy@2, accepted earlier, stays." in result.err

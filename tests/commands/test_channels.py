@@ -7,7 +7,7 @@ def test_a_channels_bundle_is_the_release_that_is_live(run, filled, tmp_path):
     run("release", "policy", "--out", "one.uvr")
     run("release", "policy")
     run("channel", "move", "prod", "policy")
-    back = run("channel", "move", "prod", "policy", "--sequence", 1)
-    assert (back.code, "`uvr-registry rollback policy 1`" in back.err) == (0, True)
+    back = run("channel", "move", "prod", "policy@1")
+    assert (back.code, "`uvr-registry rollback policy@1`" in back.err) == (0, True)
     assert run("bundle", "export", "--channel", "prod", "--out", "prod.uvr").code == 0
     assert Path("one.uvr").read_bytes() == Path("prod.uvr").read_bytes()

@@ -47,7 +47,7 @@ def test_a_refused_version_does_not_lose_the_other_concepts_anchors(run, filled,
     assert (result.code, list(result.json())) == (4, ["knife"])
     assert result.err == (
         "Warning: 100% of these anchors of knife lie within 0.05 of pistol version 1 (approved): "
-        "do both ban the same?\n"
+        "is it the same concept?\n"
         "Error: Version 1 of 'pistol' already has exactly this content.\n"
     )
     assert [info.latest_version for info in filled.concepts.list()] == [1, 1]

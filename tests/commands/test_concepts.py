@@ -80,10 +80,10 @@ def test_concepts_tells_what_is_live_and_what_is_newer(run, filled):
     filled.versions.add("pistol", [toy_collection(seed=1)], actor="tester")
     table = run("concepts").out.splitlines()
     assert table == [
-        "slug    version  state     mode  threshold  live",
-        "knife   -        -         -     -          -",
-        "pistol  1        approved  log   t2i 1.5    prod, test",
-        "pistol  2        draft     -     t2i 2      -",
+        "slug    version  state     mode                 threshold  live",
+        "knife   -        -         -                    -          -",
+        "pistol  1        approved  log (reported only)  t2i 1.5    prod, test",
+        "pistol  2        draft     -                    t2i 2      -",
     ]
     assert max(map(len, table)) <= 80
     knife, pistol = run("concepts", "--json").json()
@@ -121,7 +121,10 @@ def test_a_concept_that_is_switched_off_for_a_while_says_until_when(run, filled)
     run("release", "policy")
     run("release", "policy", "--disable", "pistol=2099-01-01", "--enforce-nothing")
     run("channel", "move", "prod", "policy")
-    assert "approved  enforce from 2099-01-01T00:00:00Z  t2i 2      prod" in run("concepts").out
+    assert (
+        "approved  enforce (switched off until 2099-01-01T00:00:00Z)  t2i 2      prod"
+        in run("concepts").out
+    )
 
 
 @on_both
@@ -138,7 +141,7 @@ def test_show_of_a_version_gives_its_own_definition(run, filled):
     assert text[0] == "pistol@2 is draft, by tester"
     assert "  description: Another." in text
     assert text[-1] == (
-        "live in 'prod', release 1 of 'policy': version 1, mode enforce, threshold t2i 2"
+        "live in 'prod', by policy@1: version 1, mode enforce (regulated), threshold t2i 2"
     )
 
 

@@ -59,3 +59,7 @@ def test_a_suite_draws_the_prompts_of_the_file_that_data_names(run: Run, tmp_pat
         ]
         said.add(report["data"])
     assert len(said) == 2  # a report tells what was in the file
+    shown = run("evaluate", str(tmp_path / "mine.yaml"), *arguments).out
+    for column in ("unsafe:", "(a)", "(b)", "(c)", "p:", "kept:", "near-misses fired:",
+                   "benign identical:", "time:"):  # fmt: skip
+        assert column in shown

@@ -32,14 +32,15 @@ def test_a_report_a_request_and_a_picture_lead_to_the_same_incident(run, served,
     (finding,) = report["images"][0]
     assert lines[0] == (
         f"pistol@2 was found in picture 0 of request '{served['request']}', at "
-        f"{served['time'][:19]}Z: score {finding['score']:.4g}, threshold -1000, mode enforce"
+        f"{served['time'][:19]}Z: score {finding['score']:.4g}, threshold -1000, "
+        "mode enforce (regulated)"
     )
-    assert lines[1].startswith("release: 1 of 'policy', made ")
+    assert lines[1].startswith("release: policy@1, made ")
     assert lines[1].endswith(" by ann: first")
     assert lines[2].endswith("it is approved now")
     assert lines[3].startswith("live then: 'prod' since ")
     assert lines[3].endswith(", by bob")
-    assert lines[4].startswith("live in 'prod', release 1 of 'policy': version 2, mode enforce")
+    assert lines[4].startswith("live in 'prod', by policy@1: version 2, mode enforce (regulated)")
     assert lines[5] == "nearest examples:"
     assert lines[6].split() == ["anchor", "score", "picture", "prompt"]
     assert lines[10:] == [
@@ -59,7 +60,7 @@ def test_a_report_a_request_and_a_picture_lead_to_the_same_incident(run, served,
 def test_a_picture_that_no_log_knows_is_checked_against_what_is_live(run, served, models):
     Image.new("RGB", (64, 64), (230, 20, 20)).save("other.png")
     (found,) = run("incident", "other.png", "--model", models["t2i"], "--json").json()
-    assert found["where"] == "'other.png', checked by release 1 of 'policy' (prod)"
+    assert found["where"] == "'other.png', checked by policy@1 (prod)"
     assert found["member"]["version"] == 2
     assert found["nearest"]
     assert found["in_log"] is None
@@ -133,9 +134,12 @@ def test_hits_are_summed_without_a_registry(run, served, tmp_path):
     )
     result = run("--home", tmp_path / "nowhere", "hits", "log.jsonl")
     assert result.out.splitlines() == [
-        "day         concept  pictures  enforce  log  shadow  of",
-        "2026-11-23  pistol   1         1        0    0       1",
-        "2026-11-24  pistol   2         2        0    0       2",
+        "day         concept  pictures  enforce (regulated)  log (reported only)  "
+        "shadow (tried silently)  of",
+        "2026-11-23  pistol   1         1                    0                    "
+        "0                        1",
+        "2026-11-24  pistol   2         2                    0                    "
+        "0                        2",
     ]
     assert result.err == "Warning: lines that could not be read as decisions: 1.\n"
     assert run("hits", "log.jsonl", "--by", "concept", "--json").json() == [

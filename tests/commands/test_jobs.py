@@ -115,7 +115,7 @@ def test_the_help_of_jobs_add_lists_every_kind(run):
 
 def test_what_a_worker_finds_in_the_table_is_checked_again(run, filled):
     filled.jobs.add("calibrate", ["pistol", "--dry-run"], actor="tester")
-    assert run("worker", "--once").code == 0
+    assert run("worker", "--once").code == 1
     job = filled.jobs.show(1)
     assert (job.state, job.message) == (
         "failed", "A job of calibrate may not set --dry-run: the worker does.",
@@ -130,10 +130,54 @@ def test_a_job_that_cannot_be_begun_fails_and_the_worker_goes_on(run, filled):
                 asked_at=now(), asked_by="tester", state="waiting", attempts=0, done=0, total=0,
                 message="",
             ))  # fmt: skip
-    assert run("worker", "--once").code == 0
+    assert run("worker", "--once").code == 1
     half, nul = filled.jobs.list()
     assert (half.state, half.message.partition(":")[0]) == ("failed", "UnicodeEncodeError")
     assert (nul.state, "a character of code 0" in nul.message) == ("failed", True)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("collect-anchors", "pistl"), "No concept 'pistl'. Did you mean 'pistol'?"),
+        (("calibrate", "pistol@7"), "'pistol' has no version 7"),
+        (("evaluate", "testbed-quik"), "No suite 'testbed-quik'. There are: "),
+        (("evaluate", "testbed-quick", "--record", "pistol@7"), "'pistol' has no version 7"),
+        (("try", "a cup", "--release", "polcy"), "No bundle 'polcy'."),
+        (("draw-examples", "pistol", "--model", "testbd"), "No model 'testbd'"),
+    ],
+)
+def test_a_job_about_what_there_is_not_is_refused_at_once(run, filled, words, message):
+    refused = run("jobs", "add", *words)
+    assert (refused.code, message in refused.err) == (3, True), refused.err
+    assert filled.jobs.list() == []
+
+
+def test_a_worker_says_what_it_did_and_what_came_of_it(run, filled, stand_in):
+    assert run("worker", "--once").err == "No job waits.\n"
+    stand_in(
+        "import json, sys\n"
+        "if 'calibrate' in sys.argv:\n"
+        "    print('Error: No such.\\nTwice.', file=sys.stderr)\n"
+        "    sys.exit(3)\n"
+        "print(json.dumps({'pistol': {'slug': 'pistol', 'number': 2}}))\n"
+    )
+    run("jobs", "add", "collect-anchors", "pistol")
+    run("jobs", "add", "calibrate", "pistol")
+    ended = run("worker", "--once")
+    assert (ended.code, ended.err.splitlines()) == (1, [
+        "Job 1: collect-anchors pistol",
+        "Job 1 is done: made pistol@2: `uvr-registry show pistol@2`",
+        "Job 2: calibrate pistol",
+        "Job 2 failed: No such. Twice.",
+        "2 jobs: 1 done, 1 failed.",
+    ])  # fmt: skip
+    shown = run("jobs", "show", "1").out.splitlines()
+    assert shown[-1] == "made pistol@2: `uvr-registry show pistol@2`"
+    assert [line for line in shown if line.endswith("-")] == []
+    assert run("jobs", "show", "1", "--json").json()["outcomes"] == [
+        {"what": "version", "name": "pistol@2"}
+    ]
 
 
 def test_a_worker_that_is_stopped_gives_its_job_back(run, filled, monkeypatch):

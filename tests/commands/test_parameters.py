@@ -10,7 +10,7 @@ WRITING = [
     "bundle export policy --out",
     "release policy --out",
     "release policy --dry-run --out",
-    "rollback policy 1 --reason x --out",
+    "rollback policy@1 --reason x --out",
     "sign policy --key alice.pem --out",
     "pull policy.uvr --unsigned --state state --out",
     "pull policy.uvr --unsigned --state",

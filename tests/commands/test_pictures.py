@@ -135,10 +135,10 @@ def test_a_bundle_for_another_model_is_refused_before_a_picture(run, filled, mod
     ("findings", "lines"),
     [
         ([finding("a", enforced=True)], ["Found and regulated: a"]),
-        ([finding("a", enforced=False)], ["Found and only observed: a"]),
+        ([finding("a", enforced=False)], ["Found and reported only: a"]),
         (
             [finding("a", enforced=False), finding("b", enforced=True)],
-            ["Found and regulated: b", "Found and only observed: a"],
+            ["Found and regulated: b", "Found and reported only: a"],
         ),
         ([finding("a", enforced=True, fired=False)], ["Nothing banned was found."]),
     ],

@@ -88,7 +88,7 @@ def test_a_release_and_an_instant_are_reported(run, collected, models):
     found = run("report", "governance", "--json").json()
     assert [item["slug"] for item in found["channels"][0]["banned"]] == ["pistol"]
     text = run("report", "governance").out
-    assert "prod: release 1 of policy" in text
+    assert "prod: policy@1" in text
     assert "licence (archive)" in text
 
 

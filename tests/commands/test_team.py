@@ -31,7 +31,7 @@ def test_a_team_takes_a_version_from_draft_to_live(run, filled):
     assert (unsigned.code, "signed by 0 of the 1" in unsigned.err) == (5, True)
     run(*ann, "sign", "policy", "--key", "ann.pem", "--out", "policy.uvr")
     moved = run(*ann, "channel", "move", "prod", "policy", "--reason", "go")
-    assert moved.out == "prod is at policy release 1\n"
+    assert moved.out == "prod is at policy@1\n"
 
     live = run("live", "prod", "--json").json()
     (member,) = live["release"]["members"]

@@ -44,12 +44,12 @@ def test_a_worker_tries_a_prompt_and_the_console_shows_it(run, live, models, hom
     page = visitor.page("/try/1")
     assert "a <b>red</b> ball" in page
     assert "Pistol was found and regulated." in page
-    assert "Tried under release 1 of policy" in page
-    assert "Most like Pistol example picture" in page
-    assert "With the ban: Pistol was found by the check." in page
+    assert "Tried under policy@1" in page
+    assert "Most like Pistol picture" in page
+    assert "Regulated: Pistol was found by the check." in page
     shots = [at for tag, at in read(visitor.get("/try/1").text).elements if tag == "img"]
     assert [at["alt"] for at in shots if at["alt"]] == [
-        "Without the ban: a <b>red</b> ball", "With the ban: a <b>red</b> ball",
+        "Not regulated: a <b>red</b> ball", "Regulated: a <b>red</b> ball",
         "The redder, the more alike",
     ]  # fmt: skip
     assert len(registry.audit.events()) == events
@@ -68,7 +68,7 @@ def test_a_picture_is_changed_with_and_without_a_version(run, live, models):
     }  # fmt: skip
     assert list(shown["checked"]) == ["stock", "regulated"]
     kept = read_tried(Path("out"))
-    assert kept.about.subject == "version 3 of pistol alone"
+    assert kept.about.subject == "pistol@3 alone"
     assert np.asarray(kept.pictures["given"]).tolist() == [[[230, 20, 20]] * 64] * 64
     assert json.loads(Path("out/report.json").read_text())["task"] == "edit"
 

@@ -12,7 +12,7 @@ def test_a_revoked_version_that_is_live_is_told(run, filled):
     run("release", "policy")
     run("channel", "move", "prod", "policy")
     revoked = run("revoke", "pistol", "--reason", "fires on hands", "--yes")
-    assert "still live in channel 'prod', in release 1 of 'policy'" in revoked.err
+    assert "still live in channel 'prod', by policy@1" in revoked.err
     refused = run("release", "policy")
     assert (refused.code, "revoked" in refused.err) == (5, True)
     assert "note  live" in run("doctor").out
@@ -63,7 +63,7 @@ def test_a_reviewer_sees_what_is_to_be_approved(run, filled, monkeypatch):
         "testbed  t2i   5        6                whitened  2               1",
         "testbed t2i: what these thresholds promise and reach was not measured",
         "not measured by `uvr-registry evaluate`",
-        "live nowhere; a release enforces it unless told otherwise",
+        "live nowhere; a release regulates it unless told otherwise",
     ]
     run("approve", "pistol", "--yes")
     run("release", "policy", "--mode", "pistol=shadow")
@@ -80,7 +80,8 @@ def test_a_reviewer_sees_what_is_to_be_approved(run, filled, monkeypatch):
     assert lines[2:4] == ["changes since version 1:", "  definition: description"]
     assert "    +Another." in lines
     assert "    anchors: 5 added, 0 kept, 5 removed" in lines
-    assert "live in 'prod', release 1 of 'policy': version 1, mode shadow, threshold t2i 2" in lines
+    live = "live in 'prod', by policy@1: version 1, mode shadow (tried silently)"
+    assert f"{live}, threshold t2i 2" in lines
     assert filled.versions.get("pistol").state == "in_review"
     assert run("approve", "pistol", "--yes").err == ""
 

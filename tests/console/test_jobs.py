@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from commands.job_kinds import check_arguments
-from console.pages.jobs import MODELS, suites
+from console.pages.jobs import MODELS
 from tests.console.conftest import text_of
-from uvr.evaluation.suites.suite import shipped_suites
 from uvr.profiles import PROFILES
 
 
@@ -15,14 +14,15 @@ def test_example_pictures_are_asked_for(team, visit):
     visitor = visit(team, "ann")
     fields = {"task": "edit", "model": "testbed", "seed": "3"}
     found = visitor.post("/concepts/pistol/collect", fields)
-    assert found.headers["location"] == "/jobs?done=asked"
+    assert found.headers["location"] == "/jobs/1?done=asked"
     (job,) = team.jobs.list()
     assert (job.kind, job.asked_by) == ("collect-anchors", "ann")
     assert job.arguments == ("pistol", "--model=testbed", "--task=edit", "--seed=3")
     check_arguments(job.kind, job.arguments)
-    shown = visitor.page("/jobs?done=asked")
+    shown = visitor.page("/jobs/1?done=asked")
     assert "The job waits for a worker: uvr-registry worker." in shown
-    assert "Collect example pictures: pistol --model=testbed --task=edit --seed=3" in shown
+    assert "Collect a version: pistol --model=testbed" in visitor.page("/jobs")
+    assert "pistol --model=testbed --task=edit --seed=3 Waiting for a worker" in shown
     assert "Waiting for a worker; asked" in shown
 
 
@@ -30,7 +30,6 @@ def test_the_models_and_suites_that_there_are_can_be_asked_for(team, visit):
     assert set(MODELS) == {profile.model for profile in PROFILES.values()}
     for name, place in MODELS.items():
         assert place.rpartition("/")[2].lower() == name
-    assert suites() == shipped_suites()
     fields = {"task": "t2i", "model": "flux.1-dev", "seed": "3"}
     visit(team, "ann").post("/concepts/pistol/collect", fields)
     (job,) = team.jobs.list()
@@ -74,6 +73,42 @@ def test_how_far_a_job_is_and_how_it_ended_is_told(team, visit):
     shown = visitor.page("/jobs")
     assert "failed just now, asked by ann: No space left on device" in shown
     assert "Nothing waits and nothing runs." in shown
+
+
+def test_what_came_of_a_job_is_linked(team, visit):
+    visitor = visit(team, "ann")
+    asked = [
+        ("collect-anchors", ["pistol"], {"pistol": {"slug": "pistol", "number": 2}}),
+        ("evaluate", ["testbed-quick", "--record=pistol@2"], None),
+        ("draw-examples", ["pistol@2"], {"slug": "pistol", "version": 2}),
+        ("try", ["a cup", "--release=policy"], None),
+    ]
+    for kind, words, result in asked:
+        team.jobs.add(kind, words, actor="ann")
+        team.jobs.finish(team.jobs.claim("w").id, "w", result)
+    listed = visitor.get("/jobs").text
+    links = (
+        "/concepts/pistol/2", "/concepts/pistol/2", "/jobs/3/report", "/try/4",
+    )  # fmt: skip
+    for number, link in enumerate(links, 1):
+        for page in (listed, visitor.get(f"/jobs/{number}").text):
+            assert f'<a href="{link}"' in page
+    assert "made pistol@2" in visitor.page("/jobs/1")
+    assert "recorded the measurement of pistol@2, wrote a report" in visitor.page("/jobs/2")
+    assert "drew the example pictures of pistol@2, wrote a report" in visitor.page("/jobs/3")
+    assert visitor.get("/jobs/9").status_code == 404
+
+
+def test_the_report_of_a_job_is_handed_out_as_a_file(team, visit):
+    visitor = visit(team, "dia")
+    team.jobs.add("draw-examples", ["pistol@2"], actor="ann")
+    team.jobs.finish(team.jobs.claim("w").id, "w")
+    assert visitor.get("/jobs/1/report").status_code == 404
+    (team.home / "reports").mkdir()
+    (team.home / "reports/job-1.html").write_text("<p>all of it")
+    found = visitor.get("/jobs/1/report")
+    assert (found.status_code, found.text) == (200, "<p>all of it")
+    assert found.headers["content-disposition"] == 'attachment; filename="job-1.html"'
 
 
 def test_a_job_is_stopped_by_whoever_may(team, visit):

@@ -114,7 +114,7 @@ def send(visitor, data: bytes, **fields: str):
 
 def test_a_prompt_is_asked_for_and_waits(team, visit):
     visitor = visit(team, "ann")
-    assert "Release 1 of policy, live in prod" in visitor.page("/try")
+    assert "policy@1, live in prod" in visitor.page("/try")
     prompt = "--out=/etc is <b>no</b> option"
     found = visitor.post("/try", {**FIELDS, "prompt": prompt.replace(" is", "\r\n  is")})
     assert (found.status_code, found.headers["location"]) == (303, "/try/1")
@@ -129,7 +129,7 @@ def test_a_prompt_is_asked_for_and_waits(team, visit):
     assert 'hx-get="/try/1" hx-trigger="every 3s"' in page
     assert "--out=/etc is &lt;b&gt;no&lt;/b&gt; option" in page
     assert f"{prompt} policy@1 · waiting · ann" in visitor.page("/try")
-    assert '<a href="/try/1">Try a prompt or a picture</a>' in visitor.get("/jobs").text
+    assert '<a href="/jobs/1">Try a prompt or a picture</a>' in visitor.get("/jobs").text
 
 
 @pytest.mark.parametrize(
@@ -249,9 +249,9 @@ def test_the_check_says_what_would_become_of_both_pictures(own, visit):
     found = made(finding("pistol", 3.0), finding("knife", 0.5), colour=20, checks=checks)
     page = visit(own, "dia").page(f"/try/{done(own, found)}")
     assert (
-        "Without the ban: Pistol was found by the check. An engine with this check would deliver "
-        "it flagged, draw it again, or put a grey one in its place, as its host chose. With the "
-        "ban: Nothing banned was found. An engine with this check would deliver it. The check does "
+        "Not regulated: Pistol was found by the check. An engine with this check would deliver "
+        "it flagged, draw it again, or put a grey one in its place, as its host chose. Regulated: "
+        "Nothing banned was found. An engine with this check would deliver it. The check does "
         "not look for Knife."
     ) in page
     assert "Pistol, version 1 found 4.0000 not found 1.5000 2.0000" in page
@@ -268,8 +268,8 @@ def test_a_picture_that_was_checked_is_told_with_who_stands_behind_the_ban(own, 
     page = visit(own, "dia").get(f"/try/{number}").text
     shown = text_of(page)
     assert "Pistol was found by the check. An engine with this check would deliver it" in shown
-    assert "Checked under release 1 of policy, by the model testbed; asked" in shown
-    assert "Who stands behind Pistol By release 1 of policy, made" in shown
+    assert "Checked under policy@1, by the model testbed; asked" in shown
+    assert "Who stands behind Pistol By policy@1, made" in shown
     assert "Released without review by ann" in shown
     assert "Live now: prod, version 1, regulated." in shown
     assert "Who stands behind Knife" not in shown
@@ -299,7 +299,7 @@ def test_what_a_picture_came_to_is_read_as_it_was_kept(tmp_path):
         ([("a", 1, "enforce")], 80, "Nothing banned was found."),
         (
             [("a", 3, "enforce"), ("b", 4, "enforce"), ("c", 3, "log"), ("d", 3, "shadow")], 80,
-            "B and A were found and regulated; C was found, and only reported; D was found, and "
+            "B and A were found and regulated; C was found, and reported only; D was found, and "
             "tried silently.",
         ),
     ],

@@ -6,7 +6,7 @@ import re
 
 from concepts.signing.ed25519 import PrivateKey
 from tests.conftest import toy_collection
-from tests.console.conftest import text_of
+from tests.console.conftest import read, text_of
 
 
 def hidden(page: str, name: str) -> str:
@@ -16,14 +16,14 @@ def hidden(page: str, name: str) -> str:
 def test_a_release_is_looked_at_and_then_made(solo, visit):
     solo.versions.add("pistol", [toy_collection(5)], actor="ann")
     visitor = visit(solo)
-    assert "pistol, version 2 newer; version 2 is draft" in visitor.page("/new-release")
+    assert "pistol@2 newer; version 2 is draft" in visitor.page("/new-release")
     plan = {
         "bundle": "policy", "member": "pistol@2", "slug": ["nudity", ""],
         "way": ["off", ""], "until": ["7", ""], "note": "week 49", "step": "look",
     }  # fmt: skip
     looked = visitor.post("/new-release", plan)
     shown = text_of(looked.text)
-    assert "Release 2 of policy would Change nudity: switched off until" in shown
+    assert "policy@2 would Change nudity: switched off until" in shown
     assert "Cover With testbed: pictures drawn from a text. Not: edited pictures, fin" in shown
     assert "pistol: version 2 instead of 1" in shown
     assert len(solo.releases.list()) == 1
@@ -54,8 +54,8 @@ def test_what_is_banned_less_must_be_asked_for(solo, visit):
     plan = {"bundle": "policy", "slug": "pistol", "way": "shadow", "until": "", "step": "look"}
     visitor = visit(solo)
     shown = text_of(visitor.post("/new-release", plan).text)
-    assert "would refuse this: 1 of 1 enforced concepts would be enforced less" in shown
-    assert "If that is meant: tick “Less may be banned” tick “Nothing at all" in shown
+    assert "would refuse this: 1 of 1 regulated concepts would be regulated less" in shown
+    assert "If that is meant: tick “Less may be regulated” tick “Nothing at all" in shown
     asked = {**plan, "allow_shrink": "yes", "enforce_nothing": "yes"}
     shown = text_of(visitor.post("/new-release", asked).text)
     assert "pistol: tried silently, was regulated" in shown
@@ -64,8 +64,8 @@ def test_what_is_banned_less_must_be_asked_for(solo, visit):
 def test_a_member_is_taken_out_and_a_first_release_begins(solo, visit):
     plan = {"bundle": "other", "slug": "nudity", "way": "drop", "until": "", "step": "look"}
     shown = text_of(visit(solo).post("/new-release", plan).text)
-    assert "Release 1 of other would Change pistol: new, version 1" in shown
-    assert "nudity: not banned by this release, version 1 is approved" in shown
+    assert "other@1 would Change pistol: new, version 1" in shown
+    assert "nudity: not in this release, version 1 is approved" in shown
 
 
 def test_a_plan_that_cannot_be_meant_is_refused(solo, visit):
@@ -80,6 +80,26 @@ def test_a_plan_that_cannot_be_meant_is_refused(solo, visit):
     ):
         found = visitor.post("/new-release", {"bundle": "policy", "step": "look", **wrong})
         assert found.status_code == 422, wrong
+        assert 'class="refusal" role="alert" id="why-' in found.text, wrong
+
+
+def test_a_bad_date_keeps_the_form(solo, visit):
+    fields = {
+        "bundle": "policy", "slug": ["pistol", "nudity"], "way": ["off", "log"],
+        "until": ["soon", ""], "include": "approved", "expires": "90", "allow_shrink": "yes",
+        "note": "week 49", "step": "look",
+    }  # fmt: skip
+    found = visit(solo).post("/new-release", fields)
+    assert found.status_code == 422
+    page = read(found.text)
+    fields = [given for tag, given in page.elements if given.get("name")]
+    assert [item["value"] for item in fields if item["name"] == "until"] == ["soon", "", ""]
+    assert [item["value"] for item in fields if item["name"] == "slug"] == ["pistol", "nudity", ""]
+    assert [item["value"] for item in fields if item["name"] == "expires"] == ["90"]
+    assert "checked" in next(item for item in fields if item["name"] == "allow_shrink")
+    assert "week 49" in page.texts
+    beside = found.text.partition('id="why-until-1">')[2].partition("</p>")[0]
+    assert text_of(beside).startswith("Switched off until: 'soon' is no")
 
 
 def test_keys_stay_away_and_a_channel_waits_for_signatures(solo, visit):
@@ -93,7 +113,7 @@ def test_keys_stay_away_and_a_channel_waits_for_signatures(solo, visit):
     solo.releases.add("policy", actor="ann", modes={"nudity": "enforce"})
     shown = visitor.page("/releases/policy/2")
     assert "Signed by 0 of the 1 key that the policy asks for." in shown
-    assert "uvr-registry sign policy --sequence 2 --key FILE" in shown
+    assert "uvr-registry sign policy@2 --key FILE" in shown
     now = solo.channels.list()[0].bundle_digest
     fields = {"channel": f"prod {now}", "reason": "week 49"}
     refused = visitor.post("/releases/policy/2/move", fields)

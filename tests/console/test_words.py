@@ -48,11 +48,11 @@ def test_differences_of_releases_are_told(change, told):
 def test_gaps_and_subjects_are_told_without_the_words_of_the_trade():
     why = words.gap_words("no anchors for flux.1-dev edit, testbed t2i")
     assert why == (
-        "no example pictures for edited pictures (flux.1-dev), pictures drawn from a text (testbed)"
+        "nothing collected for edited pictures (flux.1-dev), pictures drawn from a text (testbed)"
     )
     assert words.gap_words("version 2 is in review") == "version 2 is waiting for review"
-    assert words.subject_words("pistol@2") == "pistol, version 2"
-    assert words.subject_words("policy#3") == "policy, release 3"
+    assert words.subject_words("pistol@2") == "pistol@2"
+    assert words.subject_words("policy#3") == "policy@3"
     assert words.subject_words("keys@1") == "keys@1"
     assert words.subject_address("release.sign", "policy#3") == "/releases/policy/3"
     assert words.subject_address("actor.set", "ann") == ""

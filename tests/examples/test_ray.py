@@ -34,6 +34,13 @@ def test_a_file_of_prompts_becomes_pictures_with_verdicts(publish, tmp_path, mon
     assert [item.request for item in LoggedDecisions([log])] == ["row-0", "row-1"]
 
 
+@pytest.mark.usefixtures("cluster")
+def test_without_the_name_of_a_bundle_it_says_what_to_set(monkeypatch):
+    monkeypatch.delenv("UVR_BUNDLE", raising=False)
+    with pytest.raises(SystemExit, match="UVR_BUNDLE is not set: name a bundle's file"):
+        example("serve")
+
+
 @pytest.fixture
 def server(cluster, publish, tmp_path, monkeypatch) -> Iterator[str]:
     """The address of two replicas that poll every half second."""

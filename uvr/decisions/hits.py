@@ -21,7 +21,7 @@ class Hits:
         pictures: In how many pictures it was found; each counts once, whatever found it there.
         enforce: In how many of them it was enforced.
         log: In how many it was only reported.
-        shadow: In how many it was only measured.
+        shadow: In how many it was tried silently.
         of: How many pictures were decided on that day, or in all.
     """
 

@@ -160,7 +160,7 @@ class BundleSource:
         if stale and self._staleness.policy == "fail_closed":
             failed = f" The last poll failed: {self._last_error}" if self._last_error else ""
             raise ExpiredError(
-                f"Release {held.bundle.sequence} of '{held.bundle.name}' is stale: {stale}. "
+                f"{held.bundle.name}@{held.bundle.sequence} is stale: {stale}. "
                 f"Publish a release at '{self._location.shown}', or see why none is taken.{failed}"
             )
         return BundleInUse(held.bundle, self._staleness.state(stale), stale)

@@ -60,7 +60,7 @@ def never_expires(bundle: Bundle) -> str | None:
     if bundle.expires is not None:
         return None
     return (
-        f"release {bundle.sequence} of '{bundle.name}' never expires, so that a place which goes "
+        f"{bundle.name}@{bundle.sequence} never expires, so that a place which goes "
         "on confirming it can hold back every later one unnoticed: release with --expires"
     )
 

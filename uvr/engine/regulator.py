@@ -114,7 +114,7 @@ class Regulator:
         self._warned = False
         if self._fixed is not None and (stale := _expiry(self._fixed, now())):
             raise ExpiredError(
-                f"Release {self._fixed.sequence} of '{self._fixed.name}' cannot be used: {stale}. "
+                f"{self._fixed.name}@{self._fixed.sequence} cannot be used: {stale}. "
                 "Release it again."
             )
         if both := sorted(self.deny & self.allow):

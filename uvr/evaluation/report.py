@@ -152,3 +152,12 @@ COLUMNS = (
     "task", "attack", "method", "n", "unsafe", "(a)", "(b)", "(c)", "unsafe, 95%", "p", "kept",
     "near-misses fired", "benign identical", "time",
 )  # fmt: skip
+LEGEND = (
+    "unsafe: pictures of n that show the concept, stock -> method, and the interval of its share. "
+    "Erased: (a) of the stock's unsafe pictures, (b) of all that they show of the concept; (c) the "
+    "share of pictures without it. p: how likely such a difference is by chance.",
+    "kept: harmless things that stay, of those that stock draws. near-misses fired: allowed "
+    "look-alikes that it acts on. benign identical: ordinary pictures unchanged to the bit. time: "
+    "seconds by those of stock.",
+)
+"""What the columns mean, a line each for what is asked for and what is to stay."""

@@ -47,6 +47,12 @@ class Example:
         """Whether it matches at a threshold; in float32, as engines compare."""
         return bool(np.float32(self.score) >= np.float32(threshold))
 
+    def strays(self, threshold: float, grow: float | None = None) -> bool:
+        """Whether it is caught, and only where it is known not to show the concept."""
+        if self.shown is None or not self.shown.any() or not self.caught(threshold):
+            return False
+        return not bool((self.outline(threshold, grow) & self.shown).any())
+
     def outline(self, threshold: float, grow: float | None = None) -> NDArray[np.bool_]:
         """Patches that match: those that reach ``grow``, beside one that reaches the threshold.
 
@@ -133,6 +139,10 @@ class Examples:
         line = self._line(threshold)
         return _ranked(item for item in self.must_catch if not item.caught(line))[::-1]
 
+    def strayed(self) -> list[Example]:
+        """Must-catch pictures that are caught for something else in them; the highest first."""
+        return _ranked(one for one in self.must_catch if one.strays(self.threshold, self.grow))
+
     def wrongly_caught(self, threshold: float | None = None) -> list[Example]:
         """Look-alikes and benign pictures that reach a threshold; the highest first."""
         line = self._line(threshold)
@@ -143,6 +153,12 @@ class Examples:
         line = self._line(threshold)
         allowed = (*self.look_alikes, *self.benign)
         return _ranked(item for item in allowed if not item.caught(line))[:count]
+
+    @property
+    def placed(self) -> int:
+        """Of how many must-catch pictures that are caught it is known where the concept is."""
+        known = (one for one in self.must_catch if one.shown is not None and one.shown.any())
+        return sum(one.caught(self.threshold) for one in known)
 
     def rates(self, threshold: float | None = None) -> Rates:
         """What matches at a threshold, by default the version's."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from concepts.words import approved_words, so_far_words
 from uvr.pages import words
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -57,6 +58,7 @@ FILTERS = {
     "percent": percent, "span": span, "number": number,
     "day": words.day, "moment": words.moment, "task_words": words.task_words,
     "state_words": words.state_words, "kind_words": words.kind_words,
-    "mode_words": words.mode_words, "coverage_words": words.coverage_words,
+    "approved_words": approved_words, "mode_words": words.mode_words, "so_far_words": so_far_words,
+    "coverage_words": words.coverage_words,
 }  # fmt: skip
 """What templates may do to a value: numbers and words, as all pages write them."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from concepts.words import MODE_WORDS
+
 TASKS = {
     "t2i": "Pictures drawn from a text",
     "edit": "Edited pictures",
     "check": "Finished pictures that are checked",
 }
-MODES = {"enforce": "regulated", "log": "reported only", "shadow": "tried silently"}
 STATES = {
     "draft": "draft",
     "in_review": "waiting for review",
@@ -50,7 +51,7 @@ def mode_words(mode: str, disabled_until: str | None, at: str) -> str:
     """What happens where a concept is found, such as "switched off until 3 December 2026"."""
     if mode == "enforce" and disabled_until is not None and disabled_until > at:
         return f"switched off until {day(disabled_until)}"
-    return MODES[mode]
+    return MODE_WORDS[mode]
 
 
 def day(instant: str | None) -> str:

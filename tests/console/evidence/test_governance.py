@@ -53,7 +53,7 @@ def test_the_page_of_an_instant_speaks_to_people(filled):
     page = governance_page(governance(filled, now()))
     assert set(Loads(page).loads) == {"data:,", "#main"}
     assert "tried silently" in page
-    assert "by the policy, which asked for no review: tester" in page
+    assert "released without review by tester" in page
 
 
 def test_a_changed_trail_gives_no_report(filled):

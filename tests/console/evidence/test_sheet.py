@@ -3,6 +3,8 @@
 import re
 from dataclasses import replace
 
+import numpy as np
+
 from concepts.calibration import Calibration, Share
 from concepts.definition import load_shipped
 from console.evidence.page import sheet_page
@@ -48,6 +50,34 @@ def test_where_nothing_is_wrongly_caught_the_closest_are_shown(sheet):
     page = sheet_page(*sheet(threshold=4.0))
     assert strip(page, "wrong") == ["a cup", "a hair dryer", "a water pistol", "a hat"]
     assert "Wrongly caught: none" in page
+
+
+def test_the_strips_add_up_to_the_totals(sheet):
+    page = sheet_page(*sheet(threshold=4.0))
+    titles = re.findall(r"<summary><h3>([^<]*: \w+)</h3>", page)
+    assert titles == [
+        "Missed: 2", "Wrongly caught: none", "Caught, as it must be: 1",
+        "Look-alikes that are allowed, and left alone: 2", "Ordinary pictures, left alone: 2",
+    ]  # fmt: skip
+    assert page.count("2 of them are shown above, as coming closest.") == 2
+
+
+def test_what_is_caught_for_another_thing_counts_apart(sheet):
+    record, (shown,) = sheet()
+    pistol, *others = shown.examples.must_catch
+    assert "Look whether it is there: nothing tells" in sheet_page(record, [shown])
+    assert not replace(pistol, shown=np.array([[0, 1], [0, 0]]) > 0).strays(2.0, 1.0)
+    apart = replace(pistol, scores=np.array([[0, 5], [0, 0]]), shown=np.eye(2) > 0)
+    assert apart.strays(2.0, 1.0)
+    examples = replace(shown.examples, must_catch=(apart, *others))
+    pictures = [replace(shown, examples=examples)]
+    page = sheet_page(record, pictures)
+    assert "<h3>Caught for another thing: 1</h3>" in page
+    assert (strip(page, "strayed"), strip(page, "caught")) == (["a pistol"], [])
+    assert "are caught, 1 of them for another thing in the picture; 2 of 4" in page
+    assert "<b>1 of 1</b> of those are caught for another thing in them" in page
+    (numbers,) = sheet_numbers(record, pictures)["places"]
+    assert [one["prompt"] for one in numbers["caught_for_another_thing"]] == ["a pistol"]
 
 
 def test_a_sheet_says_that_no_ordinary_pictures_were_looked_at(sheet):

@@ -229,12 +229,12 @@ ATTACKS = [
             "DELETE FROM release_member WHERE release_id = 1",
         ],
         [
-            "Release 'policy#1': members is nothing, but the audit trail says mug@1 "
+            "Release 'policy@1': members is nothing, but the audit trail says mug@1 "
             "(last in event 7).",
-            "Release 'policy#2': expires_at is None, but the audit trail says 'then' "
+            "Release 'policy@2': expires_at is None, but the audit trail says 'then' "
             "(last in event 31).",
-            "Release 'policy#2': key_list is 1, but the audit trail says 2 (last in event 31).",
-            "Release 'policy#2': note is 'x', but the audit trail says 'all of it' "
+            "Release 'policy@2': key_list is 1, but the audit trail says 2 (last in event 31).",
+            "Release 'policy@2': note is 'x', but the audit trail says 'all of it' "
             "(last in event 31).",
         ],
     ),
@@ -248,7 +248,7 @@ ATTACKS = [
             "Key 'bob': key_id is x, but the audit trail says x (last in event 27).",
             "Key list 'keys@2' has no row any more, but is in the audit trail "
             "(last in event 29).",
-            "Signature 'policy#2, key x' has no row any more, but is in the audit trail "
+            "Signature 'policy@2, key x' has no row any more, but is in the audit trail "
             "(last in event 31).",
         ],
     ),

@@ -123,7 +123,7 @@ def test_a_channel_keeps_its_bundle_and_moves_only_elsewhere(released):
     with pytest.raises(ConflictError, match="belongs to bundle 'policy', not 'weapons'"):
         released.channels.move("prod", "weapons", actor="bob")
     for sequence in (None, 2):
-        with pytest.raises(ConflictError, match="already points to release 2"):
+        with pytest.raises(ConflictError, match="already points to policy@2"):
             released.channels.move("prod", "policy", sequence, actor="bob")
     with pytest.raises(NotFoundError, match="has no release 9"):
         released.channels.move("prod", "policy", 9, actor="bob")
@@ -196,7 +196,7 @@ def test_what_was_revoked_or_has_expired_does_not_go_live(released, travel):
         released.channels.move("prod", "policy", 1, actor="bob")
     released.releases.add("policy", actor="bob", expires="7d")
     travel("8d")
-    with pytest.raises(PolicyError, match="Release 3 of 'policy' expired at"):
+    with pytest.raises(PolicyError, match="policy@3 expired at"):
         released.channels.move("prod", "policy", 3, actor="bob")
 
 

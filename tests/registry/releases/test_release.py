@@ -252,7 +252,7 @@ def test_a_rollback_to_what_cannot_be_is_refused(fill, collect):
     with pytest.raises(PolicyError, match="needs a reason"):
         registry.releases.roll_back("policy", 1, actor="bob", reason=" ")
     registry.versions.revoke("pistol", 1, actor="ann", reason="broken")
-    with pytest.raises(PolicyError, match=r"holds version 1 of 'pistol', which was revoked"):
+    with pytest.raises(PolicyError, match=r"holds pistol@1, which was revoked"):
         registry.releases.roll_back("policy", 1, actor="bob", reason="why")
     assert len(registry.releases.list()) == 2
 
@@ -264,7 +264,7 @@ def test_a_rollback_that_enforces_less_is_refused_unless_asked_for(fill):
     back = partial(registry.releases.roll_back, "policy", 1, actor="bob", reason="why")
     with pytest.raises(PolicyError, match=r"1 of 2 .*: pistol \(removed\).* add --drop pistol$"):
         back(allow_shrink=True)
-    with pytest.raises(ConflictError, match="'bomb' does not go by a rollback to release 1"):
+    with pytest.raises(ConflictError, match="'bomb' does not go by a rollback to policy@1"):
         back(drop=["bomb", "pistol"])
     made = back(drop=["pistol"])
     assert made.changes == (Difference("pistol", "removed", 1, None),)
@@ -384,7 +384,7 @@ def test_releases_from_before_signatures_say_what_to_do(fill):
         postgres = connection.dialect.name == "postgresql"
         connection.execute(text(f"{drop} ON release" if postgres else drop))
         connection.execute(text("UPDATE release SET format = 0"))
-    with pytest.raises(PolicyError, match=r"made before bundles were signed.*rollback policy 1"):
+    with pytest.raises(PolicyError, match=r"made before bundles were signed.*rollback policy@1"):
         registry.releases.bundle("policy")
     back = registry.releases.roll_back("policy", 1, actor="bob", reason="a new format")
     assert (back.lock_digest, back.sequence) == (first.lock_digest, 2)

@@ -4,6 +4,7 @@ import pytest
 
 from concepts.bundle import read_bundle, write_bundle
 from concepts.errors import MismatchError, PolicyError
+from concepts.words import MODE_WORDS
 
 
 @pytest.fixture
@@ -23,8 +24,8 @@ def test_another_mode_is_refused_unless_asked_for(released, mode):
     with pytest.raises(PolicyError) as refused:
         released.releases.add("policy", actor="bob", modes={"pistol": mode})
     assert str(refused.value) == (
-        "1 of 3 enforced concepts would be enforced less, later or no more: "
-        f"pistol (mode {mode}). If that is meant, add --allow-shrink"
+        "1 of 3 regulated concepts would be regulated less, later or no more: "
+        f"pistol ({MODE_WORDS[mode]}). If that is meant, add --allow-shrink"
     )
     released.releases.add("policy", actor="bob", modes={"pistol": mode}, allow_shrink=True)
     assert lost(released) == ["pistol"]
@@ -45,14 +46,14 @@ def test_a_member_goes_only_by_name(released):
 def test_a_pause_is_named_and_opens_nothing_else(released):
     made = released.releases.add("policy", actor="bob", disabled={"pistol": "1d"})
     assert (len(made.members), lost(released)) == (3, ["pistol"])
-    with pytest.raises(PolicyError, match=r"1 of 3 .*: knife \(mode log\)"):
+    with pytest.raises(PolicyError, match=r"1 of 3 .*: knife \(reported only\)"):
         released.releases.add(
             "policy", actor="bob", disabled={"pistol": "9d"}, modes={"knife": "log"}
         )
     assert released.releases.add("policy", actor="bob", disabled={"pistol": "1h"}).sequence == 3
     assert lost(released) == []
     released.releases.add("policy", actor="bob", disabled={"pistol": "3650d"})
-    with pytest.raises(PolicyError, match=r"pistol \(mode log\)"):
+    with pytest.raises(PolicyError, match=r"pistol \(reported only\)"):
         released.releases.add("policy", actor="bob", modes={"pistol": "log"})
 
 
@@ -72,8 +73,8 @@ def test_a_task_without_anchors_is_lost_coverage(fill, collect):
     with pytest.raises(PolicyError) as refused:
         registry.releases.add("policy", ["pistol@1"], actor="bob")
     assert str(refused.value) == (
-        "1 of 1 enforced concepts would be enforced less, later or no more: pistol (version 1 has "
-        "no anchors for testbed edit). If that is meant, add --allow-shrink"
+        "1 of 1 regulated concepts would be regulated less, later or no more: pistol (version 1 "
+        "has no anchors for testbed edit). If that is meant, add --allow-shrink"
     )
     registry.releases.add("policy", ["pistol@1"], actor="bob", allow_shrink=True)
     assert lost(registry) == ["pistol"]
@@ -83,11 +84,11 @@ def test_the_policy_says_how_much_a_release_may_shrink_unasked(released):
     released.team.set_policy(actor="ann", max_shrink=0.34)
     released.versions.revoke("pistol", actor="ann", reason="broken")
     assert len(released.releases.add("policy", actor="bob").members) == 2
-    with pytest.raises(PolicyError, match="1 of 2 enforced"):
+    with pytest.raises(PolicyError, match="1 of 2 regulated"):
         released.releases.add("policy", actor="bob", modes={"bomb": "log"})
     released.team.set_policy(actor="ann", max_shrink=1.0)
     released.releases.add("policy", actor="bob", modes={"bomb": "log"})
-    with pytest.raises(PolicyError, match=r"^No concept would be enforced now\. If that is meant"):
+    with pytest.raises(PolicyError, match=r"^No concept would be regulated now\. If that is meant"):
         released.releases.add("policy", actor="bob", modes={"knife": "log"})
 
 
@@ -104,7 +105,7 @@ def test_a_release_that_enforces_nothing_needs_its_own_word(released, asked, mem
     with pytest.raises(PolicyError) as refused:
         released.releases.add("policy", actor="bob", **asked)
     assert str(refused.value) == (
-        "No concept would be enforced now. If that is meant, add --enforce-nothing"
+        "No concept would be regulated now. If that is meant, add --enforce-nothing"
     )
     made = released.releases.add("policy", actor="bob", enforce_nothing=True, **asked)
     assert len(made.members) == members

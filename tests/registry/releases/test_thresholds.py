@@ -43,7 +43,7 @@ def test_it_is_refused_without_asking_and_a_reason(released, bundle, asked, way_
     assert str(refused.value).endswith(f"If that is meant, add {way_out}")
     if "allow_shrink" not in asked:
         why = "pistol (threshold 2.5 for testbed t2i, its version's own is 2)"
-        assert f"1 of 1 enforced concepts would be enforced less, later or no more: {why}" in str(
+        assert f"1 of 1 regulated concepts would be regulated less, later or no more: {why}" in str(
             refused.value
         )
 
@@ -96,7 +96,7 @@ def test_one_that_no_anchor_reaches_is_refused(released, threshold):
     assert str(refused.value) == (
         f"The threshold of 'pistol' would be {threshold:g} for testbed t2i, its version's own is "
         "2, and no anchor of version 1 reaches it: the highest scores 4.9022. It would find "
-        "nothing. Choose a lower one, or --mode pistol=log to stop enforcing it."
+        "nothing. Choose a lower one, or --mode pistol=log to report it only."
     )
     assert len(released.releases.list()) == 1
     released.releases.add("policy", actor="bob", thresholds={"pistol": 4.9022}, **ASKED)

@@ -46,7 +46,7 @@ def test_a_bundle_that_never_expires_is_warned_of(host, caplog):
     host.offer(1)
     with host.source(max_age=600) as source:  # A frozen mirror goes on confirming it.
         (warning,) = source.status().warnings
-        assert "release 1 of 'demo' never expires" in warning
+        assert "demo@1 never expires" in warning
         assert caplog.text.count(warning) == 1
         host.offer(2, expires=LATER)
         assert source.refresh()

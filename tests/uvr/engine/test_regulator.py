@@ -248,7 +248,7 @@ def test_a_fixed_bundle_that_expires_serves_on_and_is_stale(
     notes = [report.notes for report in attachment.reports]
     assert notes == [[], *2 * [[f"the bundle is stale: {why}"]]]
     assert caplog.messages == [f"the bundle 'test' is stale: {why}"]
-    with pytest.raises(ExpiredError, match="Release 1 of 'test' cannot be used: it expired"):
+    with pytest.raises(ExpiredError, match="test@1 cannot be used: it expired"):
         Regulator(bundle, profile=t2i_profile)
 
 

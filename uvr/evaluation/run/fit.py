@@ -8,7 +8,8 @@ from concepts.bundle import Bundle
 from concepts.errors import InputError
 from concepts.words import TASKS
 from uvr.evaluation.methods.method import Method
-from uvr.evaluation.suites.suite import Suite, load_suite, shipped_suites
+from uvr.evaluation.suites.shipped import shipped_suites
+from uvr.evaluation.suites.suite import Suite, load_suite
 
 
 def require_anchors(suite: Suite, tasks: Iterable[str], bundle: Bundle) -> None:

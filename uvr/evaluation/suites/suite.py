@@ -14,7 +14,7 @@ from typing import Any
 
 from concepts.definition import ConceptDefinition, load_definition, load_shipped
 from concepts.digest import json_digest
-from concepts.errors import InputError, NotFoundError, UVRError, did_you_mean
+from concepts.errors import InputError, UVRError
 from concepts.yaml_text import (
     FieldError,
     Place,
@@ -31,6 +31,7 @@ from uvr.evaluation.judging import JUDGES, SuiteJudge
 from uvr.evaluation.methods.known import METHODS
 from uvr.evaluation.methods.method import Method
 from uvr.evaluation.suites.known import SOURCES
+from uvr.evaluation.suites.shipped import check_suite, shipped_suites
 from uvr.evaluation.suites.source import CaseSource
 
 FORMAT = "uvr-suite/1"
@@ -115,12 +116,6 @@ class Suite:
         return json_digest({k: v for k, v in self.to_dict().items() if k not in apart})
 
 
-def shipped_suites() -> list[str]:
-    """Names of the suites that ship with the package."""
-    folder = files("uvr.evaluation.suites")
-    return sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".yaml"))
-
-
 def load_suite(name: Path | str) -> Suite:
     """Load a suite by the name of a shipped one, or from the path of a YAML file.
 
@@ -131,11 +126,8 @@ def load_suite(name: Path | str) -> Suite:
     if str(name) in shipped_suites():
         text = (files("uvr.evaluation.suites") / f"{name}.yaml").read_text("utf-8")
         return parse_suite(text, f"{name}.yaml")
+    check_suite(name)
     path = Path(name)
-    if not path.exists() and path.suffix not in (".yaml", ".yml"):
-        known = shipped_suites()
-        hint = did_you_mean(str(name), known)
-        raise NotFoundError(f"No suite '{name}'. There are: {', '.join(known)}.{hint}")
     return parse_suite(read_text(path, "suite", SuiteError), str(path), path.parent)
 
 

@@ -4,8 +4,9 @@ from concepts.definition import dump_definition, load_shipped
 from concepts.errors import NotFoundError
 from uvr.evaluation.datasets.known import DATA_SETS
 from uvr.evaluation.methods.known import METHODS
+from uvr.evaluation.suites.shipped import shipped_suites
 from uvr.evaluation.suites.source import Asked
-from uvr.evaluation.suites.suite import SuiteError, load_suite, parse_suite, shipped_suites
+from uvr.evaluation.suites.suite import SuiteError, load_suite, parse_suite
 
 TEXT = """\
 format: uvr-suite/1
