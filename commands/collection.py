@@ -12,8 +12,8 @@ import click
 
 from commands.app import App, pass_app
 from commands.capturing import Means, capturing_options, feature_folder, plan
-from commands.collected import NewVersions, same_place
 from commands.exemplars import kept_to_collect, references_to, require_kept_alone
+from commands.new_versions import NewVersions, same_place
 from commands.options import (
     as_json,
     dry_run,
