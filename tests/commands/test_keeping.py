@@ -1,7 +1,5 @@
 """Commands on pictures that are kept on purpose; tiny random weights stand in for the testbed's."""
 
-import json
-
 import pytest
 from PIL import Image
 
@@ -95,10 +93,11 @@ def test_kept_pictures_are_collected_from_with_their_ground(run, kept, models):
     scored = run("exemplars", "score", "knife", "--model", models["t2i"], "--json")
     (place,) = scored.json()
     assert (len(place["scores"]), place["lacking"], place["learned"]) == (8, 0, 6)
-    page = json.loads(scored.out)[0]
     line = kept.versions.get("knife").spaces[0].seed_threshold
-    assert page["wrongly_caught"] == [
-        int(number) for number, score in page["scores"].items() if int(number) > 4 and score >= line
+    assert place["wrongly_caught"] == [
+        int(number)
+        for number, score in place["scores"].items()
+        if int(number) > 4 and score >= line
     ]
     # Nothing that anybody could look at lies in the cache.
     names = [path.name for path in (kept.home / "cache").rglob("*") if path.is_file()]
