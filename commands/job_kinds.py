@@ -167,10 +167,11 @@ def words(kind: str, arguments: Sequence[str], home: Path, job: int) -> list[str
 
 
 def outcome_words(job: JobInfo) -> list[str]:
-    """Say what came of a job, a line for each thing; none unless it is done."""
+    """Say what came of a job, a line for each thing, and what its worker said last."""
     from registry.jobs.outcome import outcomes_of
 
-    return [OUTCOMES[item.what].format(item.name) for item in outcomes_of(job)]
+    came = [OUTCOMES[item.what].format(item.name) for item in outcomes_of(job)]
+    return [*came, job.message] if job.message else came
 
 
 def _named(command: click.Command, arguments: Sequence[str]) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +72,7 @@ def jobs_list(app: App, states: tuple[str, ...]) -> None:
     """
     found = app.open().jobs.list(states)
     columns = ["id", "kind", "arguments", "state", "progress", "asked_by", "asked_at"]
-    rows = [{**_row(job), "outcome": "; ".join(outcome_words(job)) or job.message} for job in found]
+    rows = [{**_row(job), "outcome": "; ".join(outcome_words(job))} for job in found]
     columns += ["outcome"] * any(row["outcome"] for row in rows)
     app.show([_json(job) for job in found], [Table(columns, rows, "No jobs.")])
 
@@ -90,7 +89,9 @@ def jobs_show(app: App, job: int) -> None:
       uvr-registry jobs show 3 --json
     """
     found = app.open().jobs.show(job)
-    fields = {name: value for name, value in _row(found).items() if value not in (None, "")}
+    row = _row(found)
+    del row["message"]  # It is among the words below.
+    fields = {name: value for name, value in row.items() if value not in (None, "")}
     app.show(_json(found), [*field_lines(fields), *outcome_words(found)])
 
 
@@ -117,7 +118,7 @@ def _json(job: JobInfo) -> dict[str, Any]:
     return {**asdict(job), "outcomes": [asdict(item) for item in outcomes_of(job)]}
 
 
-def _row(job: JobInfo) -> Mapping[str, Any]:
+def _row(job: JobInfo) -> dict[str, Any]:
     """A job as people read it."""
     row = asdict(job)
     del row["result"], row["leased_until"], row["done"], row["total"]

@@ -17,7 +17,7 @@ from commands.app import App, pass_app
 from commands.job_kinds import check_arguments, outcome_words, words
 from commands.job_process import JobProcess
 from commands.text import plural
-from concepts.errors import BusyError, ConflictError, UVRError
+from concepts.errors import BusyError, ConflictError, GateError, UVRError
 from concepts.printable import printable
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _do(registry: Registry, job: JobInfo, name: str, lease: float) -> str:
     except Exception as error:  # One bad job must not end the worker of all others.
         why = str(error) if isinstance(error, UVRError) else f"{type(error).__name__}: {error}"
         ended = registry.jobs.fail(job.id, name, why)
-    came = "; ".join(outcome_words(ended)) or ended.message
+    came = "; ".join(outcome_words(ended))
     how = "failed" if ended.state == "failed" else f"is {ended.state}"
     click.echo(printable(f"Job {job.id} {how}{f': {came}' if came else '.'}"), err=True)
     return ended.state
@@ -122,7 +122,7 @@ def _run(registry: Registry, job: JobInfo, name: str, lease: float) -> JobInfo:
         return _told_end(jobs, job, name, process, lease)
     except KeyboardInterrupt:
         with suppress(ConflictError):  # It was told already.
-            if process.code == 0:  # What is done must not be done again.
+            if _is_done(job, process):  # What is done must not be done again.
                 _told_end(jobs, job, name, process, lease)
             else:
                 jobs.give_back(job.id, name)
@@ -134,14 +134,21 @@ def _told_end(jobs: Jobs, job: JobInfo, name: str, process: JobProcess, lease: f
     message = process.said.removeprefix("Error: ") or f"exit code {process.code}"
     while True:
         try:
-            if process.code == 0:
-                return jobs.finish(job.id, name, process.result())
+            if _is_done(job, process):
+                said = message if process.code else ""
+                return jobs.finish(job.id, name, process.result(), said)
             if process.code != BusyError.exit_code:
                 return jobs.fail(job.id, name, message)
             time.sleep(lease / WORDS_A_LEASE)  # Others are at it: whoever claims it tries again.
             return jobs.give_back(job.id, name)
         except BusyError:
             time.sleep(lease / WORDS_A_LEASE)
+
+
+def _is_done(job: JobInfo, process: JobProcess) -> bool:
+    """Whether it did what it was asked for: a measurement below its gate is one all the same."""
+    measured = job.kind == "evaluate" and process.code == GateError.exit_code
+    return process.code == 0 or measured
 
 
 def _told(jobs: Jobs, job: JobInfo, name: str, process: JobProcess, lease: float) -> bool:

@@ -75,12 +75,19 @@ class Leases:
             row.leased_until = later(present, lease)
             return row.cancelled_by is None
 
-    def finish(self, job: int, worker: str, result: Any = None) -> JobInfo:
-        """End a job that is done; ConflictError if it is no longer this worker's."""
+    def finish(self, job: int, worker: str, result: Any = None, message: str = "") -> JobInfo:
+        """End a job that is done; ConflictError if it is no longer this worker's.
+
+        Args:
+            job: Its number.
+            worker: Whose it is.
+            result: What came of it, as JSON; kept unless it is very long.
+            message: What else is to be said of that.
+        """
         text = json.dumps(result)
         with self._held(job, worker) as (row, present):
             row.result = text if len(text) <= MAX_TEXT else None
-            return end(row, "done", present, "")
+            return end(row, "done", present, message[:MAX_TEXT])
 
     def fail(self, job: int, worker: str, message: str) -> JobInfo:
         """End a job that failed, or that was to be stopped; ConflictError as for ``finish``."""

@@ -227,6 +227,20 @@ def test_what_a_process_began_ends_with_it(stand_in, tmp_path, monkeypatch):
     until(lambda: not is_there(process.result()))
 
 
+def test_a_measurement_below_its_gate_is_one_all_the_same(run, filled, stand_in):
+    stand_in("import sys; sys.exit('calibrate' in sys.argv or print('Error: t2i 80% of 90%',"
+             " file=sys.stderr) or 9)")  # fmt: skip
+    filled.jobs.add("evaluate", ["testbed-quick", "--record", "pistol@1"], actor="tester")
+    ended = run("worker", "--once")
+    assert (ended.code, ended.err.splitlines()[1]) == (
+        0,
+        "Job 1 is done: recorded the evaluation of pistol@1; "
+        "wrote reports/job-1/report.html in the registry's folder; t2i 80% of 90%",
+    )
+    filled.jobs.add("calibrate", ["pistol"], actor="tester")
+    assert run("worker", "--once").code == 1
+
+
 def test_a_job_that_others_are_at_is_tried_again(run, filled, stand_in):
     stand_in("import os, sys; sys.exit(0 if os.path.exists('free') else open('free', 'w') and 8)")
     filled.jobs.add("calibrate", ["pistol"], actor="tester")
