@@ -118,7 +118,7 @@ def collect_anchors(
       uvr-registry collect-anchors knife --model black-forest-labs/FLUX.1-dev --plan
     """
     if kept:
-        require_kept_alone(slugs, origin, legal_basis, retain_until, pictures)
+        require_kept_alone(slugs, (origin, legal_basis, retain_until), pictures)
     if variants:
         pictures["variants"] = _kinds(variants, given=kept or pictures["images"] is not None)
     references = references_to(pictures, origin, legal_basis, retain_until)

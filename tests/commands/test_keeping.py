@@ -86,7 +86,7 @@ def test_kept_pictures_are_collected_from_with_their_ground(run, kept, models):
     collect = ("collect-anchors", "knife", "--kept", "--model", models["t2i"], "--prototypes", 2)
     found = run(*collect, "--json")
     assert found.code == 0
-    assert "Pictures without a mask say not where they show knife" in found.err
+    assert "which do not say where they show knife: 1." in found.err
     used = {item.ref.sha256 for item in kept.exemplars.list("knife")}
     assert used == {item.sha256 for item in kept.exemplars.kept() if item.id not in (1, 8)}
     assert {item.ref.origin for item in kept.exemplars.list("knife")} == {"archive 12"}
