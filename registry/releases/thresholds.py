@@ -9,19 +9,13 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from concepts.errors import PolicyError
 from registry.answers import RaisedThreshold
 from registry.releases.lineup import Chosen
 from registry.store.blobs import BlobStore
 from registry.store.models import AnchorSpaceRow, VersionAnchors
 from registry.versions.quorum import batches
-from registry.versions.reading import (
-    StoredAnchors,
-    read_anchor_set,
-    read_scorer,
-    stored_anchors,
-    stored_anchors_of,
-)
+from registry.versions.reach import check_reached
+from registry.versions.reading import StoredAnchors, stored_anchors, stored_anchors_of
 
 Raised = Mapping[str, tuple[RaisedThreshold, ...]]
 
@@ -72,7 +66,11 @@ def check_reachable(
         for item in raised.get(member.concept.slug, ()):
             for entry in stored_anchors(session, member.version):
                 if entry.space.digest == item.space:
-                    _check_reached(store, member, entry, item)
+                    check_reached(
+                        store, entry, item.threshold, number=member.version.number,
+                        what=f"The threshold of '{member.concept.slug}' would be {item}",
+                        advice=f", or --mode {member.concept.slug}=log to report it only",
+                    )  # fmt: skip
 
 
 def own_threshold(entry: StoredAnchors) -> float:
@@ -96,18 +94,3 @@ def places_of(session: Session, version_ids: Sequence[int]) -> dict[int, set[str
         ):
             places[version_id].add(f"{model} {task}")
     return places
-
-
-def _check_reached(
-    store: BlobStore, member: Chosen, entry: StoredAnchors, item: RaisedThreshold
-) -> None:
-    anchors = read_anchor_set(store, entry.anchor_set).anchors
-    highest = float(read_scorer(store, entry.row).scores(anchors).max())
-    if item.threshold > highest:
-        reached = math.floor(highest * 1e4) / 1e4  # Rounded down: it must do when it is given.
-        raise PolicyError(
-            f"The threshold of '{member.concept.slug}' would be {item}, and no anchor of version "
-            f"{member.version.number} reaches it: the highest scores {reached:g}. It would find "
-            "nothing. Choose a lower one, "
-            f"or --mode {member.concept.slug}=log to report it only."
-        )
