@@ -77,6 +77,8 @@ def _words(change: Difference) -> str:
             return "newly approved"
         case "threshold":
             return f"threshold for {change.place} {before:g} -> {after:g}"
+        case "scoring":
+            return f"scored in another way for {change.place}"
         case "coverage":
             return f"now covers {after}" if before is None else f"no longer covers {before}"
         case "disabled_until":

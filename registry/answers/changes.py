@@ -13,12 +13,13 @@ class Difference:
 
     Attributes:
         slug: The concept.
-        what: "added", "removed", "version", "mode", "threshold", "disabled_until", "coverage", or
-            "approved" where the release itself approved the version.
+        what: "added", "removed", "version", "mode", "threshold", "scoring" where thresholds
+            differ that cannot be compared, "disabled_until", "coverage", or "approved" where the
+            release itself approved the version.
         before: The value in the older release, None for none: numbers of versions and thresholds,
             a mode, an instant, or the place that was covered.
         after: The value in the newer release, None for none.
-        place: Model and task that a threshold is for, else "".
+        place: Model and task that a threshold or scoring is for, else "".
     """
 
     slug: str

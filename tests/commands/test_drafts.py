@@ -18,6 +18,7 @@ def test_a_threshold_of_an_approved_version_moves_in_a_copy(run, filled):
     changes = run("diff", "pistol", 1, 2).out.splitlines()
     assert changes[1] == "  anchors: 0 added, 5 kept, 0 removed"
     assert "  seed threshold: 2 -> 1.2500" in changes
+    assert "  strictness: stricter" in changes
 
 
 @on_both

@@ -44,3 +44,5 @@ def test_changes_are_told_in_words_for_people():
     assert change_words(replace(off, after=None)) == "is switched on again"
     raised = Difference("pistol", "threshold", 2.0, 3.0, "testbed t2i")
     assert change_words(raised) == "is less strict for testbed t2i"
+    other = replace(raised, what="scoring")
+    assert change_words(other) == "is scored in another way for testbed t2i"
