@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from commands.app import App
 from commands.text import cell, mode_name
+from concepts.words import BY_HAND
 
 if TYPE_CHECKING:
+    from console.evidence.governance import Banned
     from registry.answers import Coverage, Difference, Gap, NewRelease, ReleasedMember
 
 
@@ -37,6 +39,12 @@ def raised_lines(members: Iterable[ReleasedMember]) -> list[str]:
         for member in members
         for item in member.raised
     ]
+
+
+def by_hand_lines(members: Iterable[ReleasedMember | Banned]) -> list[str]:
+    """Write whose thresholds were set by hand, so that nothing was measured at them."""
+    found = [f"{item.slug} ({', '.join(item.by_hand)})" for item in members if item.by_hand]
+    return [f"{BY_HAND.capitalize()}: {', '.join(found)}"] if found else []
 
 
 def warn_of(app: App, made: NewRelease) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.app import App, pass_app
-from commands.changes import raised_lines
+from commands.changes import by_hand_lines, raised_lines
 from commands.options import (
     as_json,
     dry_run,
@@ -124,7 +124,7 @@ def live(app: App, name: str, at: str | None) -> None:
         f"{cell(found.since)} by {found.moved_by}{f': {found.reason}' if found.reason else ''}",
         _member_table(found.release),
     ]
-    lines += raised_lines(found.release.members)
+    lines += [*raised_lines(found.release.members), *by_hand_lines(found.release.members)]
     lines += [f"The release expired on {cell(found.release.expires_at)}"] * found.expired
     lines += [f"Revoked since: {', '.join(found.revoked)}"] if found.revoked else []
     app.show(asdict(found), lines)

@@ -12,7 +12,7 @@ from registry.answers import RaisedThreshold, ReleasedMember, ReleaseInfo, Relea
 from registry.releases.assemble import released_members, revocations_of
 from registry.releases.lineup import Chosen
 from registry.releases.signatures import signatures_of
-from registry.releases.thresholds import raised_thresholds
+from registry.releases.thresholds import raised_thresholds, set_by_hand
 from registry.store.models import BundleRow, Release, ReleaseMember, SignatureRow
 from registry.versions.quorum import Approval, approvals_of
 
@@ -110,7 +110,7 @@ def _info(
     new = [item.version for item in members if item.version.id not in known]
     known |= dict.fromkeys((version.id for version in new), None)
     known |= approvals_of(session, new)
-    raised = raised_thresholds(session, members)
+    raised, by_hand = raised_thresholds(session, members), set_by_hand(session, members)
     return ReleaseInfo(
         bundle=bundle.name,
         sequence=release.sequence,
@@ -119,7 +119,12 @@ def _info(
         created_at=release.created_at,
         created_by=release.created_by,
         members=tuple(
-            _member(item, known[item.version.id], raised.get(item.concept.slug, ()))
+            _member(
+                item,
+                known[item.version.id],
+                raised.get(item.concept.slug, ()),
+                by_hand[item.concept.slug],
+            )
             for item in members
         ),
         previous_digest=release.previous_digest,
@@ -133,7 +138,10 @@ def _info(
 
 
 def _member(
-    chosen: Chosen, approval: Approval | None, raised: tuple[RaisedThreshold, ...]
+    chosen: Chosen,
+    approval: Approval | None,
+    raised: tuple[RaisedThreshold, ...],
+    by_hand: tuple[str, ...],
 ) -> ReleasedMember:
     version = chosen.version
     return ReleasedMember(
@@ -148,4 +156,5 @@ def _member(
         approved_at=approval.at if approval else None,
         approved_by=approval.by if approval else (),
         raised=raised,
+        by_hand=by_hand,
     )

@@ -9,13 +9,18 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from concepts.calibration import recorded_calibration
 from registry.answers import RaisedThreshold
 from registry.releases.lineup import Chosen
 from registry.store.blobs import BlobStore
 from registry.store.models import AnchorSpaceRow, VersionAnchors
 from registry.versions.quorum import batches
 from registry.versions.reach import check_reached
-from registry.versions.reading import StoredAnchors, stored_anchors, stored_anchors_of
+from registry.versions.reading import (
+    StoredAnchors,
+    stored_anchors,
+    stored_anchors_of,
+)
 
 Raised = Mapping[str, tuple[RaisedThreshold, ...]]
 
@@ -34,6 +39,20 @@ def raised_thresholds(session: Session, members: Sequence[Chosen]) -> Raised:
         for item in moved
     }
     return {slug: raised for slug, raised in found.items() if raised}
+
+
+def set_by_hand(session: Session, members: Sequence[Chosen]) -> dict[str, tuple[str, ...]]:
+    """Return the places, by slug, where nothing was measured at the threshold in force."""
+    anchors = stored_anchors_of(session, [item.version for item in members])
+    return {
+        item.concept.slug: tuple(
+            place(entry)
+            for entry in anchors[item.version.id]
+            if recorded_calibration(json.loads(entry.row.scorer)["metadata"]) is None
+            or item.thresholds.get(entry.space.digest, own_threshold(entry)) != own_threshold(entry)
+        )
+        for item in members
+    }
 
 
 def newly_raised(before: Sequence[Chosen], after: Sequence[Chosen], raised: Raised) -> Raised:

@@ -23,7 +23,7 @@ def test_live_tells_what_each_channel_bans_now(solo, visit):
     shown = visit(solo).page("/")
     assert "prod policy@2, since" in shown
     assert "by ann: “try it”. 0 of 2 concepts regulated as approved." in shown
-    assert "Nudity tried silently 1 released without review by ann" in shown
+    assert "Nudity tried silently strictness set by hand, not measured 1 released without" in shown
     assert "Pistol switched off until" in shown
     assert shown.endswith("Banned in no channel Knife as a weapon nothing collected yet")
 

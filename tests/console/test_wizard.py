@@ -59,6 +59,8 @@ def test_what_is_banned_less_must_be_asked_for(solo, visit):
     asked = {**plan, "allow_shrink": "yes", "enforce_nothing": "yes"}
     shown = text_of(visitor.post("/new-release", asked).text)
     assert "pistol: tried silently, was regulated" in shown
+    told = "pistol: strictness set by hand, not measured, for pictures drawn from a text (testbed)"
+    assert told in shown
 
 
 def test_a_member_is_taken_out_and_a_first_release_begins(solo, visit):

@@ -29,6 +29,7 @@ def test_a_release_is_told_with_its_thresholds_changes_channels_and_gaps(filled,
     assert "Live in <b>prod</b>" in page
     assert "<b>knife</b> is not in it at all: no anchors yet." in page
     assert "With <b>testbed</b>: pictures drawn from a text. Not: edited pictures, finished" in page
+    assert "Strictness set by hand, not measured: testbed t2i." in page
     assert "Less strict here than was approved" in page
     assert "the policy asks for no signatures" in page
 
