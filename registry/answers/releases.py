@@ -105,7 +105,10 @@ class ReleaseInfo:
 
 @dataclass(frozen=True)
 class ReleaseSummary:
-    """A release in a list: how many concepts it holds, how many keys signed it."""
+    """A release in a list: how many concepts it holds, how many keys signed it.
+
+    ``paused`` has the concepts that it regulates but for a pause, by slug, and until when.
+    """
 
     bundle: str
     sequence: int
@@ -115,3 +118,4 @@ class ReleaseSummary:
     created_by: str
     expires_at: str | None
     note: str
+    paused: Mapping[str, str]

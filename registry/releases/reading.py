@@ -13,7 +13,7 @@ from registry.releases.assemble import released_members, revocations_of
 from registry.releases.lineup import Chosen
 from registry.releases.signatures import signatures_of
 from registry.releases.thresholds import raised_thresholds, set_by_hand
-from registry.store.models import BundleRow, Release, ReleaseMember, SignatureRow
+from registry.store.models import BundleRow, Concept, Release, ReleaseMember, SignatureRow
 from registry.versions.quorum import Approval, approvals_of
 
 
@@ -87,17 +87,31 @@ def summaries(session: Session) -> list[ReleaseSummary]:
         .scalar_subquery()
         for table in (ReleaseMember, SignatureRow)
     )
+    paused = _pauses(session)
     query = select(BundleRow.name, Release, members, signatures).join(
         Release, Release.bundle_id == BundleRow.id
     )
     found = [
         ReleaseSummary(
             bundle, row.sequence, concepts, signed, row.created_at, row.created_by,
-            row.expires_at, row.note,
+            row.expires_at, row.note, paused.get(row.id, {}),
         )
         for bundle, row, concepts, signed in session.execute(query)
     ]  # fmt: skip
     return sorted(found, key=lambda item: (item.bundle, item.sequence))
+
+
+def _pauses(session: Session) -> dict[int, dict[str, str]]:
+    """Return until when members are paused, by their release's id and their slug."""
+    query = (
+        select(ReleaseMember.release_id, Concept.slug, ReleaseMember.disabled_until)
+        .join(Concept, Concept.id == ReleaseMember.concept_id)
+        .where(ReleaseMember.disabled_until.is_not(None), ReleaseMember.mode == "enforce")
+    )
+    found: dict[int, dict[str, str]] = {}
+    for release_id, slug, until in sorted(map(tuple, session.execute(query))):
+        found.setdefault(release_id, {})[slug] = until
+    return found
 
 
 def _info(

@@ -15,6 +15,7 @@ from registry.store.db import transaction
 from tests.conftest import toy_collection
 from tests.console.conftest import digest_of, text_of
 from uvr.anchors.calibration import fit_scorer
+from uvr.pages.words import day
 
 
 def test_live_tells_what_each_channel_bans_now(solo, visit):
@@ -25,6 +26,8 @@ def test_live_tells_what_each_channel_bans_now(solo, visit):
     assert "by ann: “try it”. 0 of 2 concepts regulated as approved." in shown
     assert "Nudity tried silently strictness set by hand, not measured 1 released without" in shown
     assert "Pistol switched off until" in shown
+    until = day(solo.releases.get("policy").members[1].disabled_until)
+    assert f"pistol switched off until {until}" in visit(solo).page("/releases")
     assert shown.endswith("Banned in no channel Knife as a weapon nothing collected yet")
 
 
