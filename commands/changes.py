@@ -58,6 +58,8 @@ def warn_of(app: App, made: NewRelease) -> None:
     for gap in made.left_out:
         if gap.nowhere and not gap.takes:
             app.warn(f"{gap.slug} is not in this release: {gap.why}.")
+        elif gap.older and not gap.takes:
+            app.warn(f"This release holds an older version: {gap.slug} ({gap.why}).")
         elif not gap.takes:
             app.warn(f"{gap.slug} is not covered everywhere by this release: {gap.why}.")
     ready = [gap for gap in made.left_out if gap.takes]

@@ -38,12 +38,14 @@ class Gap:
         why: The reason, such as "no anchors yet" or "no anchors for flux.1-dev edit".
         nowhere: Whether the release does not hold the concept at all.
         takes: The version that a release may take if asked to, such as "pistol@2"; "" for none.
+        older: Whether the release holds an older version than the one that ``why`` tells of.
     """
 
     slug: str
     why: str
     nowhere: bool
     takes: str
+    older: bool = False
 
 
 @dataclass(frozen=True)

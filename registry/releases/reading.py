@@ -109,8 +109,8 @@ def _pauses(session: Session) -> dict[int, dict[str, str]]:
         .where(ReleaseMember.disabled_until.is_not(None), ReleaseMember.mode == "enforce")
     )
     found: dict[int, dict[str, str]] = {}
-    for release_id, slug, until in sorted(map(tuple, session.execute(query))):
-        found.setdefault(release_id, {})[slug] = until
+    for release_id, slug, until in sorted(session.execute(query), key=lambda row: str(row[1])):
+        found.setdefault(release_id, {})[slug] = until or ""
     return found
 
 

@@ -50,8 +50,12 @@ def test_a_release_says_what_it_does_not_cover(run, filled):
     assert (released.json()["left_out"], released.err) == ([
         {
             "slug": "pistol", "why": "no anchors for testbed edit", "nowhere": False, "takes": "",
+            "older": False,
         },
-        {"slug": "testbed-bomb", "why": "no anchors yet", "nowhere": True, "takes": ""},
+        {
+            "slug": "testbed-bomb", "why": "no anchors yet", "nowhere": True, "takes": "",
+            "older": False,
+        },
     ], expected)  # fmt: skip
     assert released.json()["coverage"] == [
         {"model": "testbed", "tasks": ["t2i", "edit"], "lacks": ["check"]}
@@ -150,7 +154,8 @@ def test_the_same_content_is_warned_of_by_whatever_options_it_came(run, filled):
     told = left.format("draft") + "--concept SLUG, all with --all.\n"
     released = run("release", "policy", "--concept", "knife", "--json")
     assert (released.err, released.json()["left_out"]) == (told, [
-        {"slug": "pistol", "why": "version 1 is draft", "nowhere": True, "takes": "pistol@1"}
+        {"slug": "pistol", "why": "version 1 is draft", "nowhere": True, "takes": "pistol@1",
+         "older": False}
     ])  # fmt: skip
     assert run("release", "policy").err == told
     run("release", "policy", "--concept", "pistol")
