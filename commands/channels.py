@@ -11,13 +11,14 @@ from commands.app import App, pass_app
 from commands.changes import by_hand_lines, raised_lines
 from commands.options import (
     as_json,
+    at_option,
     dry_run,
     expect_digest,
     reason_option,
     release_argument,
     sequence_option,
 )
-from commands.parameters import CHANNEL, Instant, one_sequence
+from commands.parameters import CHANNEL, one_sequence
 from commands.table import Table
 from commands.text import cell, mode_words, releases_named
 from concepts.words import approved_words
@@ -107,7 +108,7 @@ def channel_history(app: App, name: str) -> None:
 
 @click.command()
 @click.argument("name", metavar="CHANNEL", type=CHANNEL)
-@click.option("--at", type=Instant(), metavar="WHEN", help="The time to look at.  [default: now]")
+@at_option
 @as_json
 @pass_app
 def live(app: App, name: str, at: str | None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from commands.parameters import FILE, NUMBER, RELEASE, VERSION, EngineName, Instant
+from commands.parameters import FILE, NUMBER, RELEASE, VERSION, EngineName, Instant, Moment
 from concepts.words import TASKS
 
 
@@ -54,6 +54,12 @@ expires_option = click.option(
     type=Instant(),
     metavar="WHEN",
     help="When engines begin to refuse it, such as 30d.",
+)
+at_option = click.option(
+    "--at",
+    type=Moment(),
+    metavar="WHEN",
+    help="The time to look at; of a date alone its end, in UTC, or now.  [default: now]",
 )
 reason_option = click.option("--reason", default="", help="Why, for the record.")
 reason_required = click.option("--reason", required=True, help="Why, for the record.")

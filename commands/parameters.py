@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 from commands.app import App
 from concepts.errors import UVRError
 from concepts.files import check_writable
-from concepts.instant import parse_instant
+from concepts.instant import parse_instant, parse_moment
 
 if TYPE_CHECKING:
     from registry.registry import Registry
@@ -74,13 +74,21 @@ class Instant(ParamType):
     """An instant, a date, or a time from now; gives the instant."""
 
     name = "instant"
+    _read = staticmethod(parse_instant)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Parse the text."""
         try:
-            return parse_instant(str(value))
+            return self._read(str(value))
         except ValueError as error:
             self.fail(f"{error}.", param, ctx)
+
+
+class Moment(Instant):
+    """A time to look at; gives the instant, of a date alone the end of that day or now."""
+
+    name = "moment"
+    _read = staticmethod(parse_moment)
 
 
 class Pair(ParamType):

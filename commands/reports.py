@@ -12,9 +12,16 @@ import click
 
 from commands.app import App, pass_app
 from commands.changes import by_hand_lines
-from commands.options import as_json, model_option, profile_option, progress_option, task_choice
+from commands.options import (
+    as_json,
+    at_option,
+    model_option,
+    profile_option,
+    progress_option,
+    task_choice,
+)
 from commands.output import progress_of
-from commands.parameters import OUT_FILE, PATH, RELEASE, VERSION, Instant
+from commands.parameters import OUT_FILE, PATH, RELEASE, VERSION
 from commands.reading import check_model, read_profile
 from commands.sheets import draw_pictures, given_pictures, picture_lines
 from commands.table import Table
@@ -186,7 +193,7 @@ def report_release(
 
 
 @report.command("governance")
-@click.option("--at", type=Instant(), metavar="WHEN", help="The time to look at.  [default: now]")
+@at_option
 @out_option
 @as_json
 @pass_app

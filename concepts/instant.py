@@ -58,6 +58,26 @@ def parse_instant(text: str, now: str | None = None) -> str:
     raise ValueError(f"'{text}' is not {EXPECTED}{why}")
 
 
+def parse_moment(text: str, now: str | None = None) -> str:
+    """Return the instant at which to look at what was: as ``parse_instant``, but a day's end.
+
+    Whoever asks what was banned on a day means all of it; of the present day, as far as it went.
+
+    Args:
+        text: Any form that ``parse_instant`` takes; of a date alone its last microsecond, UTC.
+        now: The present when left out.
+
+    Raises:
+        ValueError: For anything else; says what is expected.
+    """
+    instant = parse_instant(text, now)
+    if not _DATE.fullmatch(text.strip()):
+        return instant
+    end = f"{instant[:11]}23:59:59.999999Z"
+    present = now or _format(datetime.now(UTC))
+    return present if instant <= present < end else end
+
+
 def later(instant: str, seconds: float) -> str:
     """Return the instant some seconds after another."""
     return _format(datetime.fromisoformat(instant) + timedelta(seconds=seconds))

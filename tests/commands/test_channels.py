@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from concepts.instant import now
+
 
 def test_a_channels_bundle_is_the_release_that_is_live(run, filled, tmp_path):
     run("release", "policy", "--out", "one.uvr")
@@ -11,6 +13,17 @@ def test_a_channels_bundle_is_the_release_that_is_live(run, filled, tmp_path):
     assert (back.code, "`uvr-registry rollback policy@1`" in back.err) == (0, True)
     assert run("bundle", "export", "--channel", "prod", "--out", "prod.uvr").code == 0
     assert Path("one.uvr").read_bytes() == Path("prod.uvr").read_bytes()
+
+
+def test_what_is_live_today_is_told_of_todays_date(run, filled):
+    run("release", "policy")
+    run("channel", "move", "prod", "policy")
+    today = now()[:10]
+    assert "policy@1" in run("live", "prod", "--at", today).out.splitlines()[0]
+    told = run("report", "governance", "--at", today).out
+    assert "prod: policy@1" in told
+    assert "Strictness set by hand, not measured: pistol (testbed t2i)" in told
+    assert run("live", "prod", "--at", "2020-01-01").code == 3
 
 
 def test_a_pause_is_told_in_place_of_what_it_suspends(run, filled):

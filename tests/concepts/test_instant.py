@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from concepts.instant import is_instant, now, parse_instant
+from concepts.instant import is_instant, now, parse_instant, parse_moment
 
 NOON = "2026-11-24T12:00:00.000000Z"
 
@@ -27,6 +27,18 @@ def test_now_has_the_form_that_is_stored():
 )  # fmt: skip
 def test_instants_are_read(text, expected):
     assert parse_instant(text, now=NOON) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-23", "2026-11-23T23:59:59.999999Z"), ("2026-11-24", NOON),
+        ("2026-11-25", "2026-11-25T23:59:59.999999Z"), ("2026-11-24T12:00Z", NOON),
+        ("12h", "2026-11-25T00:00:00.000000Z"),
+    ],
+)  # fmt: skip
+def test_a_day_that_is_looked_at_is_told_at_its_end_and_today_as_it_is_now(text, expected):
+    assert parse_moment(text, now=NOON) == expected
 
 
 @pytest.mark.parametrize(
