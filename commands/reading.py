@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from concepts.definition import ConceptDefinition
     from concepts.gate import Gate
     from concepts.signing.keys import KeyList, PrivateKey
+    from uvr.evaluation.suites.suite import Suite
     from uvr.profiles import ModelProfile
 
 
@@ -66,6 +67,11 @@ def read_profile(path: Path | None) -> ModelProfile | None:
 
 def read_gate(path: Path) -> Gate:
     """Read a gate; its suite, a shipped one or a file beside the gate, is named by its digest."""
+    return read_gate_with_suite(path)[0]
+
+
+def read_gate_with_suite(path: Path) -> tuple[Gate, Suite]:
+    """Read a gate as ``read_gate`` does, and its suite."""
     from concepts.gate import load_gate
 
     gate = load_gate(path)
@@ -79,7 +85,7 @@ def read_gate(path: Path) -> Gate:
             f"'{path}' asks for the suite '{gate.suite}' of digest {digest[:12]}, and it has "
             f"{suite.cases_digest[:12]}. Look at what changed, then leave suite_digest out."
         )
-    return replace(gate, suite=suite.name, suite_digest=digest)
+    return replace(gate, suite=suite.name, suite_digest=digest), suite
 
 
 def read_file(path: Path, what: str) -> bytes:

@@ -57,9 +57,20 @@ class Recording:
         if self.version.slug not in slugs:
             raise click.UsageError(
                 f"The suite '{suite.name}' has no concept '{self.version.slug}'; it has "
-                f"{', '.join(slugs)}."
+                f"{', '.join(slugs)}. {self._way_out()}"
             )
         check_method(suite, self.method)
+
+    def _way_out(self) -> str:
+        """What to do where a suite has not the concept."""
+        own = "Measure it on a suite of your own, a YAML file that names its definition"
+        if self.gate is None:
+            return f"{own}."
+        return (
+            f"{own}, and name that suite in the gate; or limit the gate to the concepts that its "
+            "suite has, with `concepts:` in its file, and set it again: `uvr-registry policy set "
+            "--gate FILE`."
+        )
 
     def keep(
         self, app: App, report: Mapping[str, Any], digest: str

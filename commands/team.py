@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,14 @@ from commands.app import App, pass_app
 from commands.options import as_json, dry_run
 from commands.output import field_lines
 from commands.parameters import FILE, LARGEST
-from commands.reading import read_gate
+from commands.reading import read_gate_with_suite
 from commands.table import Table
 from concepts.words import ROLES
 
 if TYPE_CHECKING:
+    from concepts.gate import Gate
     from registry.change.policy import Policy
+    from uvr.evaluation.suites.suite import Suite
 
 
 @click.group()
@@ -133,11 +136,30 @@ def policy_set(app: App, /, gate_file: Path | None, no_gate: bool, **fields: Any
     changes = {name: value for name, value in fields.items() if value is not None}
     if gate_file is not None and no_gate:
         raise click.UsageError("--gate sets a gate, --no-gate takes it away: give one of them.")
-    if gate_file is not None or no_gate:
-        changes["gate"] = None if gate_file is None else read_gate(gate_file)
+    suite = None
+    if no_gate:
+        changes["gate"] = None
+    elif gate_file is not None:
+        changes["gate"], suite = read_gate_with_suite(gate_file)
     if not changes:
         raise click.UsageError("Nothing to change: give --approvals, --signatures or another.")
-    _show_policy(app, app.open().team.set_policy(actor=app.actor, **changes))
+    registry = app.open()
+    _show_policy(app, registry.team.set_policy(actor=app.actor, **changes))
+    if suite is not None:
+        known = [item.slug for item in registry.concepts.list()]
+        _warn_of_unmeasured(app, changes["gate"], suite, known)
+
+
+def _warn_of_unmeasured(app: App, gate: Gate, suite: Suite, slugs: Sequence[str]) -> None:
+    """Warn of the concepts that a gate holds for and its suite does not have."""
+    held = {item.slug for item in suite.definitions}
+    lacking = [slug for slug in slugs if gate.covers(slug) and slug not in held]
+    if lacking:
+        app.warn(
+            f"The gate cannot measure {', '.join(lacking)}: the suite '{suite.name}' does not have "
+            "them, so that no version of them passes. Limit the gate with `concepts:` in its file, "
+            "or name a suite of your own that has them."
+        )
 
 
 def _show_policy(app: App, policy: Policy) -> None:

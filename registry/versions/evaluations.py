@@ -74,12 +74,12 @@ def gate_missed(
 
 def require_gate(session: Session, concept: Concept, version: ConceptVersion) -> None:
     """Check that a version's content passes the policy's gate; GateError otherwise."""
-    missed = gate_missed(session, concept, version)
-    if missed:
-        name = f"{concept.slug}@{version.number}"
+    gate, missed = read_policy(policy_row(session)).gate, gate_missed(session, concept, version)
+    if gate is not None and missed:
+        measure = f"evaluate {gate.suite} --record {concept.slug}@{version.number}"
         raise GateError(
             f"Version {version.number} of '{concept.slug}' is below the policy's gate: "
-            f"{'; '.join(missed)}. Measure it: `uvr-registry evaluate SUITE --record {name}`."
+            f"{'; '.join(missed)}. Measure it: `uvr-registry {measure}`."
         )
 
 

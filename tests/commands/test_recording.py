@@ -83,6 +83,7 @@ def test_a_gate_in_the_policy_names_its_suite_by_digest_and_holds_approvals(run:
     refused = run("approve", "pistol", "--expect-digest", content)
     assert refused.code == 9
     assert "no evaluation of this content by ours on the suite 'testbed-quick'" in refused.err
+    assert "Measure it: `uvr-registry evaluate testbed-quick --record pistol@1`." in refused.err
     measured = replace(toy_evaluation(), suite="testbed-quick", suite_digest=digest)
     filled.versions.evaluate("pistol", actor="ann", evaluation=measured, expect_digest=content)
     shown = run("show", "pistol@1").out
@@ -96,17 +97,26 @@ def test_a_gate_in_the_policy_names_its_suite_by_digest_and_holds_approvals(run:
     assert "gate: -" in run("policy", "show").out
 
 
+def test_a_gate_warns_of_the_concepts_that_its_suite_has_not(run: Run, filled, gate, tmp_path):
+    told = run("policy", "set", "--gate", gate).err
+    assert told.startswith("Warning: The gate cannot measure knife, pistol: the suite")
+    (tmp_path / "gate.yaml").write_text(GATE + "concepts: [testbed-pistol]\n")
+    assert run("policy", "set", "--gate", gate).err == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         (["--record", "pistol", "--bundle", "x.uvr"], 2, "leave --bundle out"),
         (["--record", "pistol"], 2, "has no concept 'pistol'; it has testbed-pistol"),
+        (["--record", "pistol"], 2, "Measure it on a suite of your own, a YAML file"),
+        (["--record", "pistol", "--gate", "gate.yaml"], 2, "with `concepts:` in its file"),
         (["--record", "pistl"], 3, "No concept 'pistl'"),
         (["--gate", "gone.yaml", "--method", "stock"], 3, "No gate file"),
     ],
 )
 def test_what_cannot_be_recorded_is_refused_before_anything_is_drawn(
-    run: Run, filled, tmp_path, arguments, code, said
+    run: Run, filled, gate, tmp_path, arguments, code, said
 ):
     (tmp_path / "x.uvr").touch()
     result = run("evaluate", "testbed-quick", "--out", str(tmp_path / "out"), *arguments)
