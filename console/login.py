@@ -97,10 +97,12 @@ class Login:
         try:
             form = await read_form(request)
             token = form.text(session.FIELD)
-            session.require_token(self._settings, known, user or "", token)
+            session.require_token(self._settings, known, user, token)
         except UVRError as error:
             return self._refused(request, error, 403)
         self._logins.end(known)
+        if user is None:  # Nothing that a stranger sends is read.
+            return self._page("left.html", 200)
         logger.info("%r logged out", user)
         answer = self._page("left.html", 200)
         answer.delete_cookie(session.cookie_name(self._settings), path="/",
