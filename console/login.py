@@ -20,6 +20,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from concepts.errors import PolicyError, UVRError
+from concepts.printable import printable
 from console import session
 from console.form import read_form
 from console.identity import require_actor
@@ -134,7 +135,8 @@ class Login:
         )  # fmt: skip
 
     def _refused(self, request: Request, error: UVRError, status: int) -> Response:
-        logger.warning("refused a login at %r: %s", request.url.path, error)
+        # Whoever logs in chose parts of it: a name may hold the end of a line.
+        logger.warning("refused a login at %r: %s", request.url.path, printable(str(error)))
         return self._page("refused.html", status, why=str(error), back=PLACE)
 
     def _page(self, template: str, status: int, **values: Any) -> Response:

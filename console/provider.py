@@ -22,6 +22,7 @@ from starlette.responses import Response
 
 from concepts.errors import PolicyError, UVRError
 from console.settings import OpenID, is_trusted
+from registry.team import MAX_NAME
 
 DISCOVERY = "/.well-known/openid-configuration"
 FRESH_S = 600.0
@@ -213,6 +214,8 @@ def _user(claims: Mapping[str, Any], claim: str) -> str:
             "who runs it: --oidc-claim names what it says."
         )
     if claim == "email" and claims.get("email_verified") is not True:
+    if len(name) > MAX_NAME:  # No actor's; it would fill the page and the log.
+        raise PolicyError(f"The provider's '{claim}' has more than {MAX_NAME} characters.")
         raise PolicyError(
             f"The provider does not say that '{name}' is verified, so it may be anybody's. Verify "
             "it there, or tell who runs this console: --oidc-claim names another."

@@ -228,6 +228,50 @@ def test_a_provider_that_says_who_answers_must_say_it(browser, provider):
     browser.client.cookies.clear()
     provider.back = lambda query: query.pop("iss")
     assert "does not say that it is of the provider" in text_of(browser.log_in().text)
+def test_many_tabs_leave_the_browser_cookies_that_servers_take(browser):
+    first = browser.leave("/reviews?" + "x" * 900)
+    for count in range(12):
+        last = browser.leave(f"/audit?{count}{secrets.token_urlsafe(500)}")
+        browser.client.cookies.set("uvr-8642-login-planted", "x" * 3000)
+    kept = [f"{cookie.name}={cookie.value}" for cookie in browser.client.cookies.jar]
+    assert sum(map(len, kept)) < 8000
+    assert "this browser did not begin" in text_of(browser.come_back(first).text)
+    assert browser.come_back(last).headers["location"].startswith("/audit?11")
+
+
+def test_whatever_a_name_holds_is_one_short_line_of_the_log(browser, provider, caplog):
+    provider.user["email"] = "eve\n2026-11-24 uvr.console 'ann' logged in\x1b[2J"
+    assert browser.log_in().status_code == 403
+    provider.user["email"] = "e" * 100_000
+    found = browser.log_in()
+    assert (found.status_code, len(found.text) < 5000) == (403, True)
+    lines = [record.getMessage() for record in caplog.records if record.name == "uvr.console"]
+    assert len(lines) == 2
+    assert all(line.isprintable() and len(line) < 300 for line in lines)
+
+
+@pytest.mark.parametrize("path", ["/reviews/pistol/2/approve", "/concepts/pistol/exemplars",
+                                  "/logout", "/nix"])  # fmt: skip
+def test_nothing_that_a_stranger_sends_is_read(team, provider, path):
+    app, answered = make_app(team, Browser(team, provider).settings), []
+    headers = {"host": "127.0.0.1:8642", "origin": URL, "content-length": "20000000",
+               "content-type": "multipart/form-data; boundary=x"}  # fmt: skip
+    scope = {
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(),
+        "query_string": b"", "client": ("127.0.0.1", 5), "http_version": "1.1", "scheme": "http",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }  # fmt: skip
+
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("a part of the body was asked for")
+
+    async def send(message: dict[str, Any]) -> None:
+        answered.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    assert answered[0]["status"] in (200, 401)
+
+
 
 
 def test_a_login_that_takes_too_long_is_begun_anew(browser, monkeypatch):
