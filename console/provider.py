@@ -147,7 +147,8 @@ class _Client(StarletteOAuth2App):  # type: ignore[misc]  # it has no types
                 "aud": {"essential": True, "value": self._openid.client},
             },
         )
-        if not isinstance(token, dict) or "userinfo" not in token:
+        # Without an ID token Authlib hands on what else the answer has, of a "userinfo" too.
+        if not isinstance(token, dict) or not {"id_token", "userinfo"} <= token.keys():
             raise ProviderError("the provider named nobody")
         found: Mapping[str, Any] = token["userinfo"]
         return found

@@ -12,7 +12,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
-from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import (
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.testclient import TestClient
 
 import console.login
@@ -388,6 +394,12 @@ def test_a_provider_that_answers_otherwise_logs_nobody_in(browser, provider, pat
 
 
 def test_a_provider_that_does_not_answer_holds_nobody_up(browser, provider, monkeypatch):
+def test_nobody_is_named_without_a_signature(browser, provider):
+    told = {"access_token": "a", "token_type": "Bearer", "userinfo": USER}
+    provider.answered["/token"] = lambda: JSONResponse(told)
+    assert "the provider named nobody" in text_of(browser.log_in().text)
+
+
     async def silent():
         await asyncio.sleep(3)
         yield b"{}"
