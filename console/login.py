@@ -33,7 +33,9 @@ from registry.registry import Registry
 PLACE, BACK, LEAVE = "/login", "/login/callback", "/logout"
 PENDING_S = 600
 """Seconds that somebody may take at the provider."""
-_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]{0,2000}")
+MOST_PENDING = 4096
+"""Characters of all that a browser keeps of logins it began: proxies take some 8000 of cookies."""
+_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]{0,1000}")
 logger = logging.getLogger("uvr.console")
 
 
@@ -70,8 +72,12 @@ class Login:
         except UVRError as error:
             return self._refused(request, error, 502)
         (state,) = parse_qs(urlsplit(answer.headers["location"]).query)["state"]
+        for known in flow.values():  # Where it was sent to is long, and compared with nothing.
+            del known["data"]["url"]
         pending = self._pending.dumps({"to": _own(to), "flow": flow})
         self._keep(answer, self._cookie(state), pending, PENDING_S)
+        for name in self._crowded(request, len(pending)):
+            self._keep(answer, name, "", 0)
         return answer
 
     async def _finish(self, request: Request) -> Response:
@@ -95,6 +101,8 @@ class Login:
         """Log out whoever asks, from a page of theirs."""
         known = session.session_of(request, self._settings)
         user = self._logins.user(known)
+        if user is None:  # Nothing that a stranger sends is read.
+            return self._page("left.html", 200)
         try:
             form = await read_form(request)
             token = form.text(session.FIELD)
@@ -102,8 +110,6 @@ class Login:
         except UVRError as error:
             return self._refused(request, error, 403)
         self._logins.end(known)
-        if user is None:  # Nothing that a stranger sends is read.
-            return self._page("left.html", 200)
         logger.info("%r logged out", user)
         answer = self._page("left.html", 200)
         answer.delete_cookie(session.cookie_name(self._settings), path="/",
@@ -114,6 +120,29 @@ class Login:
         """Return the name of the cookie of one login: several tabs may each begin one."""
         own = hashlib.sha256(state.encode()).hexdigest()[:16]
         return f"{session.cookie_name(self._settings)}-login-{own}"
+
+    def _crowded(self, request: Request, more: int) -> list[str]:
+        """Return the names of cookies that leave no room for one more, those begun first.
+
+        Whoever restores many tabs begins as many logins, and would be refused for their length.
+        """
+        prefix = f"{session.cookie_name(self._settings)}-login-"
+        found = {name: value for name, value in request.cookies.items() if name.startswith(prefix)}
+        size, names = more + sum(len(name) + len(found[name]) for name in found), []
+        # Browsers send those of one second in the order in which they were set.
+        for name in sorted(found, key=lambda name: self._begun(found[name])):
+            if size > MOST_PENDING:
+                size -= len(name) + len(found[name])
+                names.append(name)
+        return names
+
+    def _begun(self, cookie: str) -> float:
+        """Return when a login was begun; 0 for one that is not of this console."""
+        try:
+            _, at = self._pending.loads(cookie, return_timestamp=True)
+        except BadSignature:
+            return 0.0
+        return float(at.timestamp())
 
     def _pending_of(self, cookie: str) -> dict[str, Any]:
         """Return what a browser was sent off with."""

@@ -214,9 +214,9 @@ def _user(claims: Mapping[str, Any], claim: str) -> str:
             f"The provider does not say your '{claim}', by which this console knows people. Tell "
             "who runs it: --oidc-claim names what it says."
         )
-    if claim == "email" and claims.get("email_verified") is not True:
     if len(name) > MAX_NAME:  # No actor's; it would fill the page and the log.
         raise PolicyError(f"The provider's '{claim}' has more than {MAX_NAME} characters.")
+    if claim == "email" and claims.get("email_verified") is not True:
         raise PolicyError(
             f"The provider does not say that '{name}' is verified, so it may be anybody's. Verify "
             "it there, or tell who runs this console: --oidc-claim names another."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import secrets
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -227,13 +228,6 @@ def test_two_tabs_may_log_in_at_once(browser):
     assert browser.come_back(second).headers["location"] == "/audit"
 
 
-def test_a_provider_that_says_who_answers_must_say_it(browser, provider):
-    promised = {"authorization_response_iss_parameter_supported": True}
-    provider.metadata = lambda told: told.update(promised)
-    assert browser.log_in().status_code == 303
-    browser.client.cookies.clear()
-    provider.back = lambda query: query.pop("iss")
-    assert "does not say that it is of the provider" in text_of(browser.log_in().text)
 def test_many_tabs_leave_the_browser_cookies_that_servers_take(browser):
     first = browser.leave("/reviews?" + "x" * 900)
     for count in range(12):
@@ -278,6 +272,13 @@ def test_nothing_that_a_stranger_sends_is_read(team, provider, path):
     assert answered[0]["status"] in (200, 401)
 
 
+def test_a_provider_that_says_who_answers_must_say_it(browser, provider):
+    promised = {"authorization_response_iss_parameter_supported": True}
+    provider.metadata = lambda told: told.update(promised)
+    assert browser.log_in().status_code == 303
+    browser.client.cookies.clear()
+    provider.back = lambda query: query.pop("iss")
+    assert "does not say that it is of the provider" in text_of(browser.log_in().text)
 
 
 def test_a_login_that_takes_too_long_is_begun_anew(browser, monkeypatch):
@@ -393,13 +394,13 @@ def test_a_provider_that_answers_otherwise_logs_nobody_in(browser, provider, pat
         assert browser.log_in().status_code == 403
 
 
-def test_a_provider_that_does_not_answer_holds_nobody_up(browser, provider, monkeypatch):
 def test_nobody_is_named_without_a_signature(browser, provider):
     told = {"access_token": "a", "token_type": "Bearer", "userinfo": USER}
     provider.answered["/token"] = lambda: JSONResponse(told)
     assert "the provider named nobody" in text_of(browser.log_in().text)
 
 
+def test_a_provider_that_does_not_answer_holds_nobody_up(browser, provider, monkeypatch):
     async def silent():
         await asyncio.sleep(3)
         yield b"{}"
