@@ -38,6 +38,7 @@ from registry.versions.kept import (
     kept_rows,
     mask_fits,
     require_same_size,
+    require_untold,
 )
 from registry.versions.reading import find_concept, read_definition
 
@@ -184,10 +185,7 @@ class Keeping:
             row, slug = kept_row(unit.session, number)
             if row.excluded is not None:
                 raise ConflictError(f"Picture {number} is left out already: {row.excluded}")
-            if row.sha256 in reason or row.origin in reason:
-                raise PolicyError(
-                    "The reason must name neither hash nor origin: the audit trail keeps it."
-                )
+            require_untold(reason, row)
             row.excluded = reason.strip()
             unit.record("exemplar.exclude", slug, ids=[number], reason=reason)
             return kept_info(row, slug, self._pictures, unit.present)

@@ -224,6 +224,16 @@ def test_whoever_is_killed_while_forgetting_leaves_no_row_and_the_garbage_takes_
     assert sha256(given(1).png) not in files(kept)
 
 
+def test_a_reason_to_forget_tells_neither_the_picture_nor_where_it_is_from(kept):
+    short = Ground("a", "licence 7", GROUND.retain_until)
+    kept.exemplars.keep("bomb", [given(1)], short, actor="ann")
+    for told in (given(1).sha256, sha256(given(1).png), GROUND.origin, "a"):
+        with pytest.raises(PolicyError, match="neither hash nor origin"):
+            kept.exemplars.forget(given(1).sha256, actor="ann", reason=f"withdrawn: {told}")
+    assert numbers(kept) == [1, 2, 3, 4]
+    assert kept.exemplars.forget(given(1).sha256, actor="ann", reason="was asked") == (1, 4)
+
+
 def test_two_concepts_share_a_file_until_both_forget_it(kept):
     kept.exemplars.keep("bomb", [given(1)], GROUND, actor="ann")
     assert len(files(kept)) == 4
