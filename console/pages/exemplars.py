@@ -179,7 +179,7 @@ def _card(
     call: Call, item: KeptExemplar, found: GivenSet, verdicts: Sequence[Verdicts], veiled: bool
 ) -> Card:
     uri, outline = "", None
-    if item.there and not veiled:
+    if item.readable and not veiled:
         try:
             uri, outline = thumbnail(call.registry, item)
         except UVRError as error:

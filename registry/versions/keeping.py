@@ -93,9 +93,14 @@ class Keeping:
         """Read a kept picture and its mask, PNG each, None for none.
 
         Raises:
-            NotFoundError: It is not there, as after restoring a backup.
+            NotFoundError: It is not there, as after restoring a backup, or its time is over.
             VerificationError: A file is not the one that was kept.
         """
+        if item.expired:
+            raise NotFoundError(
+                f"The time of picture {item.id} is over, and nobody looks at it any more. Give it "
+                "again to keep it longer; `uvr-registry gc` deletes it."
+            )
         if not item.there:
             raise NotFoundError(f"The file of picture {item.id} is not here: keep it again.")
         try:
@@ -152,7 +157,7 @@ class Keeping:
         """Say where a kept picture shows its concept; None takes a mask away.
 
         Raises:
-            NotFoundError: There is no such picture, or its file is not here.
+            NotFoundError: There is no such picture, its file is not here, or its time is over.
             ConflictError: It is one without the concept.
             InputError: The mask is no PNG of pixels alone, or of another size.
         """

@@ -54,7 +54,7 @@ class KeptExemplar:
         benign: Whether it is one without the concept.
         origin: Where it came from.
         legal_basis: Why it may be used.
-        retain_until: Instant from which on it is not collected from, and is to be deleted.
+        retain_until: Instant from which on nobody looks at it, and it is to be deleted.
         excluded: Why it is not collected from; None where it is.
         created_at: When it was kept.
         created_by: By whom.
@@ -78,9 +78,14 @@ class KeptExemplar:
     there: bool
 
     @property
+    def readable(self) -> bool:
+        """Whether it may be looked at."""
+        return self.there and not self.expired
+
+    @property
     def usable(self) -> bool:
         """Whether it may be collected from."""
-        return self.there and not self.expired and self.excluded is None
+        return self.readable and self.excluded is None
 
 
 def require_same_size(png: bytes, mask: bytes) -> None:

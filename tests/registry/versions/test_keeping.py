@@ -288,6 +288,8 @@ def test_a_concept_that_names_minors_keeps_no_picture(filled):
 def test_what_is_over_is_not_used_and_goes_with_the_garbage(kept):
     expire(kept, 2)
     assert [item.id for item in kept.exemplars.kept() if item.usable] == [1, 3]
+    with pytest.raises(NotFoundError, match="The time of picture 2 is over"):
+        kept.exemplars.files(kept.exemplars.one(2))
     notes = " ".join(note for check in diagnose(kept.workspace).checks for note in check.notes)
     assert "Kept pictures whose time is over: 1. `uvr-registry gc` deletes them." in notes
     before = files(kept)
