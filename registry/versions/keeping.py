@@ -42,6 +42,8 @@ from registry.versions.kept import (
 )
 from registry.versions.reading import find_concept, read_definition
 
+KEEP = "exemplar.keep"
+"""The audit event that tells the numbers of new pictures."""
 MOST = 500
 """Pictures of one concept."""
 MOST_BYTES = 512 << 20
@@ -148,7 +150,7 @@ class Keeping:
             _check_room(unit.session, concept)
             if rows:
                 numbers = [row.id for row in rows]
-                unit.record("exemplar.keep", slug, ids=numbers, benign=benign)
+                unit.record(KEEP, slug, ids=numbers, benign=benign)
             found = [kept_info(row, slug, self._pictures, unit.present) for row in rows]
         self._sweep()
         return found

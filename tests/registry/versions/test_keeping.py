@@ -336,6 +336,18 @@ def test_no_backup_holds_a_picture(kept, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("forgotten", [(3,), (1, 2, 3)])
+def test_no_picture_of_a_restored_registry_has_the_number_of_a_forgotten_one(
+    kept, tmp_path, forgotten
+):
+    for number in forgotten:
+        kept.exemplars.forget(given(number).sha256, actor="ann", reason="withdrawn")
+    backup(kept.workspace, tmp_path / "backup.zip")
+    restored = Registry(restore(tmp_path / "backup.zip", tmp_path / "other"))
+    (found,) = restored.exemplars.keep("bomb", [given(9)], GROUND, actor="ann")
+    assert found.id == 4
+
+
 def test_pixels_that_another_encoder_wrote_take_the_place_of_the_first(kept):
     again = png((2, 0, 0), compress_level=0)
     before = kept.exemplars.kept()[1]
