@@ -11,6 +11,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
@@ -29,6 +30,8 @@ FRESH_S = 600.0
 """Seconds for which its metadata and keys are used before they are read again."""
 DEADLINE_S = 20.0
 """Seconds that all its answers to one login may take."""
+MOST_AT_ONCE = 16
+"""Logins that wait for it at one time: the server answers few requests, and most are not these."""
 MAX_BYTES = 1 << 20
 """Of one answer; keys and tokens take some kilobytes."""
 LEEWAY_S = 60
@@ -58,6 +61,7 @@ class Provider:
     def __init__(self, openid: OpenID) -> None:
         self._openid = openid
         self._client = _Client(openid)
+        self._waiting = 0
 
     async def begin(self, request: Request, back: str) -> Response:
         """Send a browser to the provider.
@@ -70,7 +74,7 @@ class Provider:
             UVRError: The provider does not answer as one.
         """
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with self._asking():
                 answer: Response = await self._client.authorize_redirect(request, back)
         except (*_FOREIGN, TimeoutError) as error:
             raise UVRError(
@@ -90,13 +94,25 @@ class Provider:
             PolicyError: It names nobody, or what it says does not hold.
         """
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with self._asking():
                 claims = await self._client.claims(request)
         except (*_FOREIGN, TimeoutError) as error:
             raise PolicyError(
                 f"You were not logged in: {_told(error)}. Nothing was changed."
             ) from error
         return _user(claims, self._openid.claim)
+
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[None]:
+        """Wait for the provider, but not for ever, nor with very many others: anybody may ask."""
+        if self._waiting >= MOST_AT_ONCE:
+            raise ProviderError("too many people log in at this moment")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                yield
+        finally:
+            self._waiting -= 1
 
 
 class _Client(StarletteOAuth2App):  # type: ignore[misc]  # it has no types

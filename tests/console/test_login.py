@@ -8,6 +8,7 @@ import logging
 import secrets
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -408,6 +409,26 @@ def test_a_provider_that_does_not_answer_holds_nobody_up(browser, provider, monk
     provider.answered["/.well-known/openid-configuration"] = lambda: StreamingResponse(silent())
     monkeypatch.setattr(console.provider, "DEADLINE_S", 0.2)
     assert "took more than 0 seconds" in text_of(browser.client.get("/login").text)
+
+
+def test_logins_that_wait_leave_room_for_other_requests(team, browser, provider, monkeypatch):
+    async def silent():
+        await asyncio.sleep(1)
+        yield b"{}"
+
+    provider.answered["/.well-known/openid-configuration"] = lambda: StreamingResponse(silent())
+    monkeypatch.setattr(console.provider, "MOST_AT_ONCE", 1)
+    other = TestClient(browser.client.app, base_url=URL, client=("127.0.0.1", 50001))
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(browser.client.get, "/login")
+        while not provider.seen:
+            time.sleep(0.01)
+        second = other.get("/login")
+        assert not first.done()
+    assert (second.status_code, first.result().status_code) == (502, 502)
+    assert "too many people log in at this moment" in text_of(second.text)
+    assert "its metadata is not of the issuer" in text_of(first.result().text)
+    assert "its metadata is not of the issuer" in text_of(other.get("/login").text)
 
 
 def test_neither_codes_nor_tokens_nor_secrets_are_logged(browser, provider, caplog):
