@@ -14,6 +14,7 @@ from concepts.errors import InputError, MismatchError, UVRError
 from concepts.instant import now
 from console.call import Call
 from console.evidence.caught import (
+    SHARED,
     CaughtIn,
     caught_by_decisions,
     caught_by_report,
@@ -101,7 +102,7 @@ def _asked(call: Call) -> list[CaughtIn] | None:
     log = call.decisions.read()
     with DECODING:
         pixels = pixels_digest(decode_picture(io.BytesIO(data), "The file"))
-    if not (decisions := log.of_picture(pixels)) and wanted:
+    if not (decisions := log.of_picture(pixels, SHARED + 1)) and wanted:
         return None
     return caught_in_pictures(decisions, "this picture")
 
