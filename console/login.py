@@ -40,7 +40,14 @@ logger = logging.getLogger("uvr.console")
 
 
 class Login:
-    """The addresses at which people log in and out."""
+    """The addresses at which people log in and out.
+
+    Args:
+        registry: Whose actors log in.
+        settings: How the console is reached.
+        openid: The provider.
+        logins: Where it is kept who is logged in.
+    """
 
     def __init__(
         self, registry: Registry, settings: Settings, openid: OpenID, logins: Logins
@@ -61,9 +68,8 @@ class Login:
 
     async def _begin(self, request: Request) -> Response:
         """Send a browser to the provider."""
-        to = request.query_params.get("to", "/")
         flow: dict[str, Any] = {}
-        request.scope["session"] = flow
+        request.scope["session"] = flow  # Authlib writes there what it compares the answer with.
         scheme = "https" if self._settings.is_secure else "http"
         try:
             # The guard has let only hosts get here that the settings name.
@@ -74,7 +80,8 @@ class Login:
         (state,) = parse_qs(urlsplit(answer.headers["location"]).query)["state"]
         for known in flow.values():  # Where it was sent to is long, and compared with nothing.
             del known["data"]["url"]
-        pending = self._pending.dumps({"to": _own(to), "flow": flow})
+        to = _own_path(request.query_params.get("to", "/"))
+        pending = self._pending.dumps({"to": to, "flow": flow})
         self._keep(answer, self._cookie(state), pending, PENDING_S)
         for name in self._crowded(request, len(pending)):
             self._keep(answer, name, "", 0)
@@ -148,7 +155,7 @@ class Login:
         """Return what a browser was sent off with."""
         try:
             found: dict[str, Any] = self._pending.loads(cookie, max_age=PENDING_S)
-        except BadSignature as error:  # One that is too old is one too.
+        except BadSignature as error:  # A cookie that is too old raises a kind of it.
             raise PolicyError(
                 "You were not logged in: this browser did not begin to log in here, or more than "
                 f"{PENDING_S // 60} minutes ago. Begin anew."
@@ -176,7 +183,7 @@ class Login:
         return Response(page, status, media_type="text/html")
 
 
-def _own(path: str) -> str:
+def _own_path(path: str) -> str:
     """Return a path of this console, quoted; the first page for one that leads elsewhere."""
     found = quote(path, safe="/?&=%@:+,;~!$'()*-._")
     own = _PATH.fullmatch(found) and not found.startswith((PLACE, LEAVE))

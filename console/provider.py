@@ -27,19 +27,19 @@ from registry.team import MAX_NAME
 
 DISCOVERY = "/.well-known/openid-configuration"
 FRESH_S = 600.0
-"""Seconds for which its metadata and keys are used before they are read again."""
+"""Seconds for which the provider's metadata and keys are used before they are read again."""
 DEADLINE_S = 20.0
-"""Seconds that all its answers to one login may take."""
+"""Seconds that all the provider's answers to one request of a browser may take."""
 MOST_AT_ONCE = 16
 """Logins that wait for it at one time: the server answers few requests, and most are not these."""
 MAX_BYTES = 1 << 20
-"""Of one answer; keys and tokens take some kilobytes."""
+"""Bytes of one answer at most; keys and tokens take some kilobytes."""
 LEEWAY_S = 60
-"""Seconds by which its clock may differ."""
+"""Seconds by which the provider's clock may differ from this machine's."""
 SIGNATURES = frozenset(
     {"ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"}
 )
-"""With its private key alone; never "none", nor a secret that others may have."""
+"""Of a token: those made with a private key; never "none", nor a secret that others may have."""
 _TELLS_ISSUER = "authorization_response_iss_parameter_supported"
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
@@ -48,7 +48,7 @@ class ProviderError(Exception):
     """Why a provider is not believed, in words of ours."""
 
 
-# What answers of somebody else may bring about is more than a library's own errors.
+# An answer made to do harm may bring about more than the libraries' own errors.
 _FOREIGN = (
     AuthlibBaseError, JoseError, httpx2.HTTPError, httpx2.InvalidURL, ArithmeticError,
     AttributeError, LookupError, ProviderError, RecursionError, RuntimeError, TypeError, ValueError,
@@ -79,7 +79,7 @@ class Provider:
         except (*_FOREIGN, TimeoutError) as error:
             raise UVRError(
                 f"The provider that logs people in, {self._openid.issuer}, does not answer as it "
-                f"should: {_told(error)}. Try again; if it stays so, tell who runs this console."
+                f"should: {_reason(error)}. Try again; if it stays so, tell who runs this console."
             ) from error
         return answer
 
@@ -98,9 +98,9 @@ class Provider:
                 claims = await self._client.claims(request)
         except (*_FOREIGN, TimeoutError) as error:
             raise PolicyError(
-                f"You were not logged in: {_told(error)}. Nothing was changed."
+                f"You were not logged in: {_reason(error)}. Nothing was changed."
             ) from error
-        return _user(claims, self._openid.claim)
+        return _actor_named(claims, self._openid.claim)
 
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[None]:
@@ -144,7 +144,7 @@ class _Client(StarletteOAuth2App):  # type: ignore[misc]  # it has no types
             async with self._get_session() as client:
                 answer = await client.request("GET", self._server_metadata_url, withhold_token=True)
                 answer.raise_for_status()
-            self.server_metadata = _believed(answer.json(), self._openid)
+            self.server_metadata = _checked_metadata(answer.json(), self._openid)
             self._stale_at = time.monotonic() + FRESH_S
         metadata: dict[str, Any] = self.server_metadata
         return metadata
@@ -171,14 +171,14 @@ class _Client(StarletteOAuth2App):  # type: ignore[misc]  # it has no types
 
 
 async def _limit(answer: httpx2.Response) -> None:
-    """See to it that no more of an answer is read than it may have, nor unpacked."""
+    """Refuse an answer that is packed, and stop reading one after ``MAX_BYTES``."""
     if answer.headers.get("content-encoding", "identity") != "identity":
         raise ProviderError("its answer is packed, which was not asked for")
     assert isinstance(answer.stream, httpx2.AsyncByteStream)
-    answer.stream = _Counted(answer.stream)
+    answer.stream = _LimitedStream(answer.stream)
 
 
-class _Counted(httpx2.AsyncByteStream):
+class _LimitedStream(httpx2.AsyncByteStream):
     """The bytes of an answer, up to a number of them."""
 
     def __init__(self, stream: httpx2.AsyncByteStream) -> None:
@@ -196,7 +196,7 @@ class _Counted(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
-def _believed(told: Any, openid: OpenID) -> dict[str, Any]:
+def _checked_metadata(told: Any, openid: OpenID) -> dict[str, Any]:
     """Return what is used of a provider's metadata: Authlib would take options of its own from it.
 
     Raises:
@@ -222,7 +222,7 @@ def _believed(told: Any, openid: OpenID) -> dict[str, Any]:
     return believed
 
 
-def _user(claims: Mapping[str, Any], claim: str) -> str:
+def _actor_named(claims: Mapping[str, Any], claim: str) -> str:
     """Return the claim that names an actor."""
     name = claims.get(claim)
     if not isinstance(name, str) or not name.strip():
@@ -240,7 +240,7 @@ def _user(claims: Mapping[str, Any], claim: str) -> str:
     return name
 
 
-def _told(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     """Return what went wrong in one line, without what the provider wrote: anybody can send that.
 
     A code as OAuth and JOSE define them is told as it is.

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from concepts.errors import InputError, NotFoundError, UVRError
 from concepts.instant import now
 from console.call import Call, go_to
-from console.evidence.given import given_set, masked, open_kept
+from console.evidence.given import given_set, new_mask, open_kept
 from console.pages.asking import DECODING
 from console.pages.exemplars import is_veiled, notes_of
 from registry.versions.kept import KeptExemplar
@@ -38,7 +38,7 @@ def set_mask(call: Call) -> Response:
     mask = None
     if not form.flag("none"):
         with DECODING:
-            mask = masked(call.registry, item.id, form.file, _box(call))
+            mask = new_mask(call.registry, item.id, form.file, _box(call))
     call.registry.exemplars.set_mask(item.id, mask, actor=call.actor)
     following = _unmasked(call, item) if mask is not None else item.id
     place = "" if following is None else f"/{following}"

@@ -7,9 +7,9 @@ import json
 from starlette.responses import Response
 
 from concepts.errors import InputError, UVRError
-from concepts.instant import parse_instant
 from console.call import Call, go_to, status_of
 from console.form import FieldError, Form
+from console.pages.wizard import field_instant
 from console.words import advice_words
 from registry.answers import NewRelease
 from registry.registry import Registry
@@ -59,10 +59,11 @@ def _roll_back(registry: Registry, call: Call, expect_digest: str) -> NewRelease
     form = call.form
     if not form.text("reason"):
         raise FieldError("reason", "Say why: the audit trail keeps it.")
+    expires = field_instant("expires", "It expires", form.text("expires"))
     return registry.releases.roll_back(
         call.path["bundle"], call.path["sequence"], actor=call.actor, reason=form.text("reason"),
         drop=frozenset(form.many("drop")), allow_shrink=form.flag("allow_shrink"),
-        enforce_nothing=form.flag("enforce_nothing"), expires=_expiry(form),
+        enforce_nothing=form.flag("enforce_nothing"), expires=expires or None,
         expect_digest=expect_digest,
     )  # fmt: skip
 
@@ -71,11 +72,3 @@ def _chosen(form: Form) -> str:
     """Return the choices of a form, which may have changed since what they do was looked at."""
     boxes = [name for name in ("allow_shrink", "enforce_nothing") if form.flag(name)]
     return json.dumps([sorted(form.many("drop")), boxes, form.text("expires")])
-
-
-def _expiry(form: Form) -> str | None:
-    text = form.text("expires")
-    try:
-        return parse_instant(f"{text}d" if text.isdigit() else text) if text else None
-    except ValueError as error:
-        raise FieldError("expires", f"It expires: {error}.") from error

@@ -10,7 +10,15 @@ from PIL.PngImagePlugin import PngInfo
 from sqlalchemy import text
 
 from concepts.digest import sha256
-from concepts.errors import ConflictError, ContentError, InputError, NotFoundError, PolicyError
+from concepts.errors import (
+    ConflictError,
+    ContentError,
+    InputError,
+    NotFoundError,
+    PolicyError,
+    UVRError,
+    VerificationError,
+)
 from concepts.instant import parse_instant
 from registry.operations import backup, collect_garbage, diagnose, restore
 from registry.registry import Registry
@@ -364,13 +372,13 @@ def test_pixels_that_another_encoder_wrote_take_the_place_of_the_first(kept):
 def test_a_file_that_was_exchanged_is_not_read(kept):
     item = kept.exemplars.kept()[0]
     kept.exemplars._pictures.path(item.picture).write_bytes(png((9, 9, 9)))
-    with pytest.raises(Exception, match="is not the one that was kept"):
+    with pytest.raises(VerificationError, match="is not the one that was kept"):
         kept.exemplars.files(item)
 
 
 @pytest.mark.parametrize("registry", ["sqlite"], indirect=True)
 def test_a_full_disk_leaves_no_row_and_no_file(filled, full_disk):
-    with full_disk(), pytest.raises(Exception, match="The disk is full"):
+    with full_disk(), pytest.raises(UVRError, match="The disk is full"):
         filled.exemplars.keep("pistol", [given(1)], GROUND, actor="ann")
     assert (files(filled), numbers(filled)) == (set(), [])
     assert not [name for name in os.listdir(filled.home) if "partial" in name]
