@@ -77,7 +77,8 @@ class Login:
             answer = await self._provider.begin(request, back)
         except UVRError as error:
             return self._refused(request, error, 502)
-        (state,) = parse_qs(urlsplit(answer.headers["location"]).query)["state"]
+        # The last one, as the provider's own address may have parameters.
+        state = parse_qs(urlsplit(answer.headers["location"]).query)["state"][-1]
         for known in flow.values():  # Where it was sent to is long, and compared with nothing.
             del known["data"]["url"]
         to = _own_path(request.query_params.get("to", "/"))
