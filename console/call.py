@@ -18,6 +18,7 @@ from registry.registry import Registry
 
 NOTICES = {
     "approved": "Your approval was recorded.",
+    "approved-at-once": "The version is approved: the policy asks for no review.",
     "asked": "The job waits for a worker: `uvr-registry worker`.",
     "deprecated": "The version is out of use.",
     "draft": "The draft was saved.",

@@ -73,6 +73,7 @@ def _shown(call: Call, *, unveiled: bool) -> Response:
         pictures=pictures_of(call, detail, unveiled=unveiled),
         history=call.registry.audit.history(slug),
         suites=shipped_suites(),
+        approvals=call.registry.team.policy().approvals,
     )
 
 
@@ -95,13 +96,14 @@ def words(call: Call) -> Response:
 
 
 def submit(call: Call) -> Response:
-    """Put a draft up for review."""
+    """Put a draft up for review, which approves it where the policy asks for none."""
     form = call.form
     done = call.registry.versions.submit(
         call.path["slug"], call.path["number"], actor=call.actor, note=form.text("note"),
         expect_digest=form.text("content"),
     )  # fmt: skip
-    return go_to(f"/concepts/{done.slug}/{done.number}", "submitted")
+    told = "approved-at-once" if done.state == "approved" else "submitted"
+    return go_to(f"/concepts/{done.slug}/{done.number}", told)
 
 
 def deprecate(call: Call) -> Response:

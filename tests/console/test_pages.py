@@ -90,6 +90,18 @@ def test_a_draft_is_put_up_for_review(team, visit):
     assert (request.note, request.opened_by) == ("so that small ones are found", "ann")
 
 
+def test_a_draft_is_approved_at_once_where_nobody_is_to_review_and_the_page_says_so(solo, visit):
+    solo.versions.copy("pistol", actor="ann", thresholds={"t2i": (1.5, 0.75)})
+    visitor = visit(solo)
+    shown = visitor.page("/concepts/pistol/2")
+    assert "Approve it The policy of this registry asks for no review." in shown
+    assert "Ask for review" not in shown
+    found = visitor.post("/concepts/pistol/2/submit", {"content": digest_of(solo, "pistol", 2)})
+    shown = visitor.page(found.headers["location"])
+    assert "The version is approved: the policy asks for no review." in shown
+    assert "Pistol version 2 approved object" in shown
+
+
 def test_a_version_goes_out_of_use_and_is_revoked(team, visit):
     visitor = visit(team, "ann")
     fields = {"content": digest_of(team, "pistol", 1), "reason": "fires on hands"}
