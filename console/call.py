@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -27,11 +28,13 @@ NOTICES = {
     "left-out": "The picture is left out of the next collections.",
     "look-alike": "The look-alike was added to the words of the next version.",
     "masked": "The mask was saved.",
+    "masked-last": "The mask was saved. None that is collected from lacks one.",
     "moved": "The channel was moved.",
     "released": "The release was made.",
     "returned": "The version was sent back to its authors.",
     "revoked": "The version was revoked.",
     "stopped": "The job stops, at once or at its worker's next word.",
+    "unmasked": "The mask was taken away.",
     "taken-in": "The picture is collected from again.",
     "submitted": "The version waits for review.",
 }
@@ -101,6 +104,6 @@ def status_of(error: UVRError) -> int:
     return {2: 422, 3: 404, 4: 409, 5: 403, 8: 503, 9: 409}.get(error.exit_code, 500)
 
 
-def go_to(address: str, done: str) -> Response:
-    """Answer a change that was made: the browser opens a page that says so."""
-    return RedirectResponse(f"{address}?done={done}", 303)
+def go_to(address: str, done: str, **numbers: int) -> Response:
+    """Answer a change that was made: the browser opens a page that says so, of which numbers."""
+    return RedirectResponse(f"{address}?{urlencode({'done': done, **numbers})}", 303)

@@ -196,14 +196,20 @@ def test_a_worker_is_asked_to_collect_from_them(own, visit):
 def test_a_mask_is_a_file_or_a_box(own, visit):
     visitor = visit(own, "ann")
     found = send(visitor, [("../m.png", boxed())], f"{HERE}/2/mask")
-    assert (found.status_code, found.headers["location"]) == (303, f"{HERE}?done=masked")
+    assert (found.status_code, found.headers["location"]) == (303, f"{HERE}?done=masked-last")
     assert (mask_of(own, 2).sum(), mask_of(own, 2)[10:20, 10:30].all()) == (200, True)
     box = {"left": "50", "top": "0", "width": "50", "height": "100"}
     found = visitor.post(f"{HERE}/2/mask", box)
     assert (mask_of(own, 2).sum(), mask_of(own, 2)[:, 20:].all()) == (600, True)
     keep(own, 4)
-    assert visitor.post(f"{HERE}/1/mask", box).headers["location"] == f"{HERE}/4?done=masked"
-    assert visitor.post(f"{HERE}/1/mask", {"none": "yes"}).status_code == 303
+    found = visitor.post(f"{HERE}/1/mask", box).headers["location"]
+    assert found == f"{HERE}/4?done=masked&picture=1"
+    assert "The mask of picture 1 was saved; this is picture 4." in visitor.page(found)
+    for forged in ("x", "²", "<b>", ""):
+        page = visitor.get(f"{HERE}/4", params={"done": "masked", "picture": forged}).text
+        assert '<p class="notice" role="status">The mask was saved.</p>' in page
+    found = visitor.post(f"{HERE}/1/mask", {"none": "yes"}).headers["location"]
+    assert "The mask was taken away." in visitor.page(found)
     assert own.exemplars.one(1).mask is None
     page = visitor.get(f"{HERE}/2").text
     assert 'data-width="40" data-height="30"' in page
@@ -223,6 +229,16 @@ def test_what_is_no_mask_of_the_picture_is_refused(own, visit):
         assert visitor.post(f"{HERE}/2/mask", {**box, **wrong}).status_code == 422, wrong
     assert visitor.post(f"{HERE}/3/mask", box).status_code == 409  # It shows it nowhere.
     assert (files(own), own.exemplars.one(2).mask) == (before, None)
+
+
+def test_a_box_that_leaves_the_picture_is_refused_beside_its_field(own, visit):
+    box = {"left": "80", "top": "0", "width": "40", "height": "20"}
+    found = visit(own, "ann").post(f"{HERE}/2/mask", box)
+    why = "A box that begins at 80% has a width of more than 0 and at most 20%"
+    field = r'<input id="box-width"[^>]* value="40"[^>]*><p class="refusal" role="alert">' + why
+    assert (found.status_code, bool(re.search(field, found.text))) == (422, True)
+    thirds = {"left": "66.7", "top": "0", "width": "33.3", "height": "100"}
+    assert visit(own, "ann").post(f"{HERE}/2/mask", thirds).status_code == 303
 
 
 def test_a_picture_is_left_out_taken_in_and_forgotten(own, visit):
