@@ -95,6 +95,8 @@ def collect(call: Call) -> Response:
     task = form.text("task")
     if task not in TASKS:
         raise InputError(f"'{task[:40]}' is no use of a model: {', '.join(TASKS)}.")
+    if why := given_set(call.registry, concept.slug).coverage.too_few:
+        raise InputError(why)
     words = (concept.slug, "--kept", f"--model={model_place(form.text('model'))}",
              f"--task={task}")  # fmt: skip
     call.registry.jobs.add("collect-anchors", words, actor=call.actor)

@@ -382,7 +382,7 @@ def test_a_mask_is_painted_with_the_mouse(page, served):
     page.mouse.move(frame["x"] + frame["width"] - 1, frame["y"] + frame["height"] / 2, steps=3)
     page.mouse.up()
     page.get_by_role("button", name="Save the mask").click()
-    page.wait_for_url("**/concepts/pistol/exemplars/2?done=masked&picture=1")  # The next without one.
+    page.wait_for_url("**/concepts/pistol/exemplars/2?done=masked&picture=1")  # The next one.
     mask = mask_of(registry, 1)
     assert mask[10:20, 10:30].all()
     assert mask[27, 4:23].all()

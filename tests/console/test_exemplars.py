@@ -178,7 +178,21 @@ def test_what_the_newest_version_makes_of_them_is_told(own, visit):
     check_arguments(job.kind, job.arguments)
 
 
+def test_what_cannot_be_collected_from_is_not_offered_and_not_asked_for(own, visit):
+    visitor = visit(own, "ann")
+    why = "It takes at least 1 picture that shows the concept, with a mask, and 2 that do not; "
+    assert f"{why}there are 1 and 1." in visitor.page(HERE)
+    assert '<button disabled aria-describedby="too-few">' in visitor.get(HERE).text
+    found = visitor.post(f"{HERE}/collect", {"task": "t2i", "model": "testbed"})
+    assert (found.status_code, own.jobs.list()) == (422, [])
+    keep(own, 9, benign=True)
+    assert why not in visitor.page(HERE)
+    own.exemplars.set_mask(1, None, actor="ann")
+    assert f"{why}there are 0 and 2." in visitor.page(HERE)
+
+
 def test_a_worker_is_asked_to_collect_from_them(own, visit):
+    keep(own, 9, benign=True)
     visitor = visit(own, "ann")
     found = visitor.post(f"{HERE}/collect", {"task": "t2i", "model": "flux.1-dev"})
     assert found.headers["location"] == "/jobs?done=asked"
@@ -260,6 +274,7 @@ def test_a_picture_is_left_out_taken_in_and_forgotten(own, visit):
 
 def test_only_curators_change_and_only_admins_forget(own, visit):
     own.team.set("eva", actor="ann", roles=["curator"])
+    keep(own, 8, benign=True)
     before = (files(own), len(own.audit.events()), own.jobs.list())
     for name in ("bob", "cem", "dia"):
         visitor = visit(own, name)
