@@ -88,6 +88,15 @@ def live_releases(call: Call) -> Mapping[str, Sequence[str]]:
     return live
 
 
+def releases_to_try(call: Call) -> Mapping[str, Sequence[str]]:
+    """Return the releases that are live, as ``live_releases``, and the newest of each bundle."""
+    listed = sorted(call.registry.releases.summaries(), key=lambda item: item.sequence)
+    newest = {item.bundle: item.sequence for item in listed}
+    others = (f"{bundle}@{sequence}" for bundle, sequence in newest.items())
+    live = live_releases(call)
+    return {**live, **{name: () for name in others if name not in live}}
+
+
 def checkable(call: Call) -> Mapping[str, str]:
     """Return the live releases that can check pictures, "BUNDLE@SEQUENCE/MODEL", in words."""
     found = {}

@@ -17,7 +17,7 @@ from console.call import Call
 from console.evidence.caught import caught_by_check, caught_by_report
 from console.evidence.sheet import VEILED
 from console.evidence.tried import Tried, read_tried
-from console.pages.asking import KIND, MAX_PROMPT, Asked, ask_to_draw, asked_of, live_releases
+from console.pages.asking import KIND, MAX_PROMPT, Asked, ask_to_draw, asked_of, releases_to_try
 from console.pages.jobs import MODELS, OPEN
 from registry.jobs import JobInfo
 from registry.operations import Incident, explain
@@ -154,10 +154,10 @@ def _explained(call: Call, found: Tried, job: JobInfo) -> Sequence[Incident]:
 
 
 def _form(call: Call, asked: Asked) -> dict[str, Any]:
-    """What the form offers: releases that are live, and versions by the names of concepts."""
+    """What the form offers: releases, live or the newest, and versions by the names of concepts."""
     concepts = [item for item in call.registry.concepts.list() if item.versions]
     return {
-        "asked": asked, "live": live_releases(call), "concepts": concepts, "models": MODELS,
+        "asked": asked, "releases": releases_to_try(call), "concepts": concepts, "models": MODELS,
         "most": MAX_PROMPT,
     }  # fmt: skip
 

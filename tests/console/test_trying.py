@@ -177,6 +177,21 @@ def test_what_cannot_be_tried_is_refused(own, visit, wrong, status):
     assert (own.jobs.list(), (own.home / GIVEN).exists()) == ([], False)
 
 
+def test_what_is_live_and_the_newest_of_each_bundle_are_offered(own, visit):
+    own.releases.add("policy", actor="cem", modes={"nudity": "log"})
+    shown = visit(own, "ann").page("/try")
+    assert "Under policy@1, live in prod policy@2, the newest, live nowhere" in shown
+
+
+def test_a_form_that_is_refused_keeps_a_release_that_is_not_offered(own, visit):
+    own.releases.add("policy", actor="cem", modes={"nudity": "log"})
+    own.channels.move("prod", "policy", actor="cem")
+    found = visit(own, "ann").post("/try", {**FIELDS, "prompt": ""})
+    assert found.status_code == 422
+    assert '<option value="policy@2">policy@2, live in prod' in found.text
+    assert '<option value="policy@1" selected>policy@1</option></select>' in found.text
+
+
 @pytest.mark.parametrize("prompt", ["", " \n"])
 def test_without_words_a_picture_is_needed_and_is_checked(own, visit, prompt):
     release_check(own)
