@@ -33,6 +33,7 @@ NOTICES = {
     "released": "The release was made.",
     "returned": "The version was sent back to its authors.",
     "revoked": "The version was revoked.",
+    "same": "The same was asked for before and did not end yet: this is that job.",
     "stopped": "The job stops, at once or at its worker's next word.",
     "unmasked": "The mask was taken away.",
     "taken-in": "The picture is collected from again.",

@@ -63,8 +63,8 @@ def ask_to_draw(call: Call, asked: Asked, picture: bytes | None) -> JobInfo:
     if picture is not None:
         with DECODING:
             given = decode_picture(io.BytesIO(picture), "The picture")
-        # Whoever may not ask leaves no picture behind.
-        call.registry.rehearsal().jobs.add(KIND, [*words, *last], actor=call.actor)
+        # Whoever may not ask leaves no picture behind. The same without a picture is another job.
+        call.registry.rehearsal().jobs.add(KIND, [*words, "--picture=", *last], actor=call.actor)
         words.append(f"--picture={keep_given(call.registry.home, given)}")
     return jobs.add(KIND, [*words, *last], actor=call.actor)
 

@@ -227,6 +227,19 @@ def test_what_cannot_check_a_picture_is_refused_before_a_worker_tries(own, visit
     assert (own.jobs.list(), (own.home / GIVEN).exists()) == ([], False)
 
 
+def test_the_same_leads_to_its_job_until_that_ends(own, visit):
+    visitor = visit(own, "ann")
+    assert visitor.post("/try", FIELDS).headers["location"] == "/try/1"
+    assert send(visitor, png()).headers["location"] == "/try/2"  # With a picture it is another.
+    for again, job in ((visitor.post("/try", FIELDS), 1), (send(visitor, png()), 2)):
+        assert again.headers["location"] == f"/jobs/{job}?done=same"
+        shown = visitor.get(f"/jobs/{job}?done=same").text
+        assert "did not end yet: this is that job." in shown
+        assert f'<a href="/try/{job}">' in shown
+    own.jobs.cancel(1, actor="ann")
+    assert visitor.post("/try", FIELDS).headers["location"] == "/try/3"
+
+
 def test_what_is_no_picture_or_too_large_is_refused(own, visit):
     visitor, bomb = visit(own, "ann"), io.BytesIO()
     Image.new("1", (8000, 8000)).save(bomb, "PNG")
