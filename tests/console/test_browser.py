@@ -262,6 +262,15 @@ def test_the_trail_is_filtered_without_a_new_page(page, served):
     assert page.url.startswith(f"{served[1]}/audit?subject=&actor=&kind=channel")
     page.reload()
     assert page.locator(".events > li").count() == 1
+    since = page.get_by_label("Since")
+    since.fill("tomorrow")
+    since.press("Enter")
+    page.locator("#why-since", has_text="Since: ").wait_for()
+    assert page.locator(".events > li").count() == 0
+    since.fill("2020-01-01")
+    since.press("Enter")
+    page.locator(".events > li").wait_for()
+    assert page.locator("#why-since").text_content() == ""
 
 
 def test_a_release_is_prepared_made_and_moved(page, served):

@@ -199,7 +199,10 @@ def test_the_trail_is_filtered_page_by_page(solo, visit, monkeypatch):
     assert visitor.get(f"/audit?{older}").text.count("<b>eve</b>") == 3
     assert "ann moved the channel prod" in visitor.page("/audit?kind=channel")
     assert "Nothing yet." in visitor.page("/audit?subject=nix&since=2020-01-01")
-    assert visitor.get("/audit?since=tomorrow").status_code == 422
+    found = visitor.get("/audit?since=tomorrow&actor=eve")
+    assert (found.status_code, 'value="tomorrow"' in found.text) == (422, True)
+    assert '<span id="why-since" role="alert" class="refusal">Since: ' in found.text
+    assert "Nothing is shown until it is known since when." in text_of(found.text)
     assert visitor.get("/audit?before=-1").status_code == 422
 
 
