@@ -55,10 +55,7 @@ def ask_to_draw(call: Call, asked: Asked, picture: bytes | None) -> JobInfo:
     # Without a prompt too: it tells these words from what somebody typed.
     last = ["--", *([_prompt(asked.prompt)] if asked.prompt or picture is None else [])]
     if len(last) == 1 and place not in map(MODELS.get, models):
-        raise InputError(
-            "It holds no examples by which this model could check a finished picture: "
-            "`uvr-registry collect-anchors SLUG --task check`, then release again."
-        )
+        raise InputError(_no_check(subject, place))
     jobs = call.registry.jobs
     if picture is not None:
         with DECODING:
@@ -107,6 +104,30 @@ def checkable(call: Call) -> Mapping[str, str]:
             if model in MODELS:
                 found[f"{name}/{model}"] = f"{words}, by the model {model}"
     return found
+
+
+def why_unchecked(call: Call) -> str:
+    """Say why nothing that is live can check a picture; "" where something can."""
+    if checkable(call):
+        return ""
+    if not live_releases(call):
+        return "No channel is live, so that a picture cannot be checked: point one to a release."
+    return (
+        "What is live cannot check a picture: it holds no examples for that. `uvr-registry "
+        "collect-anchors SLUG --task check`, then release again and move the channel."
+    )
+
+
+def _no_check(subject: str, place: str) -> str:
+    """Say that a job's subject holds nothing for checking with a model, and what to do."""
+    kind, _, name = subject.partition("=")
+    alone = kind == "--version"
+    slug = name.partition("@")[0] if alone else "SLUG"
+    what = "makes a version that does" if alone else "collects some; then release again"
+    return (
+        f"{name} holds no examples by which this model could check a finished picture: "
+        f"`uvr-registry collect-anchors {slug} --model {place} --task check` {what}."
+    )
 
 
 def _checking(coverage: Iterable[Coverage]) -> set[str]:

@@ -224,6 +224,10 @@ def test_what_cannot_check_a_picture_is_refused_before_a_worker_tries(own, visit
     release_check(own)
     found = send(visit(own, "ann"), png(), prompt="", **named)
     assert (found.status_code, "holds no examples by which this model" in found.text) == (422, True)
+    said, alone = text_of(found.text), "version" in named
+    slug = named["version"].partition("@")[0] if alone else "SLUG"
+    assert f"collect-anchors {slug} --model " in said
+    assert ("then release again" in said, "makes a version that does" in said) == (not alone, alone)
     assert (own.jobs.list(), (own.home / GIVEN).exists()) == ([], False)
 
 
