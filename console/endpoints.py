@@ -51,7 +51,9 @@ class Endpoints:
         async def answer(request: Request) -> Response:
             page = pages["POST" if request.method == "POST" else "GET"]
             form: Form | UVRError | None = None
-            if request.method == "POST":
+            if request.method == "POST" and not self._is_known(request):
+                form = LoginNeeded("You are not logged in.")  # Nothing a stranger sends is read.
+            elif request.method == "POST":
                 try:
                     form = await read_form(request)
                 except InputError as error:
@@ -60,6 +62,11 @@ class Endpoints:
             return await run_in_threadpool(self._answer, request, page, form, holder)
 
         return answer
+
+    def _is_known(self, request: Request) -> bool:
+        """Whether somebody is named by what came before the body."""
+        known = session.session_of(request, self._settings)
+        return self._settings.openid is None or self._logins.user(known) is not None
 
     async def no_page(self, request: Request, error: Exception) -> Response:
         """Answer for an address, or a method, that there is not."""

@@ -20,7 +20,7 @@ from uvr.anchors.pictures import decode_picture
 KIND, CHECK = "try", "check"
 MAX_PROMPT = 2000
 DECODING = threading.Lock()
-"""Held while a picture is decoded: a small file may take hundreds of megabytes."""
+"""Held until a picture is decoded and made small: a file of some kB may take hundreds of MB."""
 _VERSION = re.compile(r"([a-z0-9][a-z0-9-]*)(?:@([1-9][0-9]{0,8}))?")
 _RELEASE = re.compile(r"([^@]+)@([1-9][0-9]{0,8})")
 
@@ -58,11 +58,12 @@ def ask_to_draw(call: Call, asked: Asked, picture: bytes | None) -> JobInfo:
         raise InputError(_no_check(subject, place))
     jobs = call.registry.jobs
     if picture is not None:
+        # Whoever may not ask has no picture decoded, and leaves none behind. The same words without
+        # a picture are another job.
+        call.registry.rehearsal().jobs.add(KIND, [*words, "--picture=", *last], actor=call.actor)
         with DECODING:
             given = decode_picture(io.BytesIO(picture), "The picture")
-        # Whoever may not ask leaves no picture behind. The same without a picture is another job.
-        call.registry.rehearsal().jobs.add(KIND, [*words, "--picture=", *last], actor=call.actor)
-        words.append(f"--picture={keep_given(call.registry.home, given)}")
+            words.append(f"--picture={keep_given(call.registry.home, given)}")
     return jobs.add(KIND, [*words, *last], actor=call.actor)
 
 

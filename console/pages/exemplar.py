@@ -118,7 +118,7 @@ def _masked(call: Call, item: KeptExemplar) -> dict[str, str]:
 def _pixels(call: Call, item: KeptExemplar, veiled: bool) -> dict[str, Any]:
     """Return a picture as the page has it: its data, its size, and its mask's data."""
     none: dict[str, Any] = {"uri": "", "mask": "", "size": (0, 0)}
-    if veiled or not item.there:
+    if veiled or not item.readable:
         return none
     try:
         picture, mask = open_kept(call.registry, item)

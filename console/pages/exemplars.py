@@ -81,6 +81,10 @@ def keep(call: Call) -> Response:
     if not form.files:
         raise InputError("Choose at least one picture.")
     ground = Ground(form.text("origin"), form.text("legal_basis"), _until(form.text("until")))
+    # Whoever may not keep pictures has none decoded.
+    call.registry.rehearsal().exemplars.keep(
+        concept.slug, (), ground, actor=call.actor, benign=benign
+    )
     given = []
     for number, data in enumerate(form.files, 1):
         with DECODING:
@@ -177,7 +181,7 @@ def _card(
     call: Call, item: KeptExemplar, found: GivenSet, verdicts: Sequence[Verdicts], veiled: bool
 ) -> Card:
     uri, outline = "", None
-    if item.there and not veiled:
+    if item.readable and not veiled:
         try:
             uri, outline = thumbnail(call.registry, item)
         except UVRError as error:

@@ -15,6 +15,7 @@ from concepts.instant import now
 from console.call import Call
 from console.decisions import NO_LOG
 from console.evidence.caught import (
+    SHARED,
     CaughtIn,
     caught_by_decisions,
     caught_by_report,
@@ -114,7 +115,7 @@ def _asked(call: Call) -> list[CaughtIn] | None:
     log = call.decisions.read()
     with DECODING:
         pixels = pixels_digest(decode_picture(io.BytesIO(data), "The file"))
-    decisions = log.of_picture(pixels)
+    decisions = log.of_picture(pixels, SHARED + 1)
     if not decisions and wanted:
         return None
     if not decisions:

@@ -21,6 +21,7 @@ from registry.store.home import EXEMPLARS, SCORED
 from registry.versions.keeping import Ground
 from tests.console.conftest import text_of
 from tests.console.test_hostile import EVIL, harmless
+from tests.registry.versions.test_keeping import expire
 from uvr.examples.scored import ScoresAlone
 
 HERE = "/concepts/pistol/exemplars"
@@ -319,6 +320,18 @@ def test_nudity_waits_for_somebody_to_ask(own, visit, caplog):
             assert "looked at" not in caplog.text
             assert "data:image/" in visitor.post(f"{place}/pictures", {}).text
         assert "'dia' looked at" in caplog.text
+
+
+def test_nobody_looks_at_a_picture_whose_time_is_over(own, visit):
+    visitor = visit(own, "ann")
+    shown = visitor.get(HERE).text.count("data:image/")
+    expire(own, 1)
+    page = visitor.get(HERE).text
+    assert "1 Its time is over" in text_of(page)
+    assert page.count("data:image/") < shown
+    assert "data:image/" not in visitor.get(f"{HERE}/1").text.replace("data:,", "")
+    box = {"left": "10", "top": "10", "width": "20", "height": "20"}
+    assert visitor.post(f"{HERE}/1/mask", box).status_code == 404
 
 
 def test_a_picture_that_is_not_here_is_told(own, visit):

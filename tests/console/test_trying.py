@@ -255,7 +255,9 @@ def test_what_is_no_picture_or_too_large_is_refused(own, visit):
 
 def test_only_curators_try_and_others_leave_no_picture(own, visit):
     for name in ("bob", "cem", "dia"):
-        for found in (visit(own, name).post("/try", FIELDS), send(visit(own, name), png())):
+        # Nor is anything decoded for them.
+        sent = (send(visit(own, name), data) for data in (png(), b"no picture"))
+        for found in (visit(own, name).post("/try", FIELDS), *sent):
             assert found.status_code == 403
             assert "this needs the role curator" in text_of(found.text)
     assert (own.jobs.list(), (own.home / GIVEN).exists()) == ([], False)
