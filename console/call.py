@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from concepts.errors import UVRError
+from concepts.errors import PolicyError, UVRError
 from console.decisions import DecisionLog
 from console.form import Form
 from console.identity import Identity
@@ -90,11 +90,20 @@ class Call:
             return str(error)
         return None
 
+    def lacks(self, role: str) -> str:
+        """Say why whoever asks may not act in a role; "" where they may."""
+        try:
+            self.registry.team.require(self.actor, role)
+        except PolicyError as error:
+            return str(error)
+        return ""
+
     def page(self, template: str, status: int = 200, **values: Any) -> Response:
         """Render a template as the answer."""
         shown = {
             "actor": self.actor, "roles": self.identity.roles, "token": self.token,
             "notice": NOTICES.get(self.query.get("done", ""), ""), "partial": self.partial,
+            "lacks": self.lacks,
             "login": self.settings.openid is not None and self.token != "",
         }  # fmt: skip
         return HTMLResponse(render(template, **{**shown, **values}), status)

@@ -10,7 +10,7 @@ from concepts.calibration import Calibration
 from concepts.errors import InputError
 from concepts.instant import now
 from console.call import Call, go_to
-from console.pages.jobs import MODELS
+from console.pages.jobs import offered_models
 from console.pages.pictures import pictures_of
 from registry.answers import VersionInfo
 from uvr.evaluation.suites.shipped import shipped_suites
@@ -92,7 +92,7 @@ def add_look_alike(call: Call) -> Response:
 def words(call: Call) -> Response:
     """Show the words that a concept's next version takes."""
     concept = call.registry.concepts.get(call.path["slug"])
-    return call.page("words.html", concept=concept, models=MODELS)
+    return call.page("words.html", concept=concept, models=offered_models(call))
 
 
 def submit(call: Call) -> Response:

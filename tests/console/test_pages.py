@@ -242,3 +242,30 @@ def test_unknown_pages_lead_on(solo, visit):
     assert found.status_code == 404
     assert "No concept 'pistl'. Did you mean 'pistol'?" in text_of(found.text)
     assert visitor.get("/nix").status_code == 404
+
+
+def test_forms_that_a_role_may_not_send_are_left_out_and_the_page_says_why(team, visit):
+    visitor = visit(team, "dia")
+    for path, role, button in (
+        ("/new-release", "publisher", "Days, or until"),
+        ("/releases/policy/1", "publisher", "Point it here"),
+        ("/try", "curator", "Drawn from seed"),
+        ("/concepts/pistol/words", "curator", "Add it"),
+        ("/concepts/pistol/1/strictness", "curator", "Save as a draft"),
+        ("/concepts/pistol/exemplars", "curator", "Keep them"),
+        ("/reviews/pistol/2", "reviewer", "Send it back"),
+    ):
+        shown = visitor.page(path)
+        assert f"'dia' may act as auditor; this needs the role {role}." in shown, path
+        assert button not in shown, path
+    assert "Days, or until" in visit(team, "cem").page("/new-release")
+    assert "Save as a draft" in visit(team, "ann").page("/concepts/pistol/1/strictness")
+
+
+def test_models_of_the_registry_are_offered_before_any_other(team, visit):
+    page = visit(team, "ann").get("/concepts/pistol/words").text
+    (select,) = re.findall(r'(?s)<select id="model" name="model">(.*?)</select>', page)
+    first, others = select.split('<optgroup label="On a machine with that model">')
+    assert text_of(first) == "testbed"
+    assert text_of(others).startswith("flux.1-dev flux.1-schnell")
+    assert "testbed" not in others
