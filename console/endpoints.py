@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from concepts.errors import InputError, UVRError
 from console import session
 from console.addresses import Page
-from console.call import Call, status_of
+from console.call import Call, go_to, status_of
 from console.decisions import DecisionLog
 from console.form import FieldError, Form, read_form
 from console.identity import Identity, LoginNeeded, identify
@@ -23,6 +23,7 @@ from console.logins import Logins
 from console.refilled import refilled
 from console.render import coded
 from console.settings import Settings
+from registry.jobs import SameJobError
 from registry.registry import Registry
 
 logger = logging.getLogger("uvr.console")
@@ -131,6 +132,9 @@ def _done(call: Call, page: Page, holder: Page | None) -> Response:
     """Answer a form that was sent; one that is refused keeps what was filled in."""
     try:
         return page(call)
+    except SameJobError as error:
+        # A worker will do what was asked for, though it was asked for before.
+        return go_to(f"/jobs/{error.job}", "same")
     except UVRError as error:
         status = status_of(error)
         if holder is None or status == 500:
