@@ -11,6 +11,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
@@ -22,12 +23,15 @@ from starlette.responses import Response
 
 from concepts.errors import PolicyError, UVRError
 from console.settings import OpenID, is_trusted
+from registry.team import MAX_NAME
 
 DISCOVERY = "/.well-known/openid-configuration"
 FRESH_S = 600.0
 """Seconds for which the provider's metadata and keys are used before they are read again."""
 DEADLINE_S = 20.0
 """Seconds that all the provider's answers to one request of a browser may take."""
+MOST_AT_ONCE = 16
+"""Logins that wait for it at one time: the server answers few requests, and most are not these."""
 MAX_BYTES = 1 << 20
 """Bytes of one answer at most; keys and tokens take some kilobytes."""
 LEEWAY_S = 60
@@ -57,6 +61,7 @@ class Provider:
     def __init__(self, openid: OpenID) -> None:
         self._openid = openid
         self._client = _Client(openid)
+        self._waiting = 0
 
     async def begin(self, request: Request, back: str) -> Response:
         """Send a browser to the provider.
@@ -69,7 +74,7 @@ class Provider:
             UVRError: The provider does not answer as one.
         """
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with self._asking():
                 answer: Response = await self._client.authorize_redirect(request, back)
         except (*_FOREIGN, TimeoutError) as error:
             raise UVRError(
@@ -89,13 +94,25 @@ class Provider:
             PolicyError: It names nobody, or what it says does not hold.
         """
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with self._asking():
                 claims = await self._client.claims(request)
         except (*_FOREIGN, TimeoutError) as error:
             raise PolicyError(
                 f"You were not logged in: {_reason(error)}. Nothing was changed."
             ) from error
         return _actor_named(claims, self._openid.claim)
+
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[None]:
+        """Wait for the provider, but not for ever, nor with very many others: anybody may ask."""
+        if self._waiting >= MOST_AT_ONCE:
+            raise ProviderError("too many people log in at this moment")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                yield
+        finally:
+            self._waiting -= 1
 
 
 class _Client(StarletteOAuth2App):  # type: ignore[misc]  # it has no types
@@ -146,7 +163,8 @@ class _Client(StarletteOAuth2App):  # type: ignore[misc]  # it has no types
                 "aud": {"essential": True, "value": self._openid.client},
             },
         )
-        if not isinstance(token, dict) or "userinfo" not in token:
+        # Without an ID token Authlib hands on what else the answer has, of a "userinfo" too.
+        if not isinstance(token, dict) or not {"id_token", "userinfo"} <= token.keys():
             raise ProviderError("the provider named nobody")
         found: Mapping[str, Any] = token["userinfo"]
         return found
@@ -212,6 +230,8 @@ def _actor_named(claims: Mapping[str, Any], claim: str) -> str:
             f"The provider does not say your '{claim}', by which this console knows people. Tell "
             "who runs it: --oidc-claim names what it says."
         )
+    if len(name) > MAX_NAME:  # No actor's; it would fill the page and the log.
+        raise PolicyError(f"The provider's '{claim}' has more than {MAX_NAME} characters.")
     if claim == "email" and claims.get("email_verified") is not True:
         raise PolicyError(
             f"The provider does not say that '{name}' is verified, so it may be anybody's. Verify "

@@ -201,7 +201,7 @@ def verdicts_of(
             for item in pictures
             if (score := scores.score(wanted_of(item, detail, space), scorer)) is not None
         }
-        lacking = sum(item.there and item.id not in known for item in pictures)
+        lacking = sum(item.readable and item.id not in known for item in pictures)
         learned = {one.ref.sha256 for one in references if one.anchor_set == space.anchor_set}
         seen = sum(item.sha256 in learned for item in pictures)
         found.append(Verdicts(space, known, lacking, seen))

@@ -232,6 +232,16 @@ def test_whoever_is_killed_while_forgetting_leaves_no_row_and_the_garbage_takes_
     assert sha256(given(1).png) not in files(kept)
 
 
+def test_a_reason_to_forget_tells_neither_the_picture_nor_where_it_is_from(kept):
+    short = Ground("a", "licence 7", GROUND.retain_until)
+    kept.exemplars.keep("bomb", [given(1)], short, actor="ann")
+    for told in (given(1).sha256, sha256(given(1).png), GROUND.origin, "a"):
+        with pytest.raises(PolicyError, match="neither hash nor origin"):
+            kept.exemplars.forget(given(1).sha256, actor="ann", reason=f"withdrawn: {told}")
+    assert numbers(kept) == [1, 2, 3, 4]
+    assert kept.exemplars.forget(given(1).sha256, actor="ann", reason="was asked") == (1, 4)
+
+
 def test_two_concepts_share_a_file_until_both_forget_it(kept):
     kept.exemplars.keep("bomb", [given(1)], GROUND, actor="ann")
     assert len(files(kept)) == 4
@@ -286,6 +296,8 @@ def test_a_concept_that_names_minors_keeps_no_picture(filled):
 def test_what_is_over_is_not_used_and_goes_with_the_garbage(kept):
     expire(kept, 2)
     assert [item.id for item in kept.exemplars.kept() if item.usable] == [1, 3]
+    with pytest.raises(NotFoundError, match="The time of picture 2 is over"):
+        kept.exemplars.files(kept.exemplars.one(2))
     notes = " ".join(note for check in diagnose(kept.workspace).checks for note in check.notes)
     assert "Kept pictures whose time is over: 1. `uvr-registry gc` deletes them." in notes
     before = files(kept)
@@ -330,6 +342,18 @@ def test_no_backup_holds_a_picture(kept, tmp_path):
     assert [(item.usable, item.mask) for item in found] == [
         (True, None), (True, None), (False, None)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("forgotten", [(3,), (1, 2, 3)])
+def test_no_picture_of_a_restored_registry_has_the_number_of_a_forgotten_one(
+    kept, tmp_path, forgotten
+):
+    for number in forgotten:
+        kept.exemplars.forget(given(number).sha256, actor="ann", reason="withdrawn")
+    backup(kept.workspace, tmp_path / "backup.zip")
+    restored = Registry(restore(tmp_path / "backup.zip", tmp_path / "other"))
+    (found,) = restored.exemplars.keep("bomb", [given(9)], GROUND, actor="ann")
+    assert found.id == 4
 
 
 def test_pixels_that_another_encoder_wrote_take_the_place_of_the_first(kept):
