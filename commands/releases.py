@@ -140,10 +140,6 @@ def release(
     show_new_release(app, registry, info, out)
     if info.expires_at is None:
         app.hint("It never expires: with --expires 90d, engines notice when they get nothing new.")
-    signed, needed = len(info.signatures), registry.team.policy().signatures
-    if signed < needed:
-        name = f"{info.bundle}@{info.sequence}"
-        app.hint(f"{signed} of {needed} signatures so far: uvr-registry sign {name} --key FILE")
 
 
 @click.command()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.app import App, pass_app
+from commands.changes import by_hand_lines
 from commands.options import as_json, model_option, profile_option, progress_option, task_choice
 from commands.output import progress_of
 from commands.parameters import OUT_FILE, PATH, RELEASE, VERSION, Instant
@@ -231,7 +232,7 @@ def _governance_lines(found: Governance) -> list[str | Table]:
             }
             for item in channel.banned
         ]
-        lines.append(Table(columns, rows, "No concepts."))
+        lines += [Table(columns, rows, "No concepts."), *by_hand_lines(channel.banned)]
     empty = [f"No channel pointed to anything at {cell(found.at)}."]
     trail = (
         f"Trail: {plural(found.verified, 'event')} verified, event {found.events} the newest then"

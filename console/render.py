@@ -10,6 +10,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from concepts.printable import printable
+from concepts.words import BY_HAND
 from console import words
 from console.files import address
 from registry.jobs.outcome import outcomes_of
@@ -61,7 +62,7 @@ def _environment() -> Environment:
     }  # fmt: skip
     environment.filters |= PAGE_FILTERS
     environment.globals |= {
-        "address": address, "categories": words.CATEGORIES,
+        "address": address, "by_hand": BY_HAND, "categories": words.CATEGORIES,
         "subject_address": words.subject_address,
     }  # fmt: skip
     return environment

@@ -142,6 +142,8 @@ def change_words(change: Difference) -> str:
         case "threshold":
             looser = float(after or 0) > float(before or 0)
             return f"is {'less' if looser else 'more'} strict for {change.place}"
+        case "scoring":
+            return f"is scored in another way for {change.place}"
         case "coverage":
             return f"covers {after} now" if before is None else f"covers {before} no more"
     if after is None:

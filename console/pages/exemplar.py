@@ -107,7 +107,7 @@ def _shown(call: Call, *, unveiled: bool) -> Response:
     )  # fmt: skip
 
 
-def _masked(call: Call, item: KeptExemplar) -> dict[str, str]:
+def _masked(call: Call, item: KeptExemplar) -> dict[str, Any]:
     """Say whose mask was saved, where another picture is shown; an address gives its number."""
     given = call.query.get("picture", "")
     if call.query.get("done") != "masked" or not (given.isascii() and given.isdigit()):

@@ -15,6 +15,7 @@ from registry.store.db import transaction
 from tests.conftest import toy_collection
 from tests.console.conftest import digest_of, text_of
 from uvr.anchors.calibration import fit_scorer
+from uvr.pages.words import day
 
 
 def test_live_tells_what_each_channel_bans_now(solo, visit):
@@ -23,8 +24,10 @@ def test_live_tells_what_each_channel_bans_now(solo, visit):
     shown = visit(solo).page("/")
     assert "prod policy@2, since" in shown
     assert "by ann: “try it”. 0 of 2 concepts regulated as approved." in shown
-    assert "Nudity tried silently 1 released without review by ann" in shown
+    assert "Nudity tried silently strictness set by hand, not measured 1 released without" in shown
     assert "Pistol switched off until" in shown
+    until = day(solo.releases.get("policy").members[1].disabled_until)
+    assert f"pistol switched off until {until}" in visit(solo).page("/releases")
     assert shown.endswith("Banned in no channel Knife as a weapon nothing collected yet")
 
 
