@@ -5,6 +5,7 @@ Reading needs no model and no torch; ``console.evidence.drawing`` draws what is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from registry.registry import Registry
 from uvr.examples.examples import Example, Examples
 from uvr.examples.kept import FOLDER, Kept
 from uvr.examples.learned import Learned, learned_of
-from uvr.examples.wanted import USUAL_COUNT, Origin, Wanted, origin_of
+from uvr.examples.wanted import USUAL_COUNT, Origin, Wanted, origin_of, parts_of
 from uvr.testbed.samples import CONCEPTS
 
 TESTBED = "testbed"
@@ -45,6 +46,15 @@ class Place:
     def task(self) -> str:
         """Of "t2i", "edit" and "check"."""
         return self.space.space.task
+
+    @property
+    def is_given(self) -> bool:
+        """Whether pictures that somebody gave are among those that it was collected from.
+
+        For other tasks scenes that the testbed brings are looked at in the same way.
+        """
+        parts = parts_of(self.provenance)
+        return self.task == "t2i" and any(part.get("method") == "images" for part in parts)
 
     @property
     def scorers(self) -> list[Scorer]:
@@ -153,6 +163,14 @@ def lacks(home: Path, place: Place, count: int = USUAL_COUNT) -> bool:
     if place.origin is None:
         return False
     return bool(cache_of(home).lacking(place.origin.wanted(count), place.scorers))
+
+
+def drawn(home: Path, place: Place, count: int = USUAL_COUNT) -> int:
+    """Return how many of so many pictures of each kind are there, of the kind with the fewest."""
+    if place.origin is None:
+        return 0
+    lacking = cache_of(home).lacking(place.origin.wanted(count), place.scorers)
+    return count - max(Counter(item.kind for item in lacking).values(), default=0)
 
 
 def pictures_of(

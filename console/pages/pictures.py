@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 from console.call import Call
 from console.evidence.page import Panel, panel_of
-from console.evidence.pictures import Pictured, pictured, places_of
+from console.evidence.pictures import Pictured, Place, drawn, pictured, places_of
 from console.evidence.sheet import VEILED
-from registry.answers import VersionDetail
+from registry.answers import VersionDetail, VersionInfo
+from uvr.examples.wanted import USUAL_COUNT
 
 NOT_DRAWN = (
     "Its example pictures were not drawn yet. A worker draws them, or `uvr-registry report {name} "
     "--out FILE`, and they are here from then on."
+)
+FEW = (
+    "{count} example pictures of each kind are needed, {drawn} are drawn. A worker draws the "
+    "others, or `uvr-registry report {name} --out FILE`."
 )
 GIVEN = (
     "It was collected from given pictures, which pages do not have. To see them, give them "
@@ -31,12 +37,14 @@ class Pictures:
         veiled: Whether somebody must ask to see them, as they show nudity.
         before: The version that they are compared with.
         model: What draws those that are lacking; "" where none is, or nobody can.
+        given: Digests of the anchor spaces that it was collected for from given pictures.
     """
 
     panels: list[Panel]
     veiled: bool
     before: int | None = None
     model: str = ""
+    given: frozenset[str] = frozenset()
 
 
 def pictures_of(
@@ -55,10 +63,12 @@ def pictures_of(
     if veiled and unveiled:
         # The trail tells of changes alone, and this is none.
         logger.info("%r looked at pictures of %s@%d", call.actor, version.slug, version.number)
-    name = f"{version.slug}@{version.number}"
-    panels = []
+    recorded = {item.anchor_set for item in call.registry.exemplars.list(version.slug)}
+    given, panels = set(), []
     for place in places_of(call.registry, detail, before=before):
-        note = (GIVEN if place.origin is None else NOT_DRAWN).format(name=name)
+        note = _lacking(home, place, version)
+        if place.is_given or place.space.anchor_set in recorded:
+            given.add(place.space.digest)
         try:
             panels.append(panel_of(pictured(home, place, note=note), before))
         except OSError:  # The cache may be deleted, or damaged, at any time.
@@ -68,4 +78,16 @@ def pictures_of(
         for panel in panels
         if panel.item.examples is None and panel.item.place.origin is not None
     ]
-    return Pictures(panels, veiled and not unveiled, before, next(iter(lacking), ""))
+    model = next(iter(lacking), "")
+    return Pictures(panels, veiled and not unveiled, before, model, frozenset(given))
+
+
+def _lacking(home: Path, place: Place, version: VersionInfo) -> str:
+    """Say why a place has no pictures, if it has none, and what to do."""
+    name = f"{version.slug}@{version.number}"
+    if place.origin is None:
+        return GIVEN.format(name=name)
+    there = drawn(home, place)
+    if 0 < there < USUAL_COUNT:  # All of them may be there, and damaged.
+        return FEW.format(name=name, count=USUAL_COUNT, drawn=there)
+    return NOT_DRAWN.format(name=name)

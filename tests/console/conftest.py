@@ -102,7 +102,7 @@ def drawn_collection(seed: int = 0) -> tuple[AnchorSet, Scorer]:
     return replace(anchors, provenance=about), scorer
 
 
-def draw(registry: Registry, slug: str) -> None:
+def draw(registry: Registry, slug: str, count: int = 24) -> None:
     """Keep example pictures of a version whose line is 2: of those to be caught 20 of 24 are.
 
     Scores fall by 0.1: of those from 3.95, of look-alikes from 2.35, of ordinary ones from 0.95.
@@ -111,7 +111,7 @@ def draw(registry: Registry, slug: str) -> None:
     (place,) = places_of(registry, detail)
     assert place.origin is not None
     kept, tops = cache_of(registry.home), {"must-catch": 3.95, "look-alike": 2.35, "benign": 0.95}
-    for number, item in enumerate(place.origin.wanted(24)):
+    for number, item in enumerate(place.origin.wanted(count)):
         colour = (10 * number % 256, 90, 40)
         kept.keep(item, Drawn(Image.new("RGB", (8, 8), colour), item.prompt))
         score = tops[item.kind] - 0.1 * (number % 24)

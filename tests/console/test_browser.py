@@ -140,7 +140,7 @@ def test_a_review_is_done_by_keyboard_alone(page, served):
     _tab_to(page, "pistol, version 2")
     page.keyboard.press("Enter")
     page.wait_for_url("**/reviews/pistol/2")
-    _tab_to(page, "Why, if there is something to say")
+    _tab_to(page, "Why you approve it (if you like)")
     page.keyboard.type("looks right")
     _tab_to(page, "Approve it")
     page.keyboard.press("Enter")

@@ -28,7 +28,7 @@ def test_somebody_logs_in_approves_follows_a_link_and_logs_out(team, browser):
         page.goto(f"{url}/reviews/pistol/2")
         page.wait_for_url(f"{url}/reviews/pistol/2")
         assert page.locator(".who").text_content() == "bob · reviewer"
-        page.get_by_label("Why, if there is something to say").fill("looks right")
+        page.get_by_label("Why you approve it").fill("looks right")
         page.get_by_role("button", name="Approve").click()
         page.wait_for_url("**/concepts/pistol/2?done=approved")
         assert team.audit.events()[-1].actor == "bob"

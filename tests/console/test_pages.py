@@ -105,6 +105,29 @@ def test_a_draft_is_approved_at_once_where_nobody_is_to_review_and_the_page_says
     assert "Pistol version 2 approved object" in shown
 
 
+def test_a_line_that_was_set_by_hand_names_the_way_back(solo, visit):
+    solo.versions.copy("pistol", actor="ann", thresholds={"t2i": (1.5, 0.75)})
+    visitor = visit(solo)
+    assert "comes back by uvr-registry calibrate pistol@2." in visitor.page("/concepts/pistol/2")
+    solo.versions.submit("pistol", 2, actor="ann")
+    shown = visitor.page("/concepts/pistol/2")
+    assert "uvr-registry copy-version pistol@2 makes one" in shown
+    assert "comes back by" not in shown
+
+
+def test_every_reason_says_whether_it_is_needed(team, visit):
+    visitor = visit(team, "ann")
+    for path in (
+        "/concepts/pistol/1", "/concepts/pistol/1/strictness", "/reviews/pistol/2",
+    ):  # fmt: skip
+        page = visitor.get(path).text
+        found = re.findall(r'<label for="([^"]+)">([^<]+)</label>\n<textarea id="\1"([^>]*)>', page)
+        assert found
+        for _, label, field in found:
+            assert label.endswith("(needed)" if " required" in field else "(if you like)")
+    assert "Why you approve it" not in visitor.page("/reviews/pistol/2")  # ann wrote it.
+
+
 def test_a_version_goes_out_of_use_and_is_revoked(team, visit):
     visitor = visit(team, "ann")
     fields = {"content": digest_of(team, "pistol", 1), "reason": "fires on hands"}

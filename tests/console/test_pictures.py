@@ -9,12 +9,13 @@ import re
 import shutil
 import struct
 import zlib
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
 from tests.conftest import toy_collection
-from tests.console.conftest import digest_of, read, text_of
+from tests.console.conftest import digest_of, draw, drawn_collection, read, text_of
 
 
 def pictures(page: str) -> list[str]:
@@ -44,6 +45,25 @@ def test_two_versions_are_compared_by_their_pictures(team, visit):
     assert "version 2 against version 1" in text_of(page)
     assert len(pictures(page)) == 9
     assert visit(team, "bob").get("/concepts/pistol/2/against/9").status_code == 404
+
+
+def test_pictures_of_which_some_are_drawn_say_how_many_are_needed(team, visit):
+    (team.home / "cache").unlink()
+    draw(team, "pistol", 12)
+    shown = visit(team, "bob").page("/concepts/pistol/1/strictness")
+    assert "24 example pictures of each kind are needed, 12 are drawn. A worker draws" in shown
+
+
+def test_a_reviewer_is_led_to_the_given_pictures_that_a_version_was_collected_from(team, visit):
+    anchors, scorer = drawn_collection(7)
+    given = {"method": "images", "seed": 0, "size": [8, 8], "steps": 2}
+    team.versions.add("knife", [(replace(anchors, provenance=given), scorer)], actor="ann")
+    team.versions.submit("knife", 1, actor="ann")
+    page = visit(team, "bob").get("/reviews/knife/1").text
+    assert "It was collected from pictures that were given" in text_of(page)
+    assert '<a href="/concepts/knife/exemplars">given pictures</a>' in page
+    assert "Its example pictures were not drawn yet" in page
+    assert "pictures that were given" not in visit(team, "bob").page("/reviews/pistol/2")
 
 
 def test_pictures_that_were_not_drawn_say_what_draws_them(team, visit):

@@ -399,3 +399,18 @@ def test_processes_may_create_one_registry_together(tmp_path):
     running = [subprocess.Popen(command) for _ in range(3)]
     assert [process.wait() for process in running] == [0, 0, 0]
     assert Registry.open(tmp_path / "home").concepts.list() == []
+
+
+def test_models_that_anchors_are_of_are_listed(registry, define, collect):
+    assert registry.concepts.models() == []
+    registry.concepts.add(define("mouse"), actor="ann")
+    registry.versions.add("mouse", [collect()], actor="ann")
+    assert registry.concepts.models() == ["testbed"]
+
+
+def test_whoever_lacks_a_role_is_told_so_before_they_act(registry):
+    registry.team.require("ann", "publisher")  # Without actors everyone may do everything.
+    registry.team.set("ann", actor="ann", roles=["admin"])
+    with pytest.raises(PolicyError, match="'ann' may act as admin; this needs the role publisher"):
+        registry.team.require("ann", "publisher")
+    registry.team.require("ann", "admin")
