@@ -54,7 +54,8 @@ def _environment() -> Environment:
         finalize=_shown,
     )
     environment.filters |= {
-        "ago": words.ago, "begun": begun, "change": words.change_words, "coded": coded,
+        "ago": words.ago, "begun": begun, "change": words.change_words,
+        "changed": words.changed_part, "coded": coded, "event_kind": words.kind_of_event,
         "details": words.told_details, "event": words.event_words, "field": words.field_words,
         "gap": words.gap_words, "outcomes": outcomes_of, "place": words.place_words,
         "plural": plural, "standing": words.standing_words, "subject": words.subject_words,

@@ -4,6 +4,7 @@ import pytest
 
 from console import words
 from registry.answers import Difference
+from registry.audit.replay import _STEPS
 
 AT = "2026-12-01T08:40:00.000000Z"
 
@@ -69,3 +70,15 @@ def test_gaps_and_subjects_are_told_without_the_words_of_the_trade():
 )
 def test_an_event_says_what_it_did(action, details, told):
     assert words.event_words(action, details) == told
+
+
+def test_events_say_what_they_changed_after_their_subject():
+    moved = {"bundle": "policy", "sequence": 2, "before": 1}
+    assert words.changed_part("channel.move", moved) == " from policy@1 to policy@2"
+    assert words.changed_part("exemplar.mask", {"ids": [3]}) == ": picture 3"
+    assert words.changed_part("version.submit", {"note": "a"}) == ""
+
+
+def test_every_kind_of_event_has_words():
+    assert set(_STEPS) == set(words.EVENTS)
+    assert {action.partition(".")[0] for action in words.EVENTS} == set(words.KINDS)

@@ -31,6 +31,13 @@ def task_words(task: str) -> str:
     return TASKS[task]
 
 
+def place_words(place: str) -> str:
+    """Write a "MODEL TASK", or a "MODEL/TASK", such as "edited pictures (testbed)"."""
+    model, _, task = place.replace("/", " ").rpartition(" ")
+    words = task_words(task)
+    return f"{words[:1].lower()}{words[1:]} ({model})"
+
+
 def coverage_words(tasks: Iterable[str], lacks: Iterable[str]) -> str:
     """What a bundle covers, such as "pictures drawn from a text. Not: edited pictures."."""
     covered, left = (", ".join(map(task_words, some)).lower() for some in (tasks, lacks))
