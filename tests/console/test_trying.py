@@ -129,7 +129,7 @@ def test_a_prompt_is_asked_for_and_waits(team, visit):
     assert 'hx-get="/try/1" hx-trigger="every 3s"' in page
     assert "--out=/etc is &lt;b&gt;no&lt;/b&gt; option" in page
     assert f"{prompt} policy@1 · waiting · ann" in visitor.page("/try")
-    assert '<a href="/jobs/1">Try a prompt or a picture</a>' in visitor.get("/jobs").text
+    assert f"Try '{prompt}' under policy@1 on the testbed" in visitor.page("/jobs")
 
 
 @pytest.mark.parametrize(
