@@ -10,7 +10,7 @@ from typing import Any
 from concepts.instant import now
 from concepts.words import MODE_WORDS
 from uvr.pages.events import changed_words
-from uvr.pages.words import STATES, day, place_words, state_words
+from uvr.pages.words import day, place_words, state_words
 
 CATEGORIES = {"nudity": "nudity", "ip-character": "protected character", "object": "object"}
 FIELDS = {
@@ -164,14 +164,6 @@ def advice_words(text: str) -> str:
     for option, words in OPTIONS:
         text = re.sub(option, words, text)
     return text.replace("If that is meant, add ", "If that is meant: ")
-
-
-def gap_words(why: str) -> str:
-    """Write why a release leaves a concept uncovered, ``registry.answers.Gap``."""
-    head, found, place = why.partition("no anchors for ")
-    if found:
-        return f"{head}nothing collected for {', '.join(map(place_words, place.split(', ')))}"
-    return why.replace("no anchors", "nothing collected").replace("in review", STATES["in_review"])
 
 
 def subject_address(action: str, subject: str) -> str:

@@ -5,6 +5,7 @@ import pytest
 from console import words
 from registry.answers import Difference
 from registry.audit.replay import _STEPS
+from uvr.pages.words import gap_words
 
 AT = "2026-12-01T08:40:00.000000Z"
 
@@ -47,11 +48,11 @@ def test_differences_of_releases_are_told(change, told):
 
 
 def test_gaps_and_subjects_are_told_without_the_words_of_the_trade():
-    why = words.gap_words("no anchors for flux.1-dev edit, testbed t2i")
+    why = gap_words("no anchors for flux.1-dev edit, testbed t2i")
     assert why == (
         "nothing collected for edited pictures (flux.1-dev), pictures drawn from a text (testbed)"
     )
-    assert words.gap_words("version 2 is in review") == "version 2 is waiting for review"
+    assert gap_words("version 2 is in review") == "version 2 is waiting for review"
     assert words.subject_words("pistol@2") == "pistol@2"
     assert words.subject_words("policy#3") == "policy@3"
     assert words.subject_words("keys@1") == "keys@1"
