@@ -62,7 +62,8 @@ def _environment() -> Environment:
     environment.filters |= {
         "ago": words.ago, "begun": begun, "change": words.change_words,
         "changed": words.changed_part, "coded": coded, "event_kind": words.kind_of_event,
-        "details": words.told_details, "ended": ended, "event": words.event_words,
+        "details": words.told_details, "each_once": words.each_once, "ended": ended,
+        "event": words.event_words,
         "field": words.field_words, "job": job_words,
         "outcomes": outcomes_of, "place": words.place_words,
         "plural": plural, "standing": words.standing_words, "subject": words.subject_words,

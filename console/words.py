@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -132,6 +132,11 @@ def told_details(details: Mapping[str, Any]) -> list[tuple[str, str]]:
         for name in names
         if details[name] not in (None, "", [], {}, False)
     ]
+
+
+def each_once(examples: Iterable[Any]) -> list[Any]:
+    """Return examples, ``registry.operations.NearExample``, each prompt or picture once."""
+    return list({one.prompt or one.picture: one for one in reversed([*examples])}.values())[::-1]
 
 
 def change_words(change: Any) -> str:

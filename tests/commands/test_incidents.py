@@ -37,7 +37,7 @@ def test_a_report_a_request_and_a_picture_lead_to_the_same_incident(run, served,
     report = json.loads(Path("picture.json").read_text())
     (finding,) = report["images"][0]
     assert lines[0] == (
-        f"pistol@2 was found in picture 0 of request '{served['request']}', at "
+        f"pistol@2 was found in picture 1 of request '{served['request']}', at "
         f"{served['time'][:19]}Z: score {finding['score']:.4g}, threshold -1000, "
         "mode enforce (regulated)"
     )

@@ -5,6 +5,7 @@ import pytest
 from console import words
 from registry.answers import Difference
 from registry.audit.replay import _STEPS
+from registry.operations.incident import NearExample
 from uvr.pages.words import gap_words
 
 AT = "2026-12-01T08:40:00.000000Z"
@@ -83,3 +84,11 @@ def test_events_say_what_they_changed_after_their_subject():
 def test_every_kind_of_event_has_words():
     assert set(_STEPS) == set(words.EVENTS)
     assert {action.partition(".")[0] for action in words.EVENTS} == set(words.KINDS)
+
+
+def test_examples_are_named_once():
+    near = [NearExample(n, 1 - n / 10, n // 2, text) for n, text in enumerate("aab")]
+    near += [NearExample(3, 0.5, 9, ""), NearExample(4, 0.4, 9, "")]
+    assert [(one.anchor, one.prompt) for one in words.each_once(near)] == [
+        (0, "a"), (2, "b"), (3, ""),
+    ]  # fmt: skip
