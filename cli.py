@@ -10,7 +10,6 @@ Exit codes: 0 done, 1 any other error, 2 wrong usage or a bad file, 3 not found,
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -56,6 +55,7 @@ from commands import (
     worker,
 )
 from commands.app import App
+from commands.failures import error_words, usage_words
 from commands.parameters import PathName
 from concepts.errors import UVRError
 from concepts.printable import printable
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = error.exit_code
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "uvr-registry"
-        code = _fail(f"{_usage(error)} See `{path} --help`.", error.exit_code)
+        code = _fail(f"{usage_words(error)} See `{path} --help`.", error.exit_code)
     except click.ClickException as error:
         code = _fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt) as error:
@@ -168,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:
         if os.environ.get("UVR_TRACEBACK"):
             raise
-        code = _fail(_explain(error), 1)
+        code = _fail(error_words(error), 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -180,25 +180,9 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _usage(error: click.UsageError) -> str:
-    if isinstance(error, click.NoSuchOption) and error.option_name in ("--home", "--actor"):
-        return f"{error.option_name} goes before the command."
-    return error.format_message()
-
-
 def _fail(message: str, code: int) -> int:
     click.echo(f"Error: {printable(message)}", err=True)
     return code
-
-
-def _explain(error: Exception) -> str:
-    """One line for an error that is not the user's, or the disk's."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "The disk is full. Nothing unfinished was recorded."
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.strerror}: '{error.filename}'"
-    first = next(iter(str(error).splitlines()), "")
-    return f"internal, {type(error).__name__}: {first} (UVR_TRACEBACK=1 shows where)"
 
 
 if IMPORTING:

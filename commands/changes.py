@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from commands.app import App
 from commands.text import cell, mode_name
+from concepts.words import BY_HAND
 
 if TYPE_CHECKING:
+    from console.evidence.governance import Banned
     from registry.answers import Coverage, Difference, Gap, NewRelease, ReleasedMember
 
 
@@ -39,6 +41,12 @@ def raised_lines(members: Iterable[ReleasedMember]) -> list[str]:
     ]
 
 
+def by_hand_lines(members: Iterable[ReleasedMember | Banned]) -> list[str]:
+    """Write whose thresholds were set by hand, so that nothing was measured at them."""
+    found = [f"{item.slug} ({', '.join(item.by_hand)})" for item in members if item.by_hand]
+    return [f"{BY_HAND.capitalize()}: {', '.join(found)}"] if found else []
+
+
 def warn_of(app: App, made: NewRelease) -> None:
     """Warn of what a new release finds less of, and of what it does not hold or cover.
 
@@ -52,6 +60,8 @@ def warn_of(app: App, made: NewRelease) -> None:
     for gap in made.left_out:
         if gap.nowhere and not gap.takes:
             app.warn(f"{gap.slug} is not in this release: {gap_words(gap.why)}.")
+        elif gap.older and not gap.takes:
+            app.warn(f"This release holds an older version: {gap.slug} ({gap_words(gap.why)}).")
         elif not gap.takes:
             app.warn(f"{gap.slug} is not covered everywhere by this release: {gap_words(gap.why)}.")
     ready = [gap for gap in made.left_out if gap.takes]
@@ -81,6 +91,8 @@ def _words(change: Difference) -> str:
             return "newly approved"
         case "threshold":
             return f"threshold for {change.place} {before:g} -> {after:g}"
+        case "scoring":
+            return f"scored in another way for {change.place}"
         case "coverage":
             from uvr.pages.words import place_words
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.app import App, pass_app
-from commands.changes import raised_lines
+from commands.changes import by_hand_lines, raised_lines
 from commands.options import (
     as_json,
     dry_run,
@@ -19,7 +19,7 @@ from commands.options import (
 )
 from commands.parameters import CHANNEL, Instant, one_sequence
 from commands.table import Table
-from commands.text import cell, modes_named, releases_named
+from commands.text import cell, mode_words, releases_named
 from concepts.words import approved_words
 
 if TYPE_CHECKING:
@@ -122,18 +122,22 @@ def live(app: App, name: str, at: str | None) -> None:
     lines: list[str | Table] = [
         f"{found.channel} at {cell(found.at)}: {found.bundle}@{found.sequence}, since "
         f"{cell(found.since)} by {found.moved_by}{f': {found.reason}' if found.reason else ''}",
-        _member_table(found.release),
+        _member_table(found.release, found.at),
     ]
-    lines += raised_lines(found.release.members)
+    lines += [*raised_lines(found.release.members), *by_hand_lines(found.release.members)]
     lines += [f"The release expired on {cell(found.release.expires_at)}"] * found.expired
     lines += [f"Revoked since: {', '.join(found.revoked)}"] if found.revoked else []
     app.show(asdict(found), lines)
 
 
-def _member_table(info: ReleaseInfo) -> Table:
-    columns = ("slug", "version", "mode", "disabled_until", "state", "approval", "approved_at")
-    rows = modes_named(
-        {**asdict(item), "approval": approved_words(item.approval, item.approved_by)}
+def _member_table(info: ReleaseInfo, at: str) -> Table:
+    columns = ("slug", "version", "mode", "state", "approval", "approved_at")
+    rows = [
+        {
+            **asdict(item),
+            "mode": mode_words(item.mode, item.disabled_until, at),
+            "approval": approved_words(item.approval, item.approved_by),
+        }
         for item in info.members
-    )
+    ]
     return Table(columns, rows, "No concepts.")

@@ -12,8 +12,8 @@ import click
 
 from commands.app import App, pass_app
 from commands.capturing import Means, capturing_options, feature_folder, plan, warn_of_undrawn
-from commands.collected import NewVersions, same_place
 from commands.exemplars import kept_to_collect, references_to, require_kept_alone
+from commands.new_versions import NewVersions, same_place
 from commands.options import (
     as_json,
     dry_run,
@@ -118,7 +118,7 @@ def collect_anchors(
       uvr-registry collect-anchors knife --model black-forest-labs/FLUX.1-dev --plan
     """
     if kept:
-        require_kept_alone(slugs, origin, legal_basis, retain_until, pictures)
+        require_kept_alone(slugs, (origin, legal_basis, retain_until), pictures)
     if variants:
         pictures["variants"] = _kinds(variants, given=kept or pictures["images"] is not None)
     references = references_to(pictures, origin, legal_basis, retain_until)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.app import App, pass_app
-from commands.measuring import Measuring, table_lines
+from commands.measurement import Measurement, table_lines
 from commands.options import (
     as_json,
     dry_run,
@@ -152,7 +152,7 @@ def evaluate(
     from uvr.evaluation.suites.source import Asked
 
     asked = Asked(definitions, asked_suite.seed if seed is None else seed, count, data)
-    report, digest = Measuring(model, engine, out, pictures, progress_form).run(
+    report, digest = Measurement(model, engine, out, pictures, progress_form).run(
         asked_suite, asked, released
     )
     lines = table_lines(report, out)

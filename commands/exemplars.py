@@ -20,6 +20,7 @@ from concepts.errors import NotFoundError
 if TYPE_CHECKING:
     from registry.registry import Registry
     from registry.versions.exemplars import Exemplar
+    from uvr.sample import Sample
 
 
 @click.group()
@@ -99,16 +100,25 @@ def references_to(
     return [Exemplar(digest, origin, legal_basis, retain_until) for digest in hashes]
 
 
-def require_kept_alone(slugs: Sequence[str], *others: Any) -> None:
-    """Refuse what says again, or otherwise, what is known of kept pictures."""
-    *ground, pictures = others
+def require_kept_alone(
+    slugs: Sequence[str], ground: Sequence[str | None], pictures: Mapping[str, Any]
+) -> None:
+    """Refuse what says again, or otherwise, what is known of kept pictures.
+
+    Args:
+        slugs: The concepts to collect.
+        ground: Origin, legal basis and time that were said; None for each that was not.
+        pictures: Folders that were given, as "images" and "benign".
+    """
     if len(slugs) > 1 or any(ground) or pictures["images"] or pictures["benign"]:
         raise click.UsageError(
             "--kept goes with one concept, and without --images, --benign and their ground."
         )
 
 
-def kept_to_collect(app: App, registry: Registry, slug: str) -> tuple[Any, list[Exemplar]]:
+def kept_to_collect(
+    app: App, registry: Registry, slug: str
+) -> tuple[tuple[Sequence[Sample], Sequence[Sample]], list[Exemplar]]:
     """Read the kept pictures of a concept, those that show it and those that do not."""
     from console.evidence.given import kept_samples
     from registry.versions.exemplars import Exemplar
@@ -116,8 +126,10 @@ def kept_to_collect(app: App, registry: Registry, slug: str) -> tuple[Any, list[
     found = kept_samples(registry, slug)
     if found.left_out:
         numbers = ", ".join(map(str, found.left_out))
-        app.warn(f"Pictures without a mask say not where they show {slug}, and are not collected "
-                 f"from: {numbers}.")  # fmt: skip
+        app.warn(
+            f"Nothing is collected from pictures without a mask, which do not say where they show "
+            f"{slug}: {numbers}."
+        )
     ground = [Exemplar(p.sha256, p.origin, p.legal_basis, p.retain_until) for p in found.used]
     return (found.shown, found.benign), ground
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -14,10 +15,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
+from concepts.errors import BusyError
+
 PATIENCE_S = 20.0
 """How long a process may take to stop before it is killed."""
 READING_S = 5.0
 """How long its last words are waited for: another process may hold them open."""
+LEASE = "UVR_JOB_LEASE"
+"""Names in its environment the seconds after which it ends where ``renew`` was not called."""
 
 
 class JobProcess:
@@ -59,6 +64,12 @@ class JobProcess:
         self._end_all()
         self._reader.join(READING_S)
         return code
+
+    def renew(self) -> None:
+        """Let it run for another lease."""
+        if self._process.stdin is not None:
+            with suppress(OSError):  # It ended.
+                os.write(self._process.stdin.fileno(), b".")
 
     def stop(self) -> None:
         """Have it stop as with Ctrl-C."""
@@ -121,7 +132,7 @@ def _begun(
         # -P: with -m alone a cli.py in the folder that the worker was started in would be run.
         [sys.executable, "-P", "-m", __name__, *words],
         env={**os.environ, **environment},
-        # Held open for as long as this process lives: see ``main``.
+        # Held open for as long as this process lives, and written to by ``renew``: see ``main``.
         stdin=subprocess.PIPE,
         stdout=out,
         stderr=subprocess.PIPE,
@@ -134,7 +145,8 @@ def _begun(
 def main() -> None:
     """Run a command of this program; end at once when whoever began this process is gone.
 
-    A worker that is killed cannot stop what it began, and another worker begins the same anew.
+    A worker that is killed cannot stop what it began, nor can one that waits for others longer than
+    its lease, and another worker begins the same anew.
     """
     # What a worker in the background ignores would be ignored here too, and ``stop`` asks by it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -145,10 +157,12 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    # Nothing is ever written: it returns when the other end is gone. Not by sys.stdin, whose lock
-    # would be held when the interpreter ends.
-    os.read(0, 1)
-    os.kill(os.getpid(), signal.SIGKILL)
+    lease = float(os.environ[LEASE]) if LEASE in os.environ else None
+    # Not by sys.stdin, whose lock would be held when the interpreter ends.
+    while select.select([0], [], [], lease)[0]:
+        if not os.read(0, 4096):  # The other end is gone.
+            os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(BusyError.exit_code)  # As where others are at it: whoever claims it tries again.
 
 
 if __name__ == "__main__":

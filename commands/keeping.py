@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App, pass_app
-from commands.options import (
-    as_json,
-    dry_run,
-    reason_required,
-)
+from commands.options import as_json, dry_run, reason_required
 from commands.parameters import FILE, NUMBER, SLUG, Instant
 from commands.table import Table
 from commands.text import plural
@@ -22,6 +18,7 @@ from concepts.files import read_bytes
 
 if TYPE_CHECKING:
     from registry.versions.kept import GivenPicture, KeptExemplar
+    from uvr.anchors.coverage import Coverage
 
 COLUMNS = ("id", "shows", "mask", "left_out", "origin", "legal_basis", "retain_until", "sha256")
 
@@ -126,11 +123,11 @@ def mask_picture(
     """
     if sum((mask is not None, bool(box), without)) != 1:
         raise click.UsageError("Give a MASK, --box or --none, one of the three.")
-    from console.evidence.given import masked
+    from console.evidence.given import new_mask
 
     registry = app.open()
     data = None if mask is None else read_bytes(mask)
-    made = None if without else masked(registry, number, data, box and [v / 100 for v in box])
+    made = None if without else new_mask(registry, number, data, box and [v / 100 for v in box])
     found = registry.exemplars.set_mask(number, made, actor=app.actor)
     verb = "has no mask any more" if without else "is masked"
     app.show(_row(found), [f"Picture {number} of {found.slug} {verb}"])
@@ -202,7 +199,7 @@ def _left_out(item: KeptExemplar) -> str:
     return "" if item.there else "its file is not here"
 
 
-def _coverage_lines(found: Any) -> list[str]:
+def _coverage_lines(found: Coverage) -> list[str]:
     sizes = ", ".join(f"{count} {name}" for name, count in found.sizes.items() if count)
     lines = [f"Collected from: {found.shown} show it ({sizes or 'none'}), {found.benign} do not"]
     if found.shown and found.empty:

@@ -275,6 +275,8 @@ def diff_lines(found: Mapping[str, Any]) -> list[str]:
             before, after = ((space[side] or {}).get(name) for side in ("before", "after"))
             if before != after:
                 lines.append(f"  {name.replace('_', ' ')}: {cell(before)} -> {cell(after)}")
+        if space["strictness"] not in (None, "the same"):
+            lines.append(f"  strictness: {space['strictness']}")
         measured = [(space[side] or {}).get("calibration") for side in ("before", "after")]
         if measured[0] != measured[1]:
             for side, stored in zip(("before", "after"), measured, strict=True):

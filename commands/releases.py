@@ -11,6 +11,7 @@ import click
 
 from commands.app import App, pass_app
 from commands.changes import change_lines
+from commands.new_release import show_new_release, signed_by, write_release
 from commands.options import (
     allow_shrink_option,
     as_json,
@@ -26,7 +27,6 @@ from commands.options import (
 )
 from commands.parameters import BUNDLE, NUMBER, OUT, RELEASE, Instant, Pair, Threshold, one_sequence
 from commands.reading import read_private_keys
-from commands.released import show_new_release, signed_by, write_release
 from commands.table import Table
 from commands.text import mode_name, plural, releases_named
 from concepts.words import MODES
@@ -140,10 +140,6 @@ def release(
     show_new_release(app, registry, info, out)
     if info.expires_at is None:
         app.hint("It never expires: with --expires 90d, engines notice when they get nothing new.")
-    signed, needed = len(info.signatures), registry.team.policy().signatures
-    if signed < needed:
-        name = f"{info.bundle}@{info.sequence}"
-        app.hint(f"{signed} of {needed} signatures so far: uvr-registry sign {name} --key FILE")
 
 
 @click.command()

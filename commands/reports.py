@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -12,10 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.app import App, pass_app
+from commands.changes import by_hand_lines
 from commands.options import as_json, model_option, profile_option, progress_option, task_choice
-from commands.output import ProgressBar, progress_bar, progress_of
+from commands.output import progress_of
 from commands.parameters import OUT_FILE, PATH, RELEASE, VERSION, Instant
 from commands.reading import check_model, read_profile
+from commands.sheets import draw_pictures, given_pictures, picture_lines
 from commands.table import Table
 from commands.text import cell, mode_words, plural, version_name
 from concepts.files import write_file
@@ -23,10 +24,8 @@ from concepts.words import approved_words
 
 if TYPE_CHECKING:
     from console.evidence.governance import Governance
-    from console.evidence.pictures import Pictured, Place
+    from console.evidence.pictures import Pictured
     from registry.answers import VersionDetail
-    from registry.registry import Registry
-    from uvr.profiles import ModelProfile
 
 
 class ByDefault(click.Group):
@@ -122,10 +121,12 @@ def report_version(
         if images is not None and benign is not None:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="uvr-report-")))
             folders = {"images": images, "benign": benign, "scratch": scratch}
-            pictures = _given(registry, record.detail, places, folders, model, given_profile)
+            pictures = given_pictures(
+                registry, record.detail, places, folders, model, given_profile
+            )
         else:
             progress = progress_of(progress_form)
-            draw = partial(_draw, registry, model, given_profile, count, progress=progress)
+            draw = partial(draw_pictures, registry, model, given_profile, count, progress=progress)
             pictures = pictures_of(registry.home, places, count, draw)
         if out is not None:
             from console.evidence.page import sheet_page
@@ -133,7 +134,7 @@ def report_version(
             write_file(out, sheet_page(record, pictures).encode())
         numbers = sheet_numbers(record, pictures)
     name = version_name(record.detail.version.slug, record.detail.version.number)
-    app.show(numbers, [*_lines(name, pictures), *_written(out)])
+    app.show(numbers, [*picture_lines(name, pictures), *_written(out)])
 
 
 @report.command("release")
@@ -172,7 +173,7 @@ def report_release(
     from console.evidence.pictures import pictures_of, places_of
     from console.evidence.release import release_page, release_sheet
 
-    draw = None if kept else partial(_draw, registry, model, None, count)
+    draw = None if kept else partial(draw_pictures, registry, model, None, count)
 
     def look(detail: VersionDetail) -> list[Pictured]:
         return pictures_of(registry.home, places_of(registry, detail), count, draw)
@@ -180,7 +181,7 @@ def report_release(
     sheet = release_sheet(registry, *release_name, look)
     if out is not None:
         write_file(out, release_page(sheet).encode())
-    lines = [line for m in sheet.members for line in _lines(m.member.slug, m.pictures)]
+    lines = [line for m in sheet.members for line in picture_lines(m.member.slug, m.pictures)]
     app.show(sheet.to_dict(), [*lines, *_written(out)])
 
 
@@ -231,7 +232,7 @@ def _governance_lines(found: Governance) -> list[str | Table]:
             }
             for item in channel.banned
         ]
-        lines.append(Table(columns, rows, "No concepts."))
+        lines += [Table(columns, rows, "No concepts."), *by_hand_lines(channel.banned)]
     empty = [f"No channel pointed to anything at {cell(found.at)}."]
     trail = (
         f"Trail: {plural(found.verified, 'event')} verified, event {found.events} the newest then"
@@ -246,62 +247,3 @@ def _require_output(app: App, out: Path | None) -> None:
 
 def _written(out: Path | None) -> list[str]:
     return [] if out is None else [f"Wrote {out}"]
-
-
-def _draw(
-    registry: Registry,
-    model: str,
-    profile: ModelProfile | None,
-    count: int,
-    places: list[Place],
-    progress: ProgressBar = progress_bar,
-) -> dict[str, str]:
-    """Draw what the cache lacks."""
-    from console.evidence.drawing import draw_lacking  # It loads torch.
-
-    return draw_lacking(
-        registry.home, places, model=model, profile=profile, count=count, progress=progress
-    )
-
-
-def _given(
-    registry: Registry,
-    detail: VersionDetail,
-    places: list[Place],
-    folders: dict[str, Path],
-    model: str,
-    profile: ModelProfile | None,
-) -> list[Pictured]:
-    from console.evidence.drawing import Folders, look_at_given
-
-    return [
-        look_at_given(
-            registry, detail, place, Folders(**folders), model=model, profile=profile,
-            progress=progress_bar,
-        )
-        for place in places
-    ]  # fmt: skip
-
-
-def _lines(name: str, pictures: Sequence[Pictured]) -> list[str]:
-    """What the page says first."""
-    lines = []
-    for item in pictures:
-        where = f"{name} {item.place.task}"
-        if item.examples is None:
-            lines.append(f"{where}: {item.note}")
-            continue
-        rates = item.examples.rates()
-        told = {
-            "must-catch pictures caught": rates.must_catch,
-            "look-alikes wrongly caught": rates.look_alikes,
-            "ordinary pictures wrongly caught": rates.benign,
-        }
-        parts = [f"{share} {what}" for what, share in told.items() if share is not None]
-        if strayed := item.examples.strayed():
-            parts.insert(1, f"{len(strayed)} of them caught for another thing in it")
-        changed = item.changed
-        if item.before is not None:
-            parts.append(f"{plural(len(changed), 'picture')} decided otherwise than before")
-        lines.append(f"{where}: {', '.join(parts)}")
-    return lines

@@ -15,7 +15,7 @@ import click
 
 from commands.app import App, pass_app
 from commands.job_kinds import check_arguments, outcome_words, words
-from commands.job_process import JobProcess
+from commands.job_process import LEASE, JobProcess
 from commands.text import plural
 from concepts.errors import BusyError, ConflictError, GateError, UVRError
 from concepts.printable import printable
@@ -112,7 +112,8 @@ def _do(registry: Registry, job: JobInfo, name: str, lease: float) -> str:
 def _run(registry: Registry, job: JobInfo, name: str, lease: float) -> JobInfo:
     jobs, home = registry.jobs, registry.home.resolve()
     line = words(job.kind, job.arguments, home, job.id)
-    process = JobProcess(["--home", str(home), *line], {"UVR_ACTOR": job.asked_by})
+    environment = {"UVR_ACTOR": job.asked_by, LEASE: str(lease)}
+    process = JobProcess(["--home", str(home), *line], environment)
     try:
         with closing(process):
             while process.wait(lease / WORDS_A_LEASE) is None:
@@ -154,6 +155,8 @@ def _is_done(job: JobInfo, process: JobProcess) -> bool:
 def _told(jobs: Jobs, job: JobInfo, name: str, process: JobProcess, lease: float) -> bool:
     """Tell how far a job is; whether to go on."""
     try:
-        return jobs.progress(job.id, name, process.done, process.total, process.step, lease=lease)
+        go_on = jobs.progress(job.id, name, process.done, process.total, process.step, lease=lease)
     except BusyError:  # the next word may come through before the lease ends
         return True
+    process.renew()
+    return go_on

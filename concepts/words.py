@@ -30,6 +30,9 @@ APPROVAL_WORDS = {
 }
 """How a version was approved, before the names of who did."""
 
+BY_HAND = "strictness set by hand, not measured"
+"""What is said of a threshold that nothing was measured at."""
+
 RESIDUAL = ("pass", "flag", "retry", "block", "retry-or-block")
 """What an engine does with a picture in which its check still finds something."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from concepts.errors import UVRError
+from concepts.errors import PolicyError, UVRError
 from console.decisions import DecisionLog
 from console.form import Form
 from console.identity import Identity
@@ -18,6 +19,7 @@ from registry.registry import Registry
 
 NOTICES = {
     "approved": "Your approval was recorded.",
+    "approved-at-once": "The version is approved: the policy asks for no review.",
     "asked": "The job waits for a worker: `uvr-registry worker`.",
     "deprecated": "The version is out of use.",
     "draft": "The draft was saved.",
@@ -26,11 +28,14 @@ NOTICES = {
     "left-out": "The picture is left out of the next collections.",
     "look-alike": "The look-alike was added to the words of the next version.",
     "masked": "The mask was saved.",
+    "masked-last": "The mask was saved. None that is collected from lacks one.",
     "moved": "The channel was moved.",
     "released": "The release was made.",
     "returned": "The version was sent back to its authors.",
     "revoked": "The version was revoked.",
+    "same": "The same was asked for before and did not end yet: this is that job.",
     "stopped": "The job stops, at once or at its worker's next word.",
+    "unmasked": "The mask was taken away.",
     "taken-in": "The picture is collected from again.",
     "submitted": "The version waits for review.",
 }
@@ -85,11 +90,20 @@ class Call:
             return str(error)
         return None
 
+    def lacks(self, role: str) -> str:
+        """Say why whoever asks may not act in a role; "" where they may."""
+        try:
+            self.registry.team.require(self.actor, role)
+        except PolicyError as error:
+            return str(error)
+        return ""
+
     def page(self, template: str, status: int = 200, **values: Any) -> Response:
         """Render a template as the answer."""
         shown = {
             "actor": self.actor, "roles": self.identity.roles, "token": self.token,
             "notice": NOTICES.get(self.query.get("done", ""), ""), "partial": self.partial,
+            "lacks": self.lacks,
             "login": self.settings.openid is not None and self.token != "",
         }  # fmt: skip
         return HTMLResponse(render(template, **{**shown, **values}), status)
@@ -100,6 +114,6 @@ def status_of(error: UVRError) -> int:
     return {2: 422, 3: 404, 4: 409, 5: 403, 8: 503, 9: 409}.get(error.exit_code, 500)
 
 
-def go_to(address: str, done: str) -> Response:
-    """Answer a change that was made: the browser opens a page that says so."""
-    return RedirectResponse(f"{address}?done={done}", 303)
+def go_to(address: str, done: str, **numbers: int) -> Response:
+    """Answer a change that was made: the browser opens a page that says so, of which numbers."""
+    return RedirectResponse(f"{address}?{urlencode({'done': done, **numbers})}", 303)

@@ -16,6 +16,10 @@ from uvr.decisions.reading import LoggedDecisions
 
 RECOUNT = 60.0
 """Seconds after which hits are counted anew, once somebody asks for them."""
+NO_LOG = (
+    "This console has no decision log to look it up in: start it with `uvr-registry console "
+    "--decisions FILE`."
+)
 logger = logging.getLogger("uvr.console")
 
 
@@ -62,10 +66,7 @@ class DecisionLog:
     def read(self) -> LoggedDecisions:
         """Open the log; InputError where there is none."""
         if self.path is None:
-            raise InputError(
-                "This console has no decision log to look it up in: start it with `uvr-registry "
-                "console --decisions FILE`."
-            )
+            raise InputError(NO_LOG)
         return LoggedDecisions([self.path])
 
     def _count(self) -> None:

@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from concepts.errors import InputError, UVRError
 from console import session
 from console.addresses import Page
-from console.call import Call, status_of
+from console.call import Call, go_to, status_of
 from console.decisions import DecisionLog
 from console.form import FieldError, Form, read_form
 from console.identity import Identity, LoginNeeded, identify
@@ -23,6 +23,7 @@ from console.logins import Logins
 from console.refilled import refilled
 from console.render import coded
 from console.settings import Settings
+from registry.jobs import SameJobError
 from registry.registry import Registry
 
 logger = logging.getLogger("uvr.console")
@@ -50,7 +51,9 @@ class Endpoints:
         async def answer(request: Request) -> Response:
             page = pages["POST" if request.method == "POST" else "GET"]
             form: Form | UVRError | None = None
-            if request.method == "POST":
+            if request.method == "POST" and not self._is_known(request):
+                form = LoginNeeded("You are not logged in.")  # Nothing a stranger sends is read.
+            elif request.method == "POST":
                 try:
                     form = await read_form(request)
                 except InputError as error:
@@ -59,6 +62,11 @@ class Endpoints:
             return await run_in_threadpool(self._answer, request, page, form, holder)
 
         return answer
+
+    def _is_known(self, request: Request) -> bool:
+        """Whether somebody is named by what came before the body."""
+        known = session.session_of(request, self._settings)
+        return self._settings.openid is None or self._logins.user(known) is not None
 
     async def no_page(self, request: Request, error: Exception) -> Response:
         """Answer for an address, or a method, that there is not."""
@@ -124,6 +132,9 @@ def _done(call: Call, page: Page, holder: Page | None) -> Response:
     """Answer a form that was sent; one that is refused keeps what was filled in."""
     try:
         return page(call)
+    except SameJobError as error:
+        # A worker will do what was asked for, though it was asked for before.
+        return go_to(f"/jobs/{error.job}", "same")
     except UVRError as error:
         status = status_of(error)
         if holder is None or status == 500:

@@ -11,6 +11,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
@@ -22,20 +23,23 @@ from starlette.responses import Response
 
 from concepts.errors import PolicyError, UVRError
 from console.settings import OpenID, is_trusted
+from registry.team import MAX_NAME
 
 DISCOVERY = "/.well-known/openid-configuration"
 FRESH_S = 600.0
-"""Seconds for which its metadata and keys are used before they are read again."""
+"""Seconds for which the provider's metadata and keys are used before they are read again."""
 DEADLINE_S = 20.0
-"""Seconds that all its answers to one login may take."""
+"""Seconds that all the provider's answers to one request of a browser may take."""
+MOST_AT_ONCE = 16
+"""Logins that wait for it at one time: the server answers few requests, and most are not these."""
 MAX_BYTES = 1 << 20
-"""Of one answer; keys and tokens take some kilobytes."""
+"""Bytes of one answer at most; keys and tokens take some kilobytes."""
 LEEWAY_S = 60
-"""Seconds by which its clock may differ."""
+"""Seconds by which the provider's clock may differ from this machine's."""
 SIGNATURES = frozenset(
     {"ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"}
 )
-"""With its private key alone; never "none", nor a secret that others may have."""
+"""Of a token: those made with a private key; never "none", nor a secret that others may have."""
 _TELLS_ISSUER = "authorization_response_iss_parameter_supported"
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
@@ -44,7 +48,7 @@ class ProviderError(Exception):
     """Why a provider is not believed, in words of ours."""
 
 
-# What answers of somebody else may bring about is more than a library's own errors.
+# An answer made to do harm may bring about more than the libraries' own errors.
 _FOREIGN = (
     AuthlibBaseError, JoseError, httpx2.HTTPError, httpx2.InvalidURL, ArithmeticError,
     AttributeError, LookupError, ProviderError, RecursionError, RuntimeError, TypeError, ValueError,
@@ -57,6 +61,7 @@ class Provider:
     def __init__(self, openid: OpenID) -> None:
         self._openid = openid
         self._client = _Client(openid)
+        self._waiting = 0
 
     async def begin(self, request: Request, back: str) -> Response:
         """Send a browser to the provider.
@@ -69,12 +74,12 @@ class Provider:
             UVRError: The provider does not answer as one.
         """
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with self._asking():
                 answer: Response = await self._client.authorize_redirect(request, back)
         except (*_FOREIGN, TimeoutError) as error:
             raise UVRError(
                 f"The provider that logs people in, {self._openid.issuer}, does not answer as it "
-                f"should: {_told(error)}. Try again; if it stays so, tell who runs this console."
+                f"should: {_reason(error)}. Try again; if it stays so, tell who runs this console."
             ) from error
         return answer
 
@@ -89,13 +94,25 @@ class Provider:
             PolicyError: It names nobody, or what it says does not hold.
         """
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with self._asking():
                 claims = await self._client.claims(request)
         except (*_FOREIGN, TimeoutError) as error:
             raise PolicyError(
-                f"You were not logged in: {_told(error)}. Nothing was changed."
+                f"You were not logged in: {_reason(error)}. Nothing was changed."
             ) from error
-        return _user(claims, self._openid.claim)
+        return _actor_named(claims, self._openid.claim)
+
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[None]:
+        """Wait for the provider, but not for ever, nor with very many others: anybody may ask."""
+        if self._waiting >= MOST_AT_ONCE:
+            raise ProviderError("too many people log in at this moment")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                yield
+        finally:
+            self._waiting -= 1
 
 
 class _Client(StarletteOAuth2App):  # type: ignore[misc]  # it has no types
@@ -127,7 +144,7 @@ class _Client(StarletteOAuth2App):  # type: ignore[misc]  # it has no types
             async with self._get_session() as client:
                 answer = await client.request("GET", self._server_metadata_url, withhold_token=True)
                 answer.raise_for_status()
-            self.server_metadata = _believed(answer.json(), self._openid)
+            self.server_metadata = _checked_metadata(answer.json(), self._openid)
             self._stale_at = time.monotonic() + FRESH_S
         metadata: dict[str, Any] = self.server_metadata
         return metadata
@@ -146,21 +163,22 @@ class _Client(StarletteOAuth2App):  # type: ignore[misc]  # it has no types
                 "aud": {"essential": True, "value": self._openid.client},
             },
         )
-        if not isinstance(token, dict) or "userinfo" not in token:
+        # Without an ID token Authlib hands on what else the answer has, of a "userinfo" too.
+        if not isinstance(token, dict) or not {"id_token", "userinfo"} <= token.keys():
             raise ProviderError("the provider named nobody")
         found: Mapping[str, Any] = token["userinfo"]
         return found
 
 
 async def _limit(answer: httpx2.Response) -> None:
-    """See to it that no more of an answer is read than it may have, nor unpacked."""
+    """Refuse an answer that is packed, and stop reading one after ``MAX_BYTES``."""
     if answer.headers.get("content-encoding", "identity") != "identity":
         raise ProviderError("its answer is packed, which was not asked for")
     assert isinstance(answer.stream, httpx2.AsyncByteStream)
-    answer.stream = _Counted(answer.stream)
+    answer.stream = _LimitedStream(answer.stream)
 
 
-class _Counted(httpx2.AsyncByteStream):
+class _LimitedStream(httpx2.AsyncByteStream):
     """The bytes of an answer, up to a number of them."""
 
     def __init__(self, stream: httpx2.AsyncByteStream) -> None:
@@ -178,7 +196,7 @@ class _Counted(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
-def _believed(told: Any, openid: OpenID) -> dict[str, Any]:
+def _checked_metadata(told: Any, openid: OpenID) -> dict[str, Any]:
     """Return what is used of a provider's metadata: Authlib would take options of its own from it.
 
     Raises:
@@ -204,7 +222,7 @@ def _believed(told: Any, openid: OpenID) -> dict[str, Any]:
     return believed
 
 
-def _user(claims: Mapping[str, Any], claim: str) -> str:
+def _actor_named(claims: Mapping[str, Any], claim: str) -> str:
     """Return the claim that names an actor."""
     name = claims.get(claim)
     if not isinstance(name, str) or not name.strip():
@@ -212,6 +230,8 @@ def _user(claims: Mapping[str, Any], claim: str) -> str:
             f"The provider does not say your '{claim}', by which this console knows people. Tell "
             "who runs it: --oidc-claim names what it says."
         )
+    if len(name) > MAX_NAME:  # No actor's; it would fill the page and the log.
+        raise PolicyError(f"The provider's '{claim}' has more than {MAX_NAME} characters.")
     if claim == "email" and claims.get("email_verified") is not True:
         raise PolicyError(
             f"The provider does not say that '{name}' is verified, so it may be anybody's. Verify "
@@ -220,7 +240,7 @@ def _user(claims: Mapping[str, Any], claim: str) -> str:
     return name
 
 
-def _told(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     """Return what went wrong in one line, without what the provider wrote: anybody can send that.
 
     A code as OAuth and JOSE define them is told as it is.

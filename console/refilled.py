@@ -92,6 +92,7 @@ class _Writer(HTMLParser):
         self._details: list[int] = []
         self._select = ""
         self._option: Attributes | None = None
+        self._lost: set[str] = set()
         self._skipping = False
 
     def text(self) -> str:
@@ -122,6 +123,9 @@ class _Writer(HTMLParser):
         elif tag == "form" and self._within:
             self._within = False
             self._parts.append("" if self._about else self.why)
+        elif tag == "select":
+            self._parts.extend(_option(value) for value in sorted(self._lost))
+            self._lost = set()
         self._parts.append(f"</{tag}>")
         if tag in ("select", "textarea"):
             self._say(self._select)
@@ -154,7 +158,7 @@ class _Writer(HTMLParser):
             self._option = given
             return ""
         if tag == "select":
-            self._select = name
+            self._select, self._lost = name, {value for value in values or () if value}
         if tag == "textarea":
             self._select, self._skipping = name, values is not None
             return raw + (str(escape(f"\n{_visible(values[0])}")) if values else "")
@@ -171,12 +175,19 @@ class _Writer(HTMLParser):
 
     def _chosen(self, given: Attributes, text: str) -> Attributes:
         given.pop("selected", None)
-        chosen = (given.get("value") or text) in self._fields[self._select]
+        value = given.get("value") or text
+        self._lost.discard(value)
+        chosen = value in self._fields[self._select]
         return {**given, "selected": None} if chosen else given
 
     def _say(self, name: str) -> None:
         if self._within and name and name == self._about:
             self._parts.append(self.why)
+
+
+def _option(value: str) -> str:
+    """An option that the page by itself does not offer, such as the release that it came from."""
+    return f"{_tag('option', {'value': value, 'selected': None})}{escape(_visible(value))}</option>"
 
 
 def _visible(text: str) -> str:

@@ -10,6 +10,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from concepts.printable import printable
+from concepts.words import BY_HAND
 from console import words
 from console.asked import job_words
 from console.files import address
@@ -70,7 +71,7 @@ def _environment() -> Environment:
     }  # fmt: skip
     environment.filters |= PAGE_FILTERS
     environment.globals |= {
-        "address": address, "categories": words.CATEGORIES,
+        "address": address, "by_hand": BY_HAND, "categories": words.CATEGORIES,
         "subject_address": words.subject_address,
     }  # fmt: skip
     return environment

@@ -44,7 +44,9 @@ class OpenID:
                 "belong together: give --oidc-issuer and --oidc-client, or neither."
             )
         if not is_trusted(self.issuer):
-            raise InputError(f"The issuer '{self.issuer}' is no address such as https://id.example")
+            raise InputError(
+                f"The issuer '{self.issuer}' is no address such as https://id.example."
+            )
 
 
 @dataclass(frozen=True)

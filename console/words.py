@@ -157,6 +157,8 @@ def change_words(change: Any) -> str:
         case "threshold":
             looser = "less" if after > before else "more"
             return f"strictness changed, catches {looser}: {place_words(change.place)}"
+        case "scoring":
+            return f"scored in another way: {place_words(change.place)}"
         case "disabled_until":
             return "switched on again" if after is None else f"switched off until {day(after)}"
     if before is None:

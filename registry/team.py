@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from concepts.errors import ConflictError, InputError, NotFoundError, PolicyError, did_you_mean
 from concepts.printable import is_printable
 from concepts.words import ROLES
-from registry.change.policy import Policy, policy_row, read_policy, write_policy
+from registry.change.policy import Policy, policy_row, read_policy, require_role, write_policy
 from registry.change.workspace import Workspace
 from registry.store.models import Actor
 
@@ -82,6 +82,11 @@ class Team:
             _require_admin(session)
             unit.record("actor.set", name, roles=row.roles.split(), active=row.active)
             return _info(row)
+
+    def require(self, name: str, role: str) -> None:
+        """Check that an actor may act in a role; PolicyError says why not, and what to do."""
+        with self._workspace.read() as session:
+            require_role(session, name, role)
 
     def policy(self) -> Policy:
         """Return what the registry asks for."""

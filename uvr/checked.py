@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from uvr.report import ConceptFinding
 from uvr.verdict import Verdict
 
@@ -26,12 +23,6 @@ class CheckedPicture:
     verdict: Verdict
     findings: list[ConceptFinding] = field(repr=False)
     space: str
-
-    @property
-    def outline(self) -> NDArray[np.bool_] | None:
-        """Patches in which anything was found, (rows, columns); None where nothing was."""
-        masks = [item.mask for item in self.findings if item.fired]
-        return np.logical_or.reduce(masks) if masks else None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, without score maps."""

@@ -172,7 +172,8 @@ class Bundle:
         found = ", ".join(sorted(f"'{v.space.model}' {v.space.task}" for v in self.variants))
         raise MismatchError(
             f"Release {self.name}@{self.sequence} has no anchors for {wanted}; "
-            f"it has {found or 'no members'}. Collect anchors for this model and release again."
+            f"it has {found or 'no members'}. Collect some, `uvr-registry collect-anchors SLUG "
+            f"--model MODEL --task {task}`, and release again."
         )
 
 

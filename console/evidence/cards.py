@@ -16,6 +16,19 @@ from uvr.pages.words import kind_words
 
 NEAREST = 6
 """Allowed pictures that are shown as the closest to being caught."""
+ABOUT_MISSED = (
+    "Pictures that must be caught and are not, the least like it first. Look whether the concept "
+    "is in them at all."
+)
+ABOUT_WRONG = "Allowed pictures that it takes for the concept, the surest first."
+ABOUT_NEAREST = "None. These allowed pictures come closest, the nearest first."
+ABOUT_STRAYED = (
+    "They must be caught and are, but not where the concept is: what was found is something else."
+)
+UNPLACED = (
+    " Look whether it is there: nothing tells where the concept is in these pictures, and one that "
+    "is caught for another thing counts here too."
+)
 
 
 @dataclass(frozen=True)
@@ -83,28 +96,13 @@ def strips_of(item: Pictured) -> list[Strip]:
     )
     about_caught = "The least sure first. Outlined: where the concept was found."
     if examples.placed < len(caught) + len(strayed):
-        about_caught += (
-            " Look whether it is there: nothing tells where the concept is in these pictures, and "
-            "one that is caught for another thing counts here too."
-        )
-    about_wrong = (
-        "Allowed pictures that it takes for the concept, the surest first."
-        if wrong
-        else "None. These allowed pictures come closest, the nearest first."
-    )
-    about_missed = (
-        "Pictures that must be caught and are not, the least like it first. Look whether the "
-        "concept is in them at all."
-        if missed
-        else ""
-    )
+        about_caught += UNPLACED
     return [
-        _strip("missed", "Missed", about_missed, missed, examples, "bad"),
-        _strip("wrong", "Wrongly caught", about_wrong, wrong or nearest, examples,
-               "bad" if wrong else "", count=len(wrong)),
-        *([_strip("strayed", "Caught for another thing", "They must be caught and are, but not "
-                  "where the concept is: what was found is something else.", strayed, examples,
-                  "bad")] if strayed else []),
+        _strip("missed", "Missed", ABOUT_MISSED if missed else "", missed, examples, "bad"),
+        _strip("wrong", "Wrongly caught", ABOUT_WRONG if wrong else ABOUT_NEAREST, wrong or nearest,
+               examples, "bad" if wrong else "", count=len(wrong)),
+        *([_strip("strayed", "Caught for another thing", ABOUT_STRAYED, strayed, examples, "bad")]
+          if strayed else []),
         _strip("caught", "Caught, as it must be", about_caught,
                sorted(caught, key=lambda one: one.score), examples, "good"),
         _left_alone("look-alikes", "Look-alikes that are allowed, and left alone", left, nearest,

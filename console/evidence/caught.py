@@ -71,7 +71,7 @@ def caught_in(
             )
         return caught_by_decisions(decisions, f"request '{subject}'")
     image = read_picture(path)
-    if log is not None and (decisions := log.of_picture(pixels_digest(image))):
+    if log is not None and (decisions := log.of_picture(pixels_digest(image), SHARED + 1)):
         return caught_in_pictures(decisions, f"'{subject}'")
     why = "No log was given (--log FILE)" if log is None else f"'{subject}' is not in the log"
     return _of_live(registry, image, subject, check, why)
@@ -107,8 +107,8 @@ def caught_in_pictures(decisions: Sequence[Decision], subject: str) -> list[Caug
     """
     if len(decisions) > SHARED:
         raise ConflictError(
-            f"{len(decisions)} pictures in the log have the pixels of {subject}, as grey ones that "
-            "take the place of blocked ones do. Ask by the request's name."
+            f"More than {SHARED} pictures in the log have the pixels of {subject}, as grey ones "
+            "that take the place of blocked ones do. Ask by the request's name."
         )
     return caught_by_decisions(decisions, subject)
 

@@ -137,7 +137,7 @@ def score_kept(
     Raises:
         MismatchError: The version's anchors are of another model, or of other weights.
     """
-    pictures = [item for item in registry.exemplars.kept(detail.version.slug) if item.there]
+    pictures = [item for item in registry.exemplars.kept(detail.version.slug) if item.readable]
     scores = ScoresAlone(registry.home / SCORED)
     for place in places:
         pipe, found = _load(place, model, profile)

@@ -123,6 +123,31 @@ def open_kept(registry: Registry, item: KeptExemplar) -> tuple[Image.Image, Imag
     )
 
 
+def new_mask(
+    registry: Registry, number: int, data: bytes | None, box: Sequence[float] | None = None
+) -> bytes:
+    """Return the mask of a kept picture as it is kept.
+
+    Args:
+        registry: The registry.
+        number: The picture's.
+        data: A file of its size, white where it shows the concept; None to take the box.
+        box: Left, top, width and height as shares of the picture.
+
+    Raises:
+        NotFoundError: There is no such picture, or its file is not here.
+        PictureError: It is no picture, or of another size.
+        InputError: The box lies outside of the picture, or neither is given.
+    """
+    picture, _ = open_kept(registry, registry.exemplars.one(number))
+    if data is not None:
+        return mask_bytes(read_mask(data, picture.size, "The mask"))
+    left, top, width, height = box or (0, 0, 0, 0)
+    if not (width > 0 and height > 0 and left + width <= 1.001 and top + height <= 1.001):
+        raise InputError("A box needs a width and a height, and must end within the picture.")
+    return mask_bytes(box_mask(picture.size, (left, top, width, height)))
+
+
 def given_set(registry: Registry, slug: str) -> GivenSet:
     """Return what is kept of a concept, and what it covers; NotFoundError for no such concept."""
     pictures = registry.exemplars.kept(slug)
@@ -176,7 +201,7 @@ def verdicts_of(
             for item in pictures
             if (score := scores.score(wanted_of(item, detail, space), scorer)) is not None
         }
-        lacking = sum(item.there and item.id not in known for item in pictures)
+        lacking = sum(item.readable and item.id not in known for item in pictures)
         learned = {one.ref.sha256 for one in references if one.anchor_set == space.anchor_set}
         seen = sum(item.sha256 in learned for item in pictures)
         found.append(Verdicts(space, known, lacking, seen))
@@ -214,28 +239,3 @@ def _facts(registry: Registry, item: KeptExemplar) -> Facts | None:
 def _facts_place(home: Path, item: KeptExemplar) -> Path:
     mask = "none" if item.mask is None else item.mask[:32]
     return home / FACTS / f"{item.picture}.{mask}.json"
-
-
-def masked(
-    registry: Registry, number: int, data: bytes | None, box: Sequence[float] | None = None
-) -> bytes:
-    """Return the mask of a kept picture as it is kept.
-
-    Args:
-        registry: The registry.
-        number: The picture's.
-        data: A file of its size, white where it shows the concept; None to take the box.
-        box: Left, top, width and height as shares of the picture.
-
-    Raises:
-        NotFoundError: There is no such picture, or its file is not here.
-        PictureError: It is no picture, or of another size.
-        InputError: The box lies outside of the picture, or neither is given.
-    """
-    picture, _ = open_kept(registry, registry.exemplars.one(number))
-    if data is not None:
-        return mask_bytes(read_mask(data, picture.size, "The mask"))
-    left, top, width, height = box or (0, 0, 0, 0)
-    if not (width > 0 and height > 0 and left + width <= 1.001 and top + height <= 1.001):
-        raise InputError("A box needs a width and a height, and must end within the picture.")
-    return mask_bytes(box_mask(picture.size, (left, top, width, height)))

@@ -34,6 +34,7 @@ class Banned:
         mode: "enforce", "log" or "shadow".
         disabled_until: An instant before which it is not enforced.
         enforced: Whether it was regulated at that instant as its version was approved.
+        by_hand: Models and tasks whose threshold was set by hand, so that nothing was measured.
         approval: "review", "break_glass" or "policy".
         approved_at: When.
         approved_by: By whom.
@@ -53,6 +54,7 @@ class Banned:
     mode: str
     disabled_until: str | None
     enforced: bool
+    by_hand: tuple[str, ...]
     approval: str
     approved_at: str | None
     approved_by: tuple[str, ...]
@@ -186,6 +188,7 @@ def _banned(registry: Registry, member: ReleasedMember, at: str) -> Banned:
         mode=member.mode,
         disabled_until=member.disabled_until,
         enforced=member.enforced_at(at),
+        by_hand=member.by_hand,
         approval=member.approval,
         approved_at=member.approved_at,
         approved_by=member.approved_by,

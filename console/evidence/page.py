@@ -145,10 +145,12 @@ def threshold_changes(record: Record) -> list[dict[str, Any]]:
             word = "newly covered" if before is None else "no longer covered"
         elif space.anchors.added or space.anchors.removed:
             word = "collected anew, so that its numbers cannot be compared"
-        elif after.seed_threshold == before.seed_threshold:
+        elif space.strictness == "scored in another way":
+            word = "scored in another way, so that its numbers cannot be compared"
+        elif space.strictness == "the same":
             continue
         else:
-            looser = after.seed_threshold > before.seed_threshold
+            looser = space.strictness == "less strict"
             word = f"{'less' if looser else 'more'} is caught than before"
         found.append({"space": space, "word": word})
     return found

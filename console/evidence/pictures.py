@@ -199,17 +199,6 @@ def read(
     return found, kept.examples(wanted, place.before, **about)
 
 
-def version_examples(
-    registry: Registry, slug: str, number: int | None = None, count: int = USUAL_COUNT
-) -> dict[str, Examples | None]:
-    """Return a version's example pictures by "MODEL/TASK", as far as they were drawn."""
-    detail = registry.versions.detail(slug, number)
-    return {
-        f"{place.space.space.model}/{place.task}": pictured(registry.home, place, count).examples
-        for place in places_of(registry, detail)
-    }
-
-
 NOT_DRAWN = "Its pictures were not drawn yet."
 NOT_STORED = (
     "Its anchors were collected from pictures that were given, which are not in this cache. "

@@ -142,6 +142,8 @@ def change_words(change: Difference) -> str:
         case "threshold":
             looser = float(after or 0) > float(before or 0)
             return f"is {'less' if looser else 'more'} strict for {place_words(change.place)}"
+        case "scoring":
+            return f"is scored in another way for {place_words(change.place)}"
         case "coverage":
             place = place_words(str(after if before is None else before))
             return f"covers {place} now" if before is None else f"covers {place} no more"

@@ -20,7 +20,7 @@ from uvr.anchors.pictures import decode_picture
 KIND, CHECK = "try", "check"
 MAX_PROMPT = 2000
 DECODING = threading.Lock()
-"""Held while a picture is decoded: a small file may take hundreds of megabytes."""
+"""Held until a picture is decoded and made small: a file of some kB may take hundreds of MB."""
 _VERSION = re.compile(r"([a-z0-9][a-z0-9-]*)(?:@([1-9][0-9]{0,8}))?")
 _RELEASE = re.compile(r"([^@]+)@([1-9][0-9]{0,8})")
 
@@ -55,17 +55,15 @@ def ask_to_draw(call: Call, asked: Asked, picture: bytes | None) -> JobInfo:
     # Without a prompt too: it tells these words from what somebody typed.
     last = ["--", *([_prompt(asked.prompt)] if asked.prompt or picture is None else [])]
     if len(last) == 1 and place not in map(MODELS.get, models):
-        raise InputError(
-            "It holds no examples by which this model could check a finished picture: "
-            "`uvr-registry collect-anchors SLUG --task check`, then release again."
-        )
+        raise InputError(_no_check(subject, place))
     jobs = call.registry.jobs
     if picture is not None:
+        # Whoever may not ask has no picture decoded, and leaves none behind. The same words without
+        # a picture are another job.
+        call.registry.rehearsal().jobs.add(KIND, [*words, "--picture=", *last], actor=call.actor)
         with DECODING:
             given = decode_picture(io.BytesIO(picture), "The picture")
-        # Whoever may not ask leaves no picture behind.
-        call.registry.rehearsal().jobs.add(KIND, [*words, *last], actor=call.actor)
-        words.append(f"--picture={keep_given(call.registry.home, given)}")
+            words.append(f"--picture={keep_given(call.registry.home, given)}")
     return jobs.add(KIND, [*words, *last], actor=call.actor)
 
 
@@ -88,6 +86,15 @@ def live_releases(call: Call) -> Mapping[str, Sequence[str]]:
     return live
 
 
+def releases_to_try(call: Call) -> Mapping[str, Sequence[str]]:
+    """Return the releases that are live, as ``live_releases``, and the newest of each bundle."""
+    listed = sorted(call.registry.releases.summaries(), key=lambda item: item.sequence)
+    newest = {item.bundle: item.sequence for item in listed}
+    others = (f"{bundle}@{sequence}" for bundle, sequence in newest.items())
+    live = live_releases(call)
+    return {**live, **{name: () for name in others if name not in live}}
+
+
 def checkable(call: Call) -> Mapping[str, str]:
     """Return the live releases that can check pictures, "BUNDLE@SEQUENCE/MODEL", in words."""
     found = {}
@@ -98,6 +105,30 @@ def checkable(call: Call) -> Mapping[str, str]:
             if model in MODELS:
                 found[f"{name}/{model}"] = f"{words}, by the model {model}"
     return found
+
+
+def why_unchecked(call: Call) -> str:
+    """Say why nothing that is live can check a picture; "" where something can."""
+    if checkable(call):
+        return ""
+    if not live_releases(call):
+        return "No channel is live, so that a picture cannot be checked: point one to a release."
+    return (
+        "What is live cannot check a picture: it holds no examples for that. `uvr-registry "
+        "collect-anchors SLUG --task check`, then release again and move the channel."
+    )
+
+
+def _no_check(subject: str, place: str) -> str:
+    """Say that a job's subject holds nothing for checking with a model, and what to do."""
+    kind, _, name = subject.partition("=")
+    alone = kind == "--version"
+    slug = name.partition("@")[0] if alone else "SLUG"
+    what = "makes a version that does" if alone else "collects some; then release again"
+    return (
+        f"{name} holds no examples by which this model could check a finished picture: "
+        f"`uvr-registry collect-anchors {slug} --model {place} --task check` {what}."
+    )
 
 
 def _checking(coverage: Iterable[Coverage]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
 from starlette.responses import Response, StreamingResponse
@@ -11,6 +12,7 @@ from concepts.instant import parse_instant
 from console.call import Call
 from console.words import KINDS
 from registry.audit.checkpoint import Checkpoint, read_checkpoint
+from registry.change.event import AuditEvent
 
 SHOWN = 50
 
@@ -19,8 +21,12 @@ def trail(call: Call) -> Response:
     """Show the newest events of a choice, and a way to the older ones."""
     chosen = {name: call.query.get(name, "").strip() for name in ("subject", "actor", "kind")}
     since, before = call.query.get("since", "").strip(), call.query.get("before", "")
+    try:
+        instant = _instant(since)
+    except InputError as error:
+        return _page(call, [], chosen, since, refused=str(error))
     events = call.registry.audit.events(
-        SHOWN + 1, chosen["subject"] or None, _instant(since), actor=chosen["actor"] or None,
+        SHOWN + 1, chosen["subject"] or None, instant, actor=chosen["actor"] or None,
         action=chosen["kind"] or None, before=_number(before),
     )  # fmt: skip
     shown = events[-SHOWN:][::-1]
@@ -28,8 +34,17 @@ def trail(call: Call) -> Response:
     if len(events) > SHOWN:
         kept = {name: text for name, text in (chosen | {"since": since}).items() if text}
         older = urlencode({**kept, "before": str(shown[-1].number)})
+    return _page(call, shown, chosen, since, older)
+
+
+def _page(
+    call: Call, events: Sequence[AuditEvent], chosen: Mapping[str, str], since: str,
+    older: str | None = None, refused: str = "",
+) -> Response:  # fmt: skip
+    """Show events, or why what was chosen cannot be meant."""
     return call.page(
-        "audit.html", events=shown, chosen=chosen, since=since, older=older, kinds=KINDS,
+        "audit.html", 422 if refused else 200, events=events, chosen=chosen, since=since,
+        older=older, kinds=KINDS, refused=refused,
         checkpoints=[] if call.partial else call.registry.audit.checkpoints(),
     )  # fmt: skip
 

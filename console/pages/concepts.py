@@ -10,7 +10,7 @@ from concepts.calibration import Calibration
 from concepts.errors import InputError
 from concepts.instant import now
 from console.call import Call, go_to
-from console.pages.jobs import MODELS
+from console.pages.jobs import offered_models
 from console.pages.pictures import pictures_of
 from registry.answers import VersionInfo
 from uvr.evaluation.suites.shipped import shipped_suites
@@ -73,6 +73,7 @@ def _shown(call: Call, *, unveiled: bool) -> Response:
         pictures=pictures_of(call, detail, unveiled=unveiled),
         history=call.registry.audit.history(slug),
         suites=shipped_suites(),
+        approvals=call.registry.team.policy().approvals,
     )
 
 
@@ -91,17 +92,18 @@ def add_look_alike(call: Call) -> Response:
 def words(call: Call) -> Response:
     """Show the words that a concept's next version takes."""
     concept = call.registry.concepts.get(call.path["slug"])
-    return call.page("words.html", concept=concept, models=MODELS)
+    return call.page("words.html", concept=concept, models=offered_models(call))
 
 
 def submit(call: Call) -> Response:
-    """Put a draft up for review."""
+    """Put a draft up for review, which approves it where the policy asks for none."""
     form = call.form
     done = call.registry.versions.submit(
         call.path["slug"], call.path["number"], actor=call.actor, note=form.text("note"),
         expect_digest=form.text("content"),
     )  # fmt: skip
-    return go_to(f"/concepts/{done.slug}/{done.number}", "submitted")
+    told = "approved-at-once" if done.state == "approved" else "submitted"
+    return go_to(f"/concepts/{done.slug}/{done.number}", told)
 
 
 def deprecate(call: Call) -> Response:

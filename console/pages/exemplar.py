@@ -10,7 +10,8 @@ from starlette.responses import Response
 from concepts.errors import InputError, NotFoundError, UVRError
 from concepts.instant import now
 from console.call import Call, go_to
-from console.evidence.given import given_set, masked, open_kept
+from console.evidence.given import given_set, new_mask, open_kept
+from console.form import FieldError
 from console.pages.asking import DECODING
 from console.pages.exemplars import is_veiled, notes_of
 from registry.versions.kept import KeptExemplar
@@ -38,11 +39,15 @@ def set_mask(call: Call) -> Response:
     mask = None
     if not form.flag("none"):
         with DECODING:
-            mask = masked(call.registry, item.id, form.file, _box(call))
+            mask = new_mask(call.registry, item.id, form.file, _box(call))
     call.registry.exemplars.set_mask(item.id, mask, actor=call.actor)
-    following = _unmasked(call, item) if mask is not None else item.id
-    place = "" if following is None else f"/{following}"
-    return go_to(f"/concepts/{item.slug}/exemplars{place}", "masked")
+    here = f"/concepts/{item.slug}/exemplars"
+    if mask is None:
+        return go_to(f"{here}/{item.id}", "unmasked")
+    following = _unmasked(call, item)
+    if following is None:
+        return go_to(here, "masked-last")
+    return go_to(f"{here}/{following}", "masked", picture=item.id)
 
 
 def exclude(call: Call) -> Response:
@@ -98,13 +103,22 @@ def _shown(call: Call, *, unveiled: bool) -> Response:
         notes=notes_of(item, found, wrong=False), **_pixels(call, item, veiled),
         before=numbers[place - 1] if place else None,
         after=numbers[place + 1] if place + 1 < len(numbers) else None,
+        **_masked(call, item),
     )  # fmt: skip
+
+
+def _masked(call: Call, item: KeptExemplar) -> dict[str, Any]:
+    """Say whose mask was saved, where another picture is shown; an address gives its number."""
+    given = call.query.get("picture", "")
+    if call.query.get("done") != "masked" or not (given.isascii() and given.isdigit()):
+        return {}
+    return {"notice": f"The mask of picture {given[:9]} was saved; this is picture {item.id}."}
 
 
 def _pixels(call: Call, item: KeptExemplar, veiled: bool) -> dict[str, Any]:
     """Return a picture as the page has it: its data, its size, and its mask's data."""
     none: dict[str, Any] = {"uri": "", "mask": "", "size": (0, 0)}
-    if veiled or not item.there:
+    if veiled or not item.readable:
         return none
     try:
         picture, mask = open_kept(call.registry, item)
@@ -124,4 +138,11 @@ def _box(call: Call) -> list[float] | None:
         return None
     if not any(call.form.text(name) for name in BOX):
         raise InputError("Say where it shows: paint it, or give the four numbers of a box.")
-    return [call.form.number(name, 0, 100) / 100 for name in BOX]
+    left, top, width, height = (call.form.number(name, 0, 100) for name in BOX)
+    for name, start, length in (("width", left, width), ("height", top, height)):
+        if not 0 < length <= 100.1 - start:  # As near as ``new_mask`` takes it.
+            raise FieldError(
+                name, f"A box that begins at {start:g}% has a {name} of more than 0 and at most "
+                f"{100 - start:g}%, or it would leave the picture; this has {length:g}%.",
+            )  # fmt: skip
+    return [left / 100, top / 100, width / 100, height / 100]

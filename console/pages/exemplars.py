@@ -27,7 +27,7 @@ from console.evidence.sheet import VEILED
 from console.form import MAX_FILES
 from console.guard import MAX_BODY
 from console.pages.asking import DECODING
-from console.pages.jobs import MODELS, model_place
+from console.pages.jobs import model_place, offered_models
 from registry.answers import ConceptDetail
 from registry.registry import Registry
 from registry.versions.keeping import Ground
@@ -81,6 +81,10 @@ def keep(call: Call) -> Response:
     if not form.files:
         raise InputError("Choose at least one picture.")
     ground = Ground(form.text("origin"), form.text("legal_basis"), _until(form.text("until")))
+    # Whoever may not keep pictures has none decoded.
+    call.registry.rehearsal().exemplars.keep(
+        concept.slug, (), ground, actor=call.actor, benign=benign
+    )
     given = []
     for number, data in enumerate(form.files, 1):
         with DECODING:
@@ -95,6 +99,8 @@ def collect(call: Call) -> Response:
     task = form.text("task")
     if task not in TASKS:
         raise InputError(f"'{task[:40]}' is no use of a model: {', '.join(TASKS)}.")
+    if why := given_set(call.registry, concept.slug).coverage.too_few:
+        raise InputError(why)
     words = (concept.slug, "--kept", f"--model={model_place(form.text('model'))}",
              f"--task={task}")  # fmt: skip
     call.registry.jobs.add("collect-anchors", words, actor=call.actor)
@@ -152,8 +158,8 @@ def _shown(call: Call, *, unveiled: bool) -> Response:
     return call.page(
         "exemplars.html", concept=concept, found=found, verdicts=verdicts, cards=cards,
         version=concept.versions[-1] if concept.versions else None, veiled=veiled, first=first,
-        step=SHOWN, models=MODELS, most_files=MAX_FILES, most_bytes=MAX_BODY >> 20, at=now(),
-        before=found.pictures[-1] if found.pictures else None,
+        step=SHOWN, models=offered_models(call), most_files=MAX_FILES, most_bytes=MAX_BODY >> 20,
+        at=now(), before=found.pictures[-1] if found.pictures else None,
     )  # fmt: skip
 
 
@@ -175,7 +181,7 @@ def _card(
     call: Call, item: KeptExemplar, found: GivenSet, verdicts: Sequence[Verdicts], veiled: bool
 ) -> Card:
     uri, outline = "", None
-    if item.there and not veiled:
+    if item.readable and not veiled:
         try:
             uri, outline = thumbnail(call.registry, item)
         except UVRError as error:

@@ -10,16 +10,18 @@ from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
-from concepts.errors import InputError, MismatchError, UVRError
+from concepts.errors import InputError, MismatchError, NotFoundError, UVRError
 from concepts.instant import now
 from console.call import Call
+from console.decisions import NO_LOG
 from console.evidence.caught import (
+    SHARED,
     CaughtIn,
     caught_by_decisions,
     caught_by_report,
     caught_in_pictures,
 )
-from console.pages.asking import DECODING, KIND, Asked, ask_to_draw, checkable
+from console.pages.asking import DECODING, KIND, Asked, ask_to_draw, checkable, why_unchecked
 from registry.operations import explain
 from uvr.anchors.pictures import decode_picture
 from uvr.decisions.decision import pixels_digest
@@ -28,6 +30,7 @@ from uvr.report import RegulationReport
 NEAREST = 3
 MOST = 50
 """Pictures, and findings in them, that one page explains: each costs a search."""
+OFFERED = "Choose under which release a worker checks it."
 
 
 def begin(call: Call) -> Response:
@@ -63,11 +66,20 @@ def explain_it(call: Call) -> Response:
 
 def _form(call: Call) -> dict[str, Any]:
     """What the form offers: a log to look in, and releases that whoever asks may check by."""
-    may_not = call.refusal(lambda registry: registry.jobs.add(KIND, (), actor=call.actor))
+    unchecked = _unchecked(call)
     return {
         "has_log": call.decisions.path is not None,
-        "checkable": {} if may_not else checkable(call),
+        "checkable": {} if unchecked else checkable(call),
+        "unchecked": unchecked,
     }
+
+
+def _unchecked(call: Call) -> str:
+    """Say why whoever asks cannot have a picture checked; "" where they can."""
+    may_not = call.refusal(lambda registry: registry.jobs.add(KIND, (), actor=call.actor))
+    if may_not:
+        return f"You cannot have a picture checked: {may_not}"
+    return why_unchecked(call)
 
 
 def _checked_by_worker(call: Call) -> Response:
@@ -96,13 +108,18 @@ def _asked(call: Call) -> list[CaughtIn] | None:
     if data.lstrip()[:1] == b"{":
         return caught_by_report(_report(data), "this report")
     wanted = bool(form.text("check"))
-    if call.decisions.path is None and wanted:
-        return None
+    if call.decisions.path is None:
+        if wanted:
+            return None
+        raise InputError(f"{NO_LOG} {_unchecked(call) or OFFERED}")
     log = call.decisions.read()
     with DECODING:
         pixels = pixels_digest(decode_picture(io.BytesIO(data), "The file"))
-    if not (decisions := log.of_picture(pixels)) and wanted:
+    decisions = log.of_picture(pixels, SHARED + 1)
+    if not decisions and wanted:
         return None
+    if not decisions:
+        raise NotFoundError(f"The log tells of no such picture. {_unchecked(call) or OFFERED}")
     return caught_in_pictures(decisions, "this picture")
 
 

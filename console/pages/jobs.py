@@ -18,6 +18,7 @@ from uvr.evaluation.suites.shipped import shipped_suites
 
 OPEN = ("waiting", "running")
 SHOWN = 50
+USUAL_MODEL = "testbed"
 MODELS = {
     "testbed": "testbed",
     "flux.1-dev": "black-forest-labs/FLUX.1-dev",
@@ -101,6 +102,21 @@ def cancel(call: Call) -> Response:
     """Stop a job."""
     call.registry.jobs.cancel(call.path["job"], actor=call.actor)
     return go_to("/jobs", "stopped")
+
+
+def offered_models(call: Call) -> list[tuple[str, list[str]]]:
+    """Return the models that can be asked for, in groups with a title: the registry's own first.
+
+    Of any other a worker needs the weights, which most have not.
+    """
+    own = [name for name in MODELS if name in call.registry.concepts.models()] or [USUAL_MODEL]
+    others = [name for name in MODELS if name not in own]
+    return [("", own), ("On a machine with that model", others)]
+
+
+def model_name(place: str) -> str:
+    """Return what forms call a model, by where workers find it; "" for any other."""
+    return next((name for name in MODELS if place in (name, MODELS[name])), "")
 
 
 def model_place(text: str) -> str:

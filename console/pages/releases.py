@@ -18,7 +18,7 @@ def releases(call: Call) -> Response:
     for channel in call.registry.channels.list():
         channels.setdefault((channel.bundle, channel.sequence), []).append(channel.name)
     found = call.registry.releases.summaries()[::-1]
-    return call.page("releases.html", releases=found, channels=channels)
+    return call.page("releases.html", at=now(), releases=found, channels=channels)
 
 
 def newest(call: Call) -> Response:

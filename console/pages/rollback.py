@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 from starlette.responses import Response
 
 from concepts.errors import InputError, UVRError
-from concepts.instant import parse_instant
 from console.call import Call, go_to, status_of
 from console.form import FieldError, Form
+from console.pages.wizard import field_instant
 from console.words import advice_words
 from registry.answers import NewRelease
 from registry.registry import Registry
@@ -20,7 +22,7 @@ def begin(call: Call) -> Response:
 
 def go_on(call: Call) -> Response:
     """Show what going back would do, or do it if it is still what was shown."""
-    if call.form.text("step") != "release":
+    if call.form.text("step") != "release" or call.form.text("looked") != _chosen(call.form):
         return _shown(call)
     try:
         made = _roll_back(call.registry, call, call.form.text("before"))
@@ -47,7 +49,8 @@ def _shown(call: Call, wrong: UVRError | None = None) -> Response:
     return call.page(
         "rollback.html", status, old=old, newest=newest, trial=trial, form=call.form,
         going=[member.slug for member in newest.members if member.slug not in held],
-        dropped=call.form.many("drop"), wrong=wrong.field if isinstance(wrong, FieldError) else "",
+        dropped=call.form.many("drop"), looked=_chosen(call.form),
+        wrong=wrong.field if isinstance(wrong, FieldError) else "",
         refused=None if wrong is None else advice_words(str(wrong)),
     )  # fmt: skip
 
@@ -56,17 +59,16 @@ def _roll_back(registry: Registry, call: Call, expect_digest: str) -> NewRelease
     form = call.form
     if not form.text("reason"):
         raise FieldError("reason", "Say why: the audit trail keeps it.")
+    expires = field_instant("expires", "It expires", form.text("expires"))
     return registry.releases.roll_back(
         call.path["bundle"], call.path["sequence"], actor=call.actor, reason=form.text("reason"),
         drop=frozenset(form.many("drop")), allow_shrink=form.flag("allow_shrink"),
-        enforce_nothing=form.flag("enforce_nothing"), expires=_expiry(form),
+        enforce_nothing=form.flag("enforce_nothing"), expires=expires or None,
         expect_digest=expect_digest,
     )  # fmt: skip
 
 
-def _expiry(form: Form) -> str | None:
-    text = form.text("expires")
-    try:
-        return parse_instant(f"{text}d" if text.isdigit() else text) if text else None
-    except ValueError as error:
-        raise FieldError("expires", f"It expires: {error}.") from error
+def _chosen(form: Form) -> str:
+    """Return the choices of a form, which may have changed since what they do was looked at."""
+    boxes = [name for name in ("allow_shrink", "enforce_nothing") if form.flag(name)]
+    return json.dumps([sorted(form.many("drop")), boxes, form.text("expires")])

@@ -17,8 +17,8 @@ from console.call import Call
 from console.evidence.caught import caught_by_check, caught_by_report
 from console.evidence.sheet import VEILED
 from console.evidence.tried import Tried, read_tried
-from console.pages.asking import KIND, MAX_PROMPT, Asked, ask_to_draw, asked_of, live_releases
-from console.pages.jobs import MODELS, OPEN
+from console.pages.asking import KIND, MAX_PROMPT, Asked, ask_to_draw, asked_of, releases_to_try
+from console.pages.jobs import OPEN, model_name, offered_models
 from registry.jobs import JobInfo
 from registry.operations import Incident, explain
 from registry.store.home import TRIED
@@ -45,7 +45,8 @@ class Shot:
 
 def begin(call: Call) -> Response:
     """Ask for a prompt, or a picture."""
-    asked = Asked(release=call.query.get("release", ""), version=call.query.get("version", ""))
+    named = {name: call.query.get(name, "") for name in ("release", "version")}
+    asked = Asked(**named, model="")
     return call.page("try.html", **_form(call, asked), earlier=_earlier(call))
 
 
@@ -154,11 +155,11 @@ def _explained(call: Call, found: Tried, job: JobInfo) -> Sequence[Incident]:
 
 
 def _form(call: Call, asked: Asked) -> dict[str, Any]:
-    """What the form offers: releases that are live, and versions by the names of concepts."""
+    """What the form offers: releases, live or the newest, and versions by the names of concepts."""
     concepts = [item for item in call.registry.concepts.list() if item.versions]
     return {
-        "asked": asked, "live": live_releases(call), "concepts": concepts, "models": MODELS,
-        "most": MAX_PROMPT,
+        "asked": asked, "releases": releases_to_try(call), "concepts": concepts,
+        "models": offered_models(call), "model": model_name(asked.model), "most": MAX_PROMPT,
     }  # fmt: skip
 
 

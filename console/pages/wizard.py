@@ -145,7 +145,7 @@ def checked(plan: Plan) -> tuple[Plan, FieldError | None]:
             rows.append(replace(row, until=_until(row, f"until-{number}")))
         if plan.include not in ("last", "approved", "all"):
             raise FieldError("include", f"'{plan.include}' is no choice of concepts.")
-        expires = _instant("expires", "It expires", plan.expires)
+        expires = field_instant("expires", "It expires", plan.expires)
     except FieldError as error:
         return plan, error
     return replace(plan, rows=tuple(rows), expires=expires), None
@@ -191,10 +191,20 @@ def _until(row: Row, field: str) -> str:
         return ""
     if not row.until:
         raise FieldError(field, "Say for how many days it is switched off.")
-    return _instant(field, "Switched off until", row.until)
+    return field_instant(field, "Switched off until", row.until)
 
 
-def _instant(field: str, what: str, text: str) -> str:
+def field_instant(field: str, what: str, text: str) -> str:
+    """Read a time as a field has it: a number of days from now, or an instant; "" stays.
+
+    Args:
+        field: Name of the field.
+        what: What happens then, to begin the sentence of an error.
+        text: What was typed.
+
+    Raises:
+        FieldError: It is neither.
+    """
     try:
         return parse_instant(f"{text}d" if text.isdigit() else text) if text else ""
     except ValueError as error:

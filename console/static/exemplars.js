@@ -79,7 +79,18 @@ function masking(form) {
     ];
   }
 
+  // What goes beyond the picture would be cut off without a word.
+  function check() {
+    [[0, 2], [1, 3]].forEach(([start, along]) => {
+      const most = 100 - Number(fields[start].value);
+      const over = Number(fields[along].value) > most + 0.1;
+      const why = `A box that begins there has at most ${most}%, or it would leave the picture.`;
+      fields[along].setCustomValidity(over ? why : "");
+    });
+  }
+
   function boxed() {
+    check();
     const [left, top, wide, high] = fields.map((field) => Number(field.value) / 100);
     if (fields.some((field) => !field.checkValidity()) || !(wide > 0 && high > 0)) return null;
     return {
@@ -91,11 +102,14 @@ function masking(form) {
   function addBox() {
     const item = boxed();
     if (!item) {
-      told.textContent = "A box needs a width and a height, in percent.";
-      return;
+      const wrong = fields.find((field) => !field.checkValidity());
+      told.textContent = wrong?.validationMessage || "A box needs a width and a height, in percent.";
+      wrong?.reportValidity();
+      return false;
     }
     add(item, "The box was added.");
     fields.forEach((field) => { field.value = ""; });
+    return true;
   }
 
   canvas.addEventListener("pointerdown", (event) => {
@@ -150,8 +164,7 @@ function masking(form) {
   form.addEventListener("submit", (event) => {
     if (event.submitter?.name === "none" || file.files.length) { dirty = false; return; }
     event.preventDefault();
-    if (boxed()) addBox();
-    fields.forEach((field) => { field.value = ""; });
+    if (fields.some((field) => field.value) && !addBox()) return;
     const whole = document.createElement("canvas");
     Object.assign(whole, { width, height });
     const context = whole.getContext("2d");

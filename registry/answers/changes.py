@@ -13,12 +13,13 @@ class Difference:
 
     Attributes:
         slug: The concept.
-        what: "added", "removed", "version", "mode", "threshold", "disabled_until", "coverage", or
-            "approved" where the release itself approved the version.
+        what: "added", "removed", "version", "mode", "threshold", "scoring" where thresholds
+            differ that cannot be compared, "disabled_until", "coverage", or "approved" where the
+            release itself approved the version.
         before: The value in the older release, None for none: numbers of versions and thresholds,
             a mode, an instant, or the place that was covered.
         after: The value in the newer release, None for none.
-        place: Model and task that a threshold is for, else "".
+        place: Model and task that a threshold or scoring is for, else "".
     """
 
     slug: str
@@ -37,12 +38,14 @@ class Gap:
         why: The reason, such as "no anchors yet" or "no anchors for flux.1-dev edit".
         nowhere: Whether the release does not hold the concept at all.
         takes: The version that a release may take if asked to, such as "pistol@2"; "" for none.
+        older: Whether the release holds an older version than the one that ``why`` tells of.
     """
 
     slug: str
     why: str
     nowhere: bool
     takes: str
+    older: bool = False
 
 
 @dataclass(frozen=True)

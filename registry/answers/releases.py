@@ -43,6 +43,8 @@ class ReleasedMember:
         approved_at: When it was approved.
         approved_by: By whom.
         raised: Thresholds above the version's own.
+        by_hand: Models and tasks, such as "testbed t2i", whose threshold was set by hand, in the
+            version or by the release, so that nothing was measured at it.
     """
 
     slug: str
@@ -56,6 +58,7 @@ class ReleasedMember:
     approved_at: str | None
     approved_by: tuple[str, ...]
     raised: tuple[RaisedThreshold, ...]
+    by_hand: tuple[str, ...] = ()
 
     def enforced_at(self, instant: str) -> bool:
         """Whether the concept is regulated at an instant as its version was approved."""
@@ -102,7 +105,10 @@ class ReleaseInfo:
 
 @dataclass(frozen=True)
 class ReleaseSummary:
-    """A release in a list: how many concepts it holds, how many keys signed it."""
+    """A release in a list: how many concepts it holds, how many keys signed it.
+
+    ``paused`` has the concepts that it regulates but for a pause, by slug, and until when.
+    """
 
     bundle: str
     sequence: int
@@ -112,3 +118,4 @@ class ReleaseSummary:
     created_by: str
     expires_at: str | None
     note: str
+    paused: Mapping[str, str]

@@ -33,6 +33,14 @@ MOST_OPEN = 20
 _NO_ARGUMENT = re.compile("[\0\ud800-\udfff]")
 
 
+class SameJobError(ConflictError):
+    """The same job waits or runs, under the number ``job``."""
+
+    def __init__(self, job: int) -> None:
+        super().__init__(f"Job {job} is the same and did not end yet: wait for it, or stop it.")
+        self.job = job
+
+
 class Jobs(Leases):
     """The queue of jobs of a registry: asked for here, done by workers (``Leases``)."""
 
@@ -48,7 +56,7 @@ class Jobs(Leases):
 
         Raises:
             InputError: There is no such kind, or the arguments are too long.
-            ConflictError: The same job waits or runs.
+            SameJobError: The same job waits or runs.
             PolicyError: The actor is no curator, or has ``MOST_OPEN`` jobs that did not end.
         """
         if kind not in JOB_KINDS:
@@ -123,7 +131,7 @@ def _check_open(session: Session, kind: str, arguments: str, actor: str) -> None
     query = select(JobRow.id).where(JobRow.state.in_(OPEN_JOBS))
     same = session.scalar(query.where(JobRow.kind == kind, JobRow.arguments == arguments).limit(1))
     if same is not None:
-        raise ConflictError(f"Job {same} is the same and did not end yet: wait for it, or stop it.")
+        raise SameJobError(same)
     count = len(session.scalars(query.where(JobRow.asked_by == actor).limit(MOST_OPEN)).all())
     if count == MOST_OPEN:
         raise PolicyError(

@@ -1,9 +1,10 @@
 """Functions on a whole registry: backup, restore, doctor, garbage collection, transfer."""
 
 from registry.operations.backup import BackupInfo, backup
-from registry.operations.doctor import Diagnosis, Repaired, diagnose, repair
+from registry.operations.doctor import Diagnosis, diagnose
 from registry.operations.gc import Collected, collect_garbage
 from registry.operations.incident import Caught, Incident, NearExample, explain
+from registry.operations.repair import Repaired, repair
 from registry.operations.restore import restore
 from registry.operations.transfer import ImportInfo, export_concept, import_concept
 

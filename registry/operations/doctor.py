@@ -1,10 +1,7 @@
-"""Doctor: whether a registry is consistent, in all its parts, and removing what is left over."""
+"""Doctor: whether a registry is consistent, in all its parts."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,17 +13,15 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from concepts.canonical import strict_json
-from concepts.digest import is_digest
-from concepts.errors import UVRError, VerificationError
-from concepts.files import open_file, read_bytes, remove_abandoned
+from concepts.errors import UVRError
 from concepts.instant import now
 from registry.change.clock import clock_doubt
 from registry.change.workspace import Workspace
 from registry.operations import checks, measured, rows
 from registry.operations.gc import expired_rows, named_blobs
+from registry.operations.index_files import damaged_indexes
 from registry.store import tables
-from registry.store.blobs import TEMPORARY, BlobStore
+from registry.store.blobs import BlobStore
 from registry.store.db import transaction
 from registry.store.home import abandoned_in
 from registry.store.pictures import named_pictures, picture_store, unnamed_pictures
@@ -83,18 +78,6 @@ class Diagnosis:
         return {"ok": self.ok, "quick": self.quick, "checks": listed}
 
 
-@dataclass(frozen=True)
-class Repaired:
-    """What a repair removed: names of files, relative to the registry's folder."""
-
-    temporaries: tuple[str, ...]
-    index_files: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return asdict(self)
-
-
 def diagnose(workspace: Workspace, *, quick: bool = False) -> Diagnosis:
     """Check a registry, in one snapshot; nothing is changed, and no finding raises.
 
@@ -116,7 +99,7 @@ def diagnose(workspace: Workspace, *, quick: bool = False) -> Diagnosis:
     results.append(clock)
     results.append(Check("leftovers", notes=left.problems))
     results.append(Check("live", notes=live.problems))
-    results.append(_check("index", partial(_index, workspace.home / "index")))
+    results.append(_check("index", partial(_indexes, workspace.home / "index")))
     results.append(_check("names", _clashes))
     return Diagnosis(tuple(results), quick)
 
@@ -143,30 +126,6 @@ def check_content(session: Session, store: BlobStore, *, quick: bool = False) ->
 def content_problems(session: Session, store: BlobStore) -> tuple[str, ...]:
     """Return what is wrong with the rows of a session and the blobs that they name."""
     return tuple(line for check in check_content(session, store) for line in check.problems)
-
-
-def repair(workspace: Workspace, actor: str) -> Repaired:
-    """Remove unfinished files, and index files that are damaged or no longer used.
-
-    Nothing that a row names is touched, and no index that a process builds at the moment. An event
-    is written when anything went.
-
-    Args:
-        workspace: The registry.
-        actor: An admin.
-    """
-    with workspace.work(actor, "admin") as unit:
-        temporaries, partials = workspace.store.temporaries(), abandoned_in(workspace.home)
-        stale = list(_stale_index_files(workspace.home / "index"))
-        if not workspace.dry_run:
-            temporaries = [path for path in temporaries if _removed(path)]
-            partials = [path for path in partials if remove_abandoned(path)]
-            stale = [path for path in stale if _removed_unused(path)]
-        temporaries += partials
-        removed = Repaired(_names(workspace.home, temporaries), _names(workspace.home, stale))
-        if temporaries or stale:
-            unit.record("doctor.repair", "files", **removed.to_dict())
-        return removed
 
 
 def _check(name: str, part: Callable[[], Iterable[str]]) -> Check:
@@ -249,60 +208,9 @@ def _left_pictures(session: Session, home: Path) -> Iterator[str]:
         )
 
 
-def _index(folder: Path) -> Iterator[str]:
-    for sidecar in sorted(folder.glob("*.json")):
-        try:
-            _check_sidecar(sidecar)
-        except VerificationError as error:
-            yield f"{error} It is rebuilt when it is needed; `doctor --repair` removes it."
-
-
-def _check_sidecar(sidecar: Path) -> Path:
-    """Return the index file that a sidecar stands for; VerificationError if it is damaged."""
-    try:
-        about = strict_json(read_bytes(sidecar), "index's description")
-        path = sidecar.with_name(f"{sidecar.stem}-{about['sha256']}.faiss")
-        with open_file(path) as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        same = digest == about["sha256"]
-    except (OSError, LookupError, TypeError, ValueError) as error:
-        raise VerificationError(f"Index {sidecar.stem[:12]} is incomplete.") from error
-    if not same:
-        raise VerificationError(f"Index {sidecar.stem[:12]} is corrupt.")
-    return path
-
-
-def _stale_index_files(folder: Path) -> Iterator[Path]:
-    used = set()
-    for sidecar in sorted(folder.glob("*.json")):
-        try:
-            used.add(_check_sidecar(sidecar))
-        except VerificationError:
-            yield sidecar
-    yield from sorted({*folder.glob("*.faiss"), *folder.glob(f"{TEMPORARY}*")} - used)
-
-
-def _removed_unused(path: Path) -> bool:
-    """Remove a file of an index unless a process builds that index now; whether it is gone."""
-    space = path.name.removeprefix(TEMPORARY)[:64]
-    if not is_digest(space):  # Written atomically beside an index, and not its own file.
-        return _removed(path)
-    with path.with_name(f"{space}.lock").open("ab") as lease:
-        try:
-            fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return _removed(path)
-
-
-def _removed(path: Path) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-    return True
-
-
-def _names(home: Path, paths: Iterable[Path]) -> tuple[str, ...]:
-    return tuple(str(path.relative_to(home)) for path in paths)
+def _indexes(folder: Path) -> Iterator[str]:
+    for error in damaged_indexes(folder):
+        yield f"{error} It is rebuilt when it is needed; `doctor --repair` removes it."
 
 
 def _clashes() -> Iterator[str]:

@@ -6,7 +6,7 @@ pictures whose time is over.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from concepts.errors import InputError
 from concepts.instant import now, parse_instant
+from registry.change.work import Work
 from registry.change.workspace import Workspace
 from registry.store.home import left_features, left_tried
 from registry.store.models import AnchorSetRow, KeptExemplarRow, VersionAnchors
@@ -60,6 +61,52 @@ class Collected:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class _Garbage:
+    """What is to go.
+
+    Attributes:
+        blobs: Files of blobs, by digest.
+        young: How many blobs that no row names are not old enough yet.
+        temporaries: Unfinished files.
+        features: Files of features that stopped collections left.
+        tried: Files of what was tried.
+        expired: Kept pictures whose time is over.
+        unnamed: How many files of pictures no row names.
+    """
+
+    blobs: Mapping[str, Path]
+    young: int
+    temporaries: Sequence[Path]
+    features: Sequence[Path]
+    tried: Sequence[Path]
+    expired: Sequence[KeptExemplarRow]
+    unnamed: int
+
+    def counted(self, dry_run: bool) -> Collected:
+        """Say what goes, while it is still there."""
+        return Collected(
+            blobs=tuple(sorted(self.blobs)), bytes=_bytes(self.blobs.values()),
+            temporaries=len(self.temporaries), kept=self.young,
+            features=len(self.features), feature_bytes=_bytes(self.features),
+            tried=len(self.tried), tried_bytes=_bytes(self.tried),
+            exemplars=len(self.expired), exemplar_files=self.unnamed, dry_run=dry_run,
+        )  # fmt: skip
+
+    def delete(self, unit: Work, grace: str) -> None:
+        """Delete it, but for the files of pictures, which go once their rows are gone for good."""
+        size = _bytes(self.blobs.values())
+        for path in (*self.features, *self.tried, *self.blobs.values(), *self.temporaries):
+            path.unlink(missing_ok=True)
+        for row in self.expired:
+            unit.session.delete(row)
+        if self.blobs or self.temporaries or self.expired:
+            told = {"exemplars": len(self.expired)} if self.expired else {}
+            unit.record(
+                "gc.collect", "blobs", blobs=len(self.blobs), bytes=size, grace=grace, **told
+            )
+
+
 def collect_garbage(
     workspace: Workspace, *, actor: str, grace: str = GRACE, dry_run: bool = False
 ) -> Collected:
@@ -80,43 +127,31 @@ def collect_garbage(
         InputError: If the grace period cannot be read.
     """
     check_grace(grace)
-    store = workspace.store
     dry = dry_run or workspace.dry_run
     with workspace.work(actor, "admin") as unit:
-        named, present = named_blobs(unit.session), now()
-        orphans = {digest: store.path(digest) for digest in store.digests() if digest not in named}
-        old = {digest: path for digest, path in orphans.items() if _is_old(path, grace, present)}
-        temporaries = store.temporaries()
-        tried = [path for path in left_tried(workspace.home) if _is_old(path, grace, present)]
-        features = [path for path in left_features(workspace.home) if _is_old(path, grace, present)]
-        expired = expired_rows(unit.session, unit.present)
-        collected = Collected(
-            blobs=tuple(sorted(old)),
-            bytes=sum(path.stat().st_size for path in old.values()),
-            temporaries=len(temporaries),
-            kept=len(orphans) - len(old),
-            features=len(features),
-            feature_bytes=sum(path.stat().st_size for path in features),
-            tried=len(tried),
-            tried_bytes=sum(path.stat().st_size for path in tried),
-            exemplars=len(expired),
-            exemplar_files=len(unnamed_pictures(unit.session, workspace.home)),
-            dry_run=dry,
-        )
-        for path in () if dry else (*features, *tried):
-            path.unlink(missing_ok=True)
-        if not dry and (old or temporaries or expired):
-            for path in (*old.values(), *temporaries):
-                path.unlink(missing_ok=True)
-            for row in expired:
-                unit.session.delete(row)
-            told = {"exemplars": len(expired)} if expired else {}
-            unit.record(
-                "gc.collect", "blobs", blobs=len(old), bytes=collected.bytes, grace=grace, **told
-            )
+        garbage = _find(unit, workspace, grace)
+        collected = garbage.counted(dry)
+        if not dry:
+            garbage.delete(unit, grace)
     if not dry:
         sweep_pictures(workspace.engine, workspace.home)
     return collected
+
+
+def _find(unit: Work, workspace: Workspace, grace: str) -> _Garbage:
+    store, home, present = workspace.store, workspace.home, now()
+    named = named_blobs(unit.session)
+    orphans = {digest: store.path(digest) for digest in store.digests() if digest not in named}
+    old = {digest: path for digest, path in orphans.items() if _is_old(path, grace, present)}
+    return _Garbage(
+        blobs=old,
+        young=len(orphans) - len(old),
+        temporaries=store.temporaries(),
+        features=[path for path in left_features(home) if _is_old(path, grace, present)],
+        tried=[path for path in left_tried(home) if _is_old(path, grace, present)],
+        expired=expired_rows(unit.session, unit.present),
+        unnamed=len(unnamed_pictures(unit.session, home)),
+    )
 
 
 def expired_rows(session: Session, present: str) -> Sequence[KeptExemplarRow]:
@@ -147,3 +182,7 @@ def check_grace(grace: str) -> None:
 def _is_old(path: Path, grace: str, present: str) -> bool:
     written = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
     return parse_instant(grace, written) <= present
+
+
+def _bytes(paths: Iterable[Path]) -> int:
+    return sum(path.stat().st_size for path in paths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,8 @@ from registry.operations.gc import named_blobs
 from registry.store.blobs import CHUNK, BlobStore
 from registry.store.db import VERSION_TABLE, connect, database_url, transaction
 from registry.store.home import bind_home, make_home, require_home_of
-from registry.store.models import Base
+from registry.store.models import AuditEventRow, Base, KeptExemplarRow
+from registry.versions.keeping import KEEP
 
 
 def restore(
@@ -81,6 +83,7 @@ def restore(
                 with kept_blobs(session, workspace.store) as blobs:
                     _load_blobs(session, blobs, archive, progress)
                     _verify(session, workspace.store, about)
+                _continue_pictures(session)
                 close_open_jobs(session, at)
                 event.record(
                     session, "registry.restore", about["registry"], actor=actor,
@@ -162,6 +165,22 @@ def _continue_numbers(connection: Connection) -> None:
         last = connection.scalar(select(func.max(table.c.id))) if sequence else None
         if last is not None:
             connection.execute(select(func.setval(sequence, last)))
+
+
+def _continue_pictures(session: Session) -> None:
+    """Let no picture have the number of one that was forgotten: the trail still names that."""
+    query = select(AuditEventRow.details).where(AuditEventRow.action == KEEP)
+    told = [number for details in session.scalars(query) for number in json.loads(details)["ids"]]
+    if not told:
+        return
+    name = KeptExemplarRow.__tablename__
+    if session.get_bind().dialect.name == "postgresql":
+        sequence = func.pg_get_serial_sequence(f'"{name}"', "id")
+        session.execute(select(func.setval(sequence, max(told))))
+        return
+    session.execute(text("DELETE FROM sqlite_sequence WHERE name = :name"), {"name": name})
+    session.execute(text("INSERT INTO sqlite_sequence VALUES (:name, :last)"),
+                    {"name": name, "last": max(told)})  # fmt: skip
 
 
 def _load_blobs(

@@ -13,7 +13,7 @@ from registry.releases.lineup import Chosen
 from registry.releases.thresholds import own_threshold, place
 from registry.store.models import BundleRow, ConceptVersion, Release
 from registry.versions.quorum import approvals_of
-from registry.versions.reading import StoredAnchors, stored_anchors_of
+from registry.versions.reading import StoredAnchors, scored_alike, stored_anchors_of
 
 Anchors = Mapping[int, Sequence[StoredAnchors]]
 
@@ -99,13 +99,17 @@ def _thresholds(
 ) -> Iterator[Difference]:
     """Yield the thresholds that differ, and the models and tasks that only one release covers."""
     was, now = _effective(old or new, anchors, own=old is None), _effective(new, anchors)
+    first, second = (
+        {place(entry): entry for entry in anchors[item.version.id]} for item in (old or new, new)
+    )
     for where in sorted(was.keys() | now.keys()):
         if where not in now:
             yield Difference(slug, "coverage", where, None)
         elif where not in was:
             yield Difference(slug, "coverage", None, where)
         elif was[where] != now[where]:
-            yield Difference(slug, "threshold", was[where], now[where], where)
+            what = "threshold" if scored_alike(first[where], second[where]) else "scoring"
+            yield Difference(slug, what, was[where], now[where], where)
 
 
 def _effective(item: Chosen, anchors: Anchors, *, own: bool = False) -> dict[str, float]:

@@ -37,10 +37,11 @@ def gaps(session: Session, release: Release, members: Sequence[Chosen] | None = 
     for concept_id, slug in session.execute(select(Concept.id, Concept.slug)):
         known, held = versions.get(concept_id, []), numbers.get(concept_id)
         ready = [item for item in known if item[0] > (held or 0) and item[1] in states]
-        if held is None or ready:
-            why = _why(ready[-1:] or known)
+        waits = [item for item in known if item[0] > (held or 0) and item[1] == "in_review"]
+        if held is None or ready or waits:
+            why = _why(ready[-1:] or (known if held is None else waits))
             takes = f"{slug}@{ready[-1][0]}" if ready else ""
-            found.append(Gap(slug, why, nowhere=held is None, takes=takes))
+            found.append(Gap(slug, why, nowhere=held is None, takes=takes, older=held is not None))
     return sorted(found, key=lambda gap: gap.slug)
 
 

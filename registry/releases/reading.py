@@ -12,8 +12,8 @@ from registry.answers import RaisedThreshold, ReleasedMember, ReleaseInfo, Relea
 from registry.releases.assemble import released_members, revocations_of
 from registry.releases.lineup import Chosen
 from registry.releases.signatures import signatures_of
-from registry.releases.thresholds import raised_thresholds
-from registry.store.models import BundleRow, Release, ReleaseMember, SignatureRow
+from registry.releases.thresholds import raised_thresholds, set_by_hand
+from registry.store.models import BundleRow, Concept, Release, ReleaseMember, SignatureRow
 from registry.versions.quorum import Approval, approvals_of
 
 
@@ -87,17 +87,31 @@ def summaries(session: Session) -> list[ReleaseSummary]:
         .scalar_subquery()
         for table in (ReleaseMember, SignatureRow)
     )
+    paused = _pauses(session)
     query = select(BundleRow.name, Release, members, signatures).join(
         Release, Release.bundle_id == BundleRow.id
     )
     found = [
         ReleaseSummary(
             bundle, row.sequence, concepts, signed, row.created_at, row.created_by,
-            row.expires_at, row.note,
+            row.expires_at, row.note, paused.get(row.id, {}),
         )
         for bundle, row, concepts, signed in session.execute(query)
     ]  # fmt: skip
     return sorted(found, key=lambda item: (item.bundle, item.sequence))
+
+
+def _pauses(session: Session) -> dict[int, dict[str, str]]:
+    """Return until when members are paused, by their release's id and their slug."""
+    query = (
+        select(ReleaseMember.release_id, Concept.slug, ReleaseMember.disabled_until)
+        .join(Concept, Concept.id == ReleaseMember.concept_id)
+        .where(ReleaseMember.disabled_until.is_not(None), ReleaseMember.mode == "enforce")
+    )
+    found: dict[int, dict[str, str]] = {}
+    for release_id, slug, until in sorted(session.execute(query), key=lambda row: str(row[1])):
+        found.setdefault(release_id, {})[slug] = until or ""
+    return found
 
 
 def _info(
@@ -110,7 +124,7 @@ def _info(
     new = [item.version for item in members if item.version.id not in known]
     known |= dict.fromkeys((version.id for version in new), None)
     known |= approvals_of(session, new)
-    raised = raised_thresholds(session, members)
+    raised, by_hand = raised_thresholds(session, members), set_by_hand(session, members)
     return ReleaseInfo(
         bundle=bundle.name,
         sequence=release.sequence,
@@ -119,7 +133,12 @@ def _info(
         created_at=release.created_at,
         created_by=release.created_by,
         members=tuple(
-            _member(item, known[item.version.id], raised.get(item.concept.slug, ()))
+            _member(
+                item,
+                known[item.version.id],
+                raised.get(item.concept.slug, ()),
+                by_hand[item.concept.slug],
+            )
             for item in members
         ),
         previous_digest=release.previous_digest,
@@ -133,7 +152,10 @@ def _info(
 
 
 def _member(
-    chosen: Chosen, approval: Approval | None, raised: tuple[RaisedThreshold, ...]
+    chosen: Chosen,
+    approval: Approval | None,
+    raised: tuple[RaisedThreshold, ...],
+    by_hand: tuple[str, ...],
 ) -> ReleasedMember:
     version = chosen.version
     return ReleasedMember(
@@ -148,4 +170,5 @@ def _member(
         approved_at=approval.at if approval else None,
         approved_by=approval.by if approval else (),
         raised=raised,
+        by_hand=by_hand,
     )

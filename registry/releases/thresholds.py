@@ -9,16 +9,15 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from concepts.errors import PolicyError
+from concepts.calibration import recorded_calibration
 from registry.answers import RaisedThreshold
 from registry.releases.lineup import Chosen
 from registry.store.blobs import BlobStore
 from registry.store.models import AnchorSpaceRow, VersionAnchors
 from registry.versions.quorum import batches
+from registry.versions.reach import check_reached
 from registry.versions.reading import (
     StoredAnchors,
-    read_anchor_set,
-    read_scorer,
     stored_anchors,
     stored_anchors_of,
 )
@@ -40,6 +39,20 @@ def raised_thresholds(session: Session, members: Sequence[Chosen]) -> Raised:
         for item in moved
     }
     return {slug: raised for slug, raised in found.items() if raised}
+
+
+def set_by_hand(session: Session, members: Sequence[Chosen]) -> dict[str, tuple[str, ...]]:
+    """Return the places, by slug, where nothing was measured at the threshold in force."""
+    anchors = stored_anchors_of(session, [item.version for item in members])
+    return {
+        item.concept.slug: tuple(
+            place(entry)
+            for entry in anchors[item.version.id]
+            if recorded_calibration(json.loads(entry.row.scorer)["metadata"]) is None
+            or item.thresholds.get(entry.space.digest, own_threshold(entry)) != own_threshold(entry)
+        )
+        for item in members
+    }
 
 
 def newly_raised(before: Sequence[Chosen], after: Sequence[Chosen], raised: Raised) -> Raised:
@@ -72,7 +85,11 @@ def check_reachable(
         for item in raised.get(member.concept.slug, ()):
             for entry in stored_anchors(session, member.version):
                 if entry.space.digest == item.space:
-                    _check_reached(store, member, entry, item)
+                    check_reached(
+                        store, entry, item.threshold, number=member.version.number,
+                        what=f"The threshold of '{member.concept.slug}' would be {item}",
+                        advice=f", or --mode {member.concept.slug}=log to report it only",
+                    )  # fmt: skip
 
 
 def own_threshold(entry: StoredAnchors) -> float:
@@ -96,18 +113,3 @@ def places_of(session: Session, version_ids: Sequence[int]) -> dict[int, set[str
         ):
             places[version_id].add(f"{model} {task}")
     return places
-
-
-def _check_reached(
-    store: BlobStore, member: Chosen, entry: StoredAnchors, item: RaisedThreshold
-) -> None:
-    anchors = read_anchor_set(store, entry.anchor_set).anchors
-    highest = float(read_scorer(store, entry.row).scores(anchors).max())
-    if item.threshold > highest:
-        reached = math.floor(highest * 1e4) / 1e4  # Rounded down: it must do when it is given.
-        raise PolicyError(
-            f"The threshold of '{member.concept.slug}' would be {item}, and no anchor of version "
-            f"{member.version.number} reaches it: the highest scores {reached:g}. It would find "
-            "nothing. Choose a lower one, "
-            f"or --mode {member.concept.slug}=log to report it only."
-        )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import builtins
 
+from sqlalchemy import select
+
 from concepts.definition import ConceptDefinition
 from registry.answers import ConceptDetail, ConceptInfo, ConceptStanding
 from registry.change.workspace import Workspace
+from registry.store.models import AnchorSpaceRow
 from registry.versions import adding, reading
 from registry.versions.live import standings
 
@@ -51,3 +54,8 @@ class Concepts:
         """Return a concept and its versions; NotFoundError names the closest slug."""
         with self._workspace.read() as session:
             return reading.concept_detail(session, reading.find_concept(session, slug))
+
+    def models(self) -> builtins.list[str]:
+        """Return the names of the models that anchors are of, sorted."""
+        with self._workspace.read() as session:
+            return sorted(session.scalars(select(AnchorSpaceRow.model).distinct()))

@@ -25,6 +25,7 @@ from registry.versions.reading import (
     find_concept,
     find_version,
     read_anchor_set,
+    scored_alike,
     stored_anchors,
     version_space,
 )
@@ -80,6 +81,9 @@ class SpaceDiff:
         before: What the first version holds there, None for nothing.
         after: What the second version holds there, None for nothing.
         scorer_changed: Whether a patch is scored in another way, thresholds included.
+        strictness: How the seed thresholds compare: "the same", "less strict", "stricter", or
+            "scored in another way" where other anchors or another fit make the numbers mean
+            something else; None where one version holds nothing there.
         anchors: How the anchors changed.
         counter_anchors: How the counter-anchors changed.
         shift: From each anchor of the second version to its nearest in the first; None where one
@@ -92,6 +96,7 @@ class SpaceDiff:
     before: VersionSpace | None
     after: VersionSpace | None
     scorer_changed: bool
+    strictness: str | None
     anchors: RowChange
     counter_anchors: RowChange
     shift: Shift | None
@@ -180,10 +185,20 @@ def _space_diff(
         before=version_space(before) if before else None,
         after=version_space(after) if after else None,
         scorer_changed=changed,
+        strictness=_strictness(before, after) if before and after else None,
         anchors=anchors,
         counter_anchors=counters,
         shift=shift,
     )
+
+
+def _strictness(before: StoredAnchors, after: StoredAnchors) -> str:
+    if not scored_alike(before, after):
+        return "scored in another way"
+    old, new = (version_space(entry).seed_threshold for entry in (before, after))
+    if old == new:
+        return "the same"
+    return "less strict" if new > old else "stricter"
 
 
 def _compare(

@@ -32,6 +32,7 @@ from registry.versions.adding import (
     wrote_before,
 )
 from registry.versions.quorum import authors_of
+from registry.versions.reach import check_reached
 from registry.versions.reading import StoredAnchors, read_scorer, stored_anchors
 
 Thresholds = Mapping[str, tuple[float, float]]
@@ -153,7 +154,13 @@ def edited_scorers(
     thresholds: Thresholds,
     collections: Sequence[Collection] = (),
 ) -> dict[str, Scorer]:
-    """Return the scorers that get other thresholds, by the digest of their space."""
+    """Return the scorers that get other thresholds, by the digest of their space.
+
+    Raises:
+        NotFoundError: If a name is of no space, or of several.
+        InputError: If the thresholds contradict each other.
+        PolicyError: If no anchor reaches the seed threshold, so that nothing would be found.
+    """
     edited_by_space: dict[str, Scorer] = {}
     new = {(anchors.space.model, anchors.space.task) for anchors, _ in collections}
     for name, (seed, grow) in thresholds.items():
@@ -174,6 +181,8 @@ def edited_scorers(
             edited = scorer.with_thresholds(seed, grow)
         except ValueError as error:
             raise InputError(f"Thresholds {seed:g} and {grow:g} of '{name}': {error}.") from error
+        what = f"The threshold for {entry.space.model} {entry.space.task} would be {seed:g}"
+        check_reached(store, entry, seed, what=what, number=version.number)
         edited_by_space[entry.space.digest] = edited
     return edited_by_space
 

@@ -24,7 +24,7 @@ from registry.store.models import (
     VersionAnchors,
 )
 from registry.versions.keeping import Keeping
-from registry.versions.kept import forget_kept
+from registry.versions.kept import forget_kept, require_untold
 from registry.versions.reading import find_concept
 
 
@@ -148,19 +148,19 @@ class Exemplars(Keeping):
 
         Raises:
             NotFoundError: If no reference and no kept picture has this hash.
-            PolicyError: If there is no reason, or one that names the hash.
+            PolicyError: If there is no reason, or one that tells the hash or an origin.
         """
         if not reason.strip():
             raise PolicyError("Forgetting an exemplar needs a reason, which the audit trail keeps.")
-        if sha256 in reason:
-            raise PolicyError("The reason must not name the hash: the audit trail keeps it.")
         with self._workspace.work(actor, "admin") as unit:
             query = select(SourceRefRow).filter_by(sha256=sha256).order_by(SourceRefRow.id)
-            rows, kept = unit.session.scalars(query).all(), forget_kept(unit, sha256)
+            rows = unit.session.scalars(query).all()
+            kept = forget_kept(unit, sha256, reason)
             if not rows and not kept:
                 raise NotFoundError(f"No exemplar has the hash '{sha256}'.")
             ids = tuple(row.id for row in rows)
             for row in rows:
+                require_untold(reason, row)
                 unit.session.delete(row)
             told = {"kept": kept} if kept else {}
             unit.record("source.forget", "sources", ids=ids, **told, reason=reason)

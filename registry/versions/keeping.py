@@ -38,9 +38,12 @@ from registry.versions.kept import (
     kept_rows,
     mask_fits,
     require_same_size,
+    require_untold,
 )
 from registry.versions.reading import find_concept, read_definition
 
+KEEP = "exemplar.keep"
+"""The audit event that tells the numbers of new pictures."""
 MOST = 500
 """Pictures of one concept."""
 MOST_BYTES = 512 << 20
@@ -92,9 +95,14 @@ class Keeping:
         """Read a kept picture and its mask, PNG each, None for none.
 
         Raises:
-            NotFoundError: It is not there, as after restoring a backup.
+            NotFoundError: It is not there, as after restoring a backup, or its time is over.
             VerificationError: A file is not the one that was kept.
         """
+        if item.expired:
+            raise NotFoundError(
+                f"The time of picture {item.id} is over, and nobody looks at it any more. Give it "
+                "again to keep it longer; `uvr-registry gc` deletes it."
+            )
         if not item.there:
             raise NotFoundError(f"The file of picture {item.id} is not here: keep it again.")
         try:
@@ -142,7 +150,7 @@ class Keeping:
             _check_room(unit.session, concept)
             if rows:
                 numbers = [row.id for row in rows]
-                unit.record("exemplar.keep", slug, ids=numbers, benign=benign)
+                unit.record(KEEP, slug, ids=numbers, benign=benign)
             found = [kept_info(row, slug, self._pictures, unit.present) for row in rows]
         self._sweep()
         return found
@@ -151,7 +159,7 @@ class Keeping:
         """Say where a kept picture shows its concept; None takes a mask away.
 
         Raises:
-            NotFoundError: There is no such picture, or its file is not here.
+            NotFoundError: There is no such picture, its file is not here, or its time is over.
             ConflictError: It is one without the concept.
             InputError: The mask is no PNG of pixels alone, or of another size.
         """
@@ -184,10 +192,7 @@ class Keeping:
             row, slug = kept_row(unit.session, number)
             if row.excluded is not None:
                 raise ConflictError(f"Picture {number} is left out already: {row.excluded}")
-            if row.sha256 in reason or row.origin in reason:
-                raise PolicyError(
-                    "The reason must name neither hash nor origin: the audit trail keeps it."
-                )
+            require_untold(reason, row)
             row.excluded = reason.strip()
             unit.record("exemplar.exclude", slug, ids=[number], reason=reason)
             return kept_info(row, slug, self._pictures, unit.present)

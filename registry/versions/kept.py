@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from concepts.digest import is_digest
-from concepts.errors import InputError, NotFoundError, UVRError
+from concepts.errors import InputError, NotFoundError, PolicyError, UVRError
 from registry.change.work import Work
 from registry.store.blobs import BlobStore
-from registry.store.models import Concept, KeptExemplarRow
+from registry.store.models import Concept, KeptExemplarRow, SourceRefRow
 from registry.store.pictures import png_size
 
 
@@ -53,7 +54,7 @@ class KeptExemplar:
         benign: Whether it is one without the concept.
         origin: Where it came from.
         legal_basis: Why it may be used.
-        retain_until: Instant from which on it is not collected from, and is to be deleted.
+        retain_until: Instant from which on nobody looks at it, and it is to be deleted.
         excluded: Why it is not collected from; None where it is.
         created_at: When it was kept.
         created_by: By whom.
@@ -77,9 +78,14 @@ class KeptExemplar:
     there: bool
 
     @property
+    def readable(self) -> bool:
+        """Whether it may be looked at."""
+        return self.there and not self.expired
+
+    @property
     def usable(self) -> bool:
         """Whether it may be collected from."""
-        return self.there and not self.expired and self.excluded is None
+        return self.readable and self.excluded is None
 
 
 def require_same_size(png: bytes, mask: bytes) -> None:
@@ -130,10 +136,28 @@ def mask_fits(store: BlobStore, mask: str, png: bytes) -> bool:
     return True
 
 
-def forget_kept(unit: Work, sha256: str) -> tuple[int, ...]:
-    """Delete the rows of a kept picture; return their numbers. Its files go afterwards."""
+def require_untold(reason: str, row: KeptExemplarRow | SourceRefRow) -> None:
+    """Refuse a reason that tells a picture's hash or its origin; PolicyError.
+
+    What an origin such as "a" is a part of does not tell it: a reason must be possible.
+    """
+    digests = [row.sha256, *([row.picture] if isinstance(row, KeptExemplarRow) else [])]
+    origin = rf"(?<!\w){re.escape(row.origin.strip())}(?!\w)"
+    told = any(digest in reason.lower() for digest in digests)
+    if told or re.search(origin, reason, re.IGNORECASE):
+        raise PolicyError("The reason must name neither hash nor origin: the audit trail keeps it.")
+
+
+def forget_kept(unit: Work, sha256: str, reason: str) -> tuple[int, ...]:
+    """Delete the rows of a kept picture; return their numbers. Its files go afterwards.
+
+    Raises:
+        PolicyError: The reason tells its hash or its origin.
+    """
     query = select(KeptExemplarRow).filter_by(sha256=sha256).order_by(KeptExemplarRow.id)
     rows = unit.session.scalars(query).all()
+    for row in rows:
+        require_untold(reason, row)
     for row in rows:
         unit.session.delete(row)
     return tuple(row.id for row in rows)

@@ -167,6 +167,12 @@ def read_scorer(store: BlobStore, row: VersionAnchors) -> Scorer:
     return scorer
 
 
+def scored_alike(one: StoredAnchors, other: StoredAnchors) -> bool:
+    """Whether two versions score patches alike, so that their thresholds can be compared."""
+    alike = one.row.scorer_blob == other.row.scorer_blob
+    return alike and one.anchor_set.digest == other.anchor_set.digest
+
+
 def list_concepts(session: Session) -> list[ConceptInfo]:
     """Return all concepts, sorted by slug."""
     query = (

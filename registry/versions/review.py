@@ -184,7 +184,7 @@ class Reviews:
         Raises:
             NotFoundError: If there is no such version or space.
             ContentError: If the definition names minors where it must not.
-            PolicyError: If it is approved, deprecated or revoked.
+            PolicyError: If it is approved, deprecated or revoked, or no anchor reaches a threshold.
             ConflictError: If its content is not the expected one, would not change, or exists as
                 another version.
         """

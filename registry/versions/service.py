@@ -92,7 +92,7 @@ class Versions(Reviews):
         Raises:
             NotFoundError: If there is no such version or space.
             ContentError: If the definition names minors where it must not.
-            PolicyError: If it is neither approved nor deprecated.
+            PolicyError: If it is neither approved nor deprecated, or no anchor reaches a threshold.
             ConflictError: If its content is not the expected one, or a version with the content
                 of the copy exists.
         """

@@ -17,7 +17,7 @@ from tests.conftest import toy_collection
 
 CHANGES = (
     "add-concept testbed-bomb",
-    "edit-version pistol --threshold t2i 3 2",
+    "edit-version pistol --threshold t2i 1.25 1",
     "submit pistol",
     "release policy --out policy.uvr",
     "actor set ann --role admin",
@@ -54,7 +54,7 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(run, key, command):
     "command",
     [
         "add-concept changed.yaml",
-        "edit-version pistol@2 --threshold t2i 3 2",
+        "edit-version pistol@2 --threshold t2i 1.25 1",
         "submit pistol@2",
         "approve pistol@3",
         "reject pistol@3 --reason x",

@@ -113,7 +113,7 @@ def test_only_a_draft_is_fitted_anew(run, filled, policy, state, instead):
 def test_what_was_promised_and_measured_is_shown_compared_and_approved(run, filled):
     run("submit", "pistol")
     assert f"version 1, testbed t2i: {UNKNOWN}\n" in run("show", "pistol").out
-    run("copy-version", "pistol", "--threshold", "t2i", 3, 1)
+    run("copy-version", "pistol", "--threshold", "t2i", 1.25, 1)
     run("calibrate", "pistol@2", "--rate", 0.2)
     assert f"testbed t2i: {FITTED}\ntestbed t2i: {WEAK}\n" in run("show", "pistol@2").out
     told = run("show", "pistol@2", "--json").json()["spaces"][0]["calibration"]

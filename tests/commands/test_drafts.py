@@ -7,9 +7,9 @@ from tests.commands.conftest import on_both
 @on_both
 def test_a_threshold_of_an_approved_version_moves_in_a_copy(run, filled):
     run("submit", "pistol")
-    refused = run("edit-version", "pistol", "--threshold", "t2i", 3.5, 1.5)
+    refused = run("edit-version", "pistol", "--threshold", "t2i", 1.25, 0.5)
     assert (refused.code, "`uvr-registry copy-version`" in refused.err) == (5, True)
-    copied = run("copy-version", "pistol@1", "--threshold", "t2i", 3.5, 1.5)
+    copied = run("copy-version", "pistol@1", "--threshold", "t2i", 1.25, 0.5)
     assert copied.out.splitlines()[0] == "pistol@2 is draft, by tester"
     run("policy", "set", "--approvals", 1)
     run("submit", "pistol")
@@ -17,7 +17,8 @@ def test_a_threshold_of_an_approved_version_moves_in_a_copy(run, filled):
     assert seen[2:4] == ["changes since version 1:", "  definition: the same"]
     changes = run("diff", "pistol", 1, 2).out.splitlines()
     assert changes[1] == "  anchors: 0 added, 5 kept, 0 removed"
-    assert "  seed threshold: 2 -> 3.5000" in changes
+    assert "  seed threshold: 2 -> 1.2500" in changes
+    assert "  strictness: stricter" in changes
 
 
 @on_both

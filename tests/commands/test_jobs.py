@@ -14,8 +14,8 @@ import pytest
 
 from commands import job_process
 from commands.job_kinds import KINDS, check_arguments, words
-from commands.job_process import JobProcess
-from concepts.errors import InputError
+from commands.job_process import LEASE, JobProcess
+from concepts.errors import BusyError, InputError
 from concepts.instant import now
 from concepts.words import JOB_KINDS
 from registry.jobs import Jobs
@@ -267,6 +267,25 @@ def test_a_process_stops_as_with_ctrl_c(filled, home):
         process.stop()
         until(lambda: process.wait(0.1) == 130)
     assert process.said == "Error: Stopped. Nothing unfinished was recorded."
+
+
+def test_a_process_ends_with_its_lease_however_long_its_worker_waits(filled, home):
+    line = ["--home", str(home), "worker", "--poll", "0.1"]
+    with closing(JobProcess(line, {LEASE: "2"})) as process:
+        for _ in range(10):
+            assert process.wait(0.25) is None
+            process.renew()
+        start = time.monotonic()
+        until(lambda: process.wait(0.1) == BusyError.exit_code)
+        assert 1 < time.monotonic() - start < 20
+        process.renew()  # It has ended: nothing is.
+
+
+def test_a_worker_renews_the_lease_of_what_it_began(run, filled, stand_in):
+    stand_in(f"import json, os; print(json.dumps([os.read(0, 1).decode(), os.environ['{LEASE}']]))")
+    filled.jobs.add("calibrate", ["pistol"], actor="tester")
+    assert run("worker", "--once", "--lease", "1").code == 0
+    assert filled.jobs.show(1).result == [".", "1.0"]
 
 
 def test_a_killed_workers_process_ends_and_another_worker_goes_on(run, models, home, tmp_path):

@@ -26,6 +26,7 @@ def test_release_writes_a_bundle_that_verifies(run, filled, tmp_path):
     assert "pistol" in run("bundle", "inspect", "policy.uvr").out
 
 
+BY_HAND = "Strictness set by hand, not measured: {} (testbed t2i)\n"
 COVERS = (
     "Covers with testbed: pictures drawn from a text. Not: edited pictures, finished pictures that "
     "are checked.\n"
@@ -50,8 +51,12 @@ def test_a_release_says_what_it_does_not_cover(run, filled):
     assert (released.json()["left_out"], released.err) == ([
         {
             "slug": "pistol", "why": "no anchors for testbed edit", "nowhere": False, "takes": "",
+            "older": False,
         },
-        {"slug": "testbed-bomb", "why": "no anchors yet", "nowhere": True, "takes": ""},
+        {
+            "slug": "testbed-bomb", "why": "no anchors yet", "nowhere": True, "takes": "",
+            "older": False,
+        },
     ], expected)  # fmt: skip
     assert released.json()["coverage"] == [
         {"model": "testbed", "tasks": ["t2i", "edit"], "lacks": ["check"]}
@@ -85,7 +90,9 @@ def test_a_pause_ships_no_draft_and_says_what_waits(run, filled):
         0,
         "Released policy@1 with 2 concepts\n"
         "  knife: added, version 1, newly approved\n"
-        "  pistol: added, version 1, newly approved\n" + COVERS,
+        "  pistol: added, version 1, newly approved\n"
+        + COVERS
+        + BY_HAND.format("knife (testbed t2i), pistol"),
         "",
     )
     run("add-concept", "grenade")
@@ -95,7 +102,9 @@ def test_a_pause_ships_no_draft_and_says_what_waits(run, filled):
         0,
         "Released policy@2 with 2 concepts, 1 of them regulated\n"
         "Changes since policy@1:\n"
-        "  pistol: switched off until 2999-01-01T00:00:00Z\n" + COVERS,
+        "  pistol: switched off until 2999-01-01T00:00:00Z\n"
+        + COVERS
+        + BY_HAND.format("knife (testbed t2i), pistol"),
         "Warning: Not in this release: grenade (version 1 is draft). A release takes one "
         "in with --concept SLUG, all with --all.\n"
         "Warning: This release holds an older version: pistol (version 2 is draft). A release "
@@ -108,6 +117,7 @@ def test_a_pause_ships_no_draft_and_says_what_waits(run, filled):
         "  grenade: added, version 1",
         "  pistol: switched on again (was until 2999-01-01T00:00:00Z)",
         COVERS.strip(),
+        BY_HAND.format("grenade (testbed t2i), knife (testbed t2i), pistol").strip(),
     ]
     taken = run("release", "policy", "--all", "--drop", "knife")
     assert taken == Result(
@@ -115,11 +125,28 @@ def test_a_pause_ships_no_draft_and_says_what_waits(run, filled):
         "Released policy@4 with 2 concepts\n"
         "Changes since policy@3:\n"
         "  knife: removed, was version 1\n"
-        "  pistol: version 1 -> 2, newly approved\n" + COVERS,
+        "  pistol: version 1 -> 2, newly approved\n"
+        + COVERS
+        + BY_HAND.format("grenade (testbed t2i), pistol"),
         "Warning: Not in this release: knife (version 1 is approved). A release takes one "
         "in with --concept SLUG, all with --all-approved.\n",
     )
-    assert run("release", "policy").out.splitlines()[1] == "No changes since policy@4"
+    assert run("release", "policy").out.splitlines()[1] == (
+        "Nothing changed since policy@4; it was made all the same"
+    )
+    assert run("release", "policy", "--dry-run").out.splitlines()[1] == (
+        "Nothing changed since policy@5; it would be made all the same"
+    )
+
+
+def test_signatures_that_are_missing_are_told(run, filled, key):
+    run("policy", "set", "--signatures", 1)
+    told = "Warning: Not signed: 1 of 1 missing; `uvr-registry sign policy@1 --key FILE`."
+    made = run("release", "policy")
+    assert (made.code, made.err.splitlines()[-1]) == (0, told)
+    assert "igned" not in run("release", "policy", "--key", key).err
+    run("policy", "set", "--signatures", 2)
+    assert "enough keys: 1 of 2 missing;" in run("release", "policy", "--key", key).err
 
 
 def test_the_same_content_is_warned_of_by_whatever_options_it_came(run, filled):
@@ -128,7 +155,8 @@ def test_the_same_content_is_warned_of_by_whatever_options_it_came(run, filled):
     told = left.format("draft") + "--concept SLUG, all with --all.\n"
     released = run("release", "policy", "--concept", "knife", "--json")
     assert (released.err, released.json()["left_out"]) == (told, [
-        {"slug": "pistol", "why": "version 1 is draft", "nowhere": True, "takes": "pistol@1"}
+        {"slug": "pistol", "why": "version 1 is draft", "nowhere": True, "takes": "pistol@1",
+         "older": False}
     ])  # fmt: skip
     assert run("release", "policy").err == told
     run("release", "policy", "--concept", "pistol")
@@ -156,7 +184,9 @@ def test_a_refusal_names_the_way_out(run, filled):
         "Released policy@2 with 1 concept, 0 of them regulated\n"
         "Changes since policy@1:\n"
         "  knife: removed, was version 1\n"
-        "  pistol: mode enforce (regulated) -> log (reported only)\n" + COVERS
+        "  pistol: mode enforce (regulated) -> log (reported only)\n"
+        + COVERS
+        + BY_HAND.format("pistol")
     )
 
 
@@ -177,6 +207,7 @@ def test_a_raised_threshold_is_told_wherever_the_release_is_shown(run, filled):
     assert "  pistol: added, version 1, threshold for testbed t2i 2 -> 2.05, newly" in made.out
     assert run("release", "policy").err.splitlines(True)[0] == warning
     run("channel", "move", "prod", "policy")
+    assert BY_HAND.format("pistol") in run("live", "prod").out
     for command in ("live prod", "bundle inspect policy.uvr"):
         assert f"\n{RAISED}" in run(*command.split()).out
     assert [row.split()[2] for row in run("releases").out.splitlines()] == [

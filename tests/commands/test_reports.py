@@ -90,6 +90,7 @@ def test_a_release_and_an_instant_are_reported(run, collected, models):
     text = run("report", "governance").out
     assert "prod: policy@1" in text
     assert "licence (archive)" in text
+    assert "Strictness set by hand, not measured: pistol (testbed t2i)" in text
 
 
 @pytest.mark.parametrize(

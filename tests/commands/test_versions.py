@@ -35,7 +35,7 @@ def test_an_approval_is_for_what_was_shown(run, filled, monkeypatch):
     def change(question: str) -> str:
         """Someone edits and submits again while the reviewer reads the question."""
         assert filled.concepts.get("pistol").versions[0].content_digest in question
-        run("edit-version", "pistol", "--threshold", "t2i", 3, 1)
+        run("edit-version", "pistol", "--threshold", "t2i", 1.25, 1)
         run("submit", "pistol")
         return "y"
 
@@ -100,9 +100,9 @@ def test_without_a_terminal_an_approval_needs_a_word(run, filled):
 def test_editing_a_version_in_review_makes_it_a_draft(run, filled):
     run("policy", "set", "--approvals", 1)
     run("submit", "pistol")
-    edited = run("edit-version", "pistol", "--threshold", "t2i", 3.5, 1.5, "--json").json()
+    edited = run("edit-version", "pistol", "--threshold", "t2i", 1.25, 0.5, "--json").json()
     assert edited["state"] == "draft"
-    assert edited["spaces"][0]["seed_threshold"] == 3.5
+    assert edited["spaces"][0]["seed_threshold"] == 1.25
     assert run("reviews", "--all", "--json").json()[0]["state"] == "withdrawn"
 
 

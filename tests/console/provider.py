@@ -51,6 +51,10 @@ class Provider:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.behave()
+
+    def behave(self) -> None:
+        """Do as a provider should, whatever it was told before."""
         self.user = dict(USER)
         self.key, self.published = "first", ["first"]
         self.claims: Changed = id

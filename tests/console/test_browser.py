@@ -262,6 +262,15 @@ def test_the_trail_is_filtered_without_a_new_page(page, served):
     assert page.url.startswith(f"{served[1]}/audit?subject=&actor=&kind=channel")
     page.reload()
     assert page.locator(".events > li").count() == 1
+    since = page.get_by_label("Since")
+    since.fill("tomorrow")
+    since.press("Enter")
+    page.locator("#why-since", has_text="Since: ").wait_for()
+    assert page.locator(".events > li").count() == 0
+    since.fill("2020-01-01")
+    since.press("Enter")
+    page.locator(".events > li").wait_for()
+    assert page.locator("#why-since").text_content() == ""
 
 
 def test_a_release_is_prepared_made_and_moved(page, served):
@@ -382,7 +391,7 @@ def test_a_mask_is_painted_with_the_mouse(page, served):
     page.mouse.move(frame["x"] + frame["width"] - 1, frame["y"] + frame["height"] / 2, steps=3)
     page.mouse.up()
     page.get_by_role("button", name="Save the mask").click()
-    page.wait_for_url("**/concepts/pistol/exemplars/2?done=masked")  # The next without one.
+    page.wait_for_url("**/concepts/pistol/exemplars/2?done=masked&picture=1")  # The next one.
     mask = mask_of(registry, 1)
     assert mask[10:20, 10:30].all()
     assert mask[27, 4:23].all()
@@ -397,20 +406,23 @@ def test_a_mask_is_a_box_by_keyboard_and_taken_away(page, served):
     page.get_by_text("By numbers, without a mouse").focus()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    for value in ("25", "50", "50", "50"):
+    for value in ("80", "50", "50", "50"):
         page.keyboard.type(value)
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
+    page.get_by_text("at most 20%, or it would leave the picture").wait_for()
+    page.get_by_label("From the left").fill("25")
+    page.get_by_role("button", name="Add the box").click()
     page.get_by_text("The box was added. 25% of the picture is masked.").wait_for()
     save = page.get_by_role("button", name="Save the mask")
     save.focus()
     page.keyboard.press("Enter")
-    page.wait_for_url("**/concepts/pistol/exemplars?done=masked")
+    page.wait_for_url("**/concepts/pistol/exemplars?done=masked-last")
     mask = mask_of(registry, 2)
     assert (mask.sum(), mask[15:, 10:30].all()) == (300, True)
     page.get_by_role("link", name="Open picture 2").click()
     page.get_by_role("button", name="Take it away").click()
-    page.wait_for_url("**/concepts/pistol/exemplars/2?done=masked")
+    page.wait_for_url("**/concepts/pistol/exemplars/2?done=unmasked")
     assert registry.exemplars.one(2).mask is None
 
 
@@ -447,6 +459,6 @@ def test_a_mask_is_a_box_without_scripts_too(browser, served):
     for name, value in (("From the left", 0), ("From the top", 0), ("Width", 50), ("Height", 100)):
         page.get_by_label(name).fill(str(value))
     page.get_by_role("button", name="Save the mask").click()
-    page.wait_for_url("**/concepts/pistol/exemplars?done=masked")
+    page.wait_for_url("**/concepts/pistol/exemplars?done=masked-last")
     assert mask_of(registry, 2)[:, :20].all()
     context.close()

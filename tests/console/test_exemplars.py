@@ -21,6 +21,7 @@ from registry.store.home import EXEMPLARS, SCORED
 from registry.versions.keeping import Ground
 from tests.console.conftest import text_of
 from tests.console.test_hostile import EVIL, harmless
+from tests.registry.versions.test_keeping import expire
 from uvr.examples.scored import ScoresAlone
 
 HERE = "/concepts/pistol/exemplars"
@@ -178,7 +179,21 @@ def test_what_the_newest_version_makes_of_them_is_told(own, visit):
     check_arguments(job.kind, job.arguments)
 
 
+def test_what_cannot_be_collected_from_is_not_offered_and_not_asked_for(own, visit):
+    visitor = visit(own, "ann")
+    why = "It takes at least 1 picture that shows the concept, with a mask, and 2 that do not; "
+    assert f"{why}there are 1 and 1." in visitor.page(HERE)
+    assert '<button disabled aria-describedby="too-few">' in visitor.get(HERE).text
+    found = visitor.post(f"{HERE}/collect", {"task": "t2i", "model": "testbed"})
+    assert (found.status_code, own.jobs.list()) == (422, [])
+    keep(own, 9, benign=True)
+    assert why not in visitor.page(HERE)
+    own.exemplars.set_mask(1, None, actor="ann")
+    assert f"{why}there are 0 and 2." in visitor.page(HERE)
+
+
 def test_a_worker_is_asked_to_collect_from_them(own, visit):
+    keep(own, 9, benign=True)
     visitor = visit(own, "ann")
     found = visitor.post(f"{HERE}/collect", {"task": "t2i", "model": "flux.1-dev"})
     assert found.headers["location"] == "/jobs?done=asked"
@@ -196,14 +211,20 @@ def test_a_worker_is_asked_to_collect_from_them(own, visit):
 def test_a_mask_is_a_file_or_a_box(own, visit):
     visitor = visit(own, "ann")
     found = send(visitor, [("../m.png", boxed())], f"{HERE}/2/mask")
-    assert (found.status_code, found.headers["location"]) == (303, f"{HERE}?done=masked")
+    assert (found.status_code, found.headers["location"]) == (303, f"{HERE}?done=masked-last")
     assert (mask_of(own, 2).sum(), mask_of(own, 2)[10:20, 10:30].all()) == (200, True)
     box = {"left": "50", "top": "0", "width": "50", "height": "100"}
     found = visitor.post(f"{HERE}/2/mask", box)
     assert (mask_of(own, 2).sum(), mask_of(own, 2)[:, 20:].all()) == (600, True)
     keep(own, 4)
-    assert visitor.post(f"{HERE}/1/mask", box).headers["location"] == f"{HERE}/4?done=masked"
-    assert visitor.post(f"{HERE}/1/mask", {"none": "yes"}).status_code == 303
+    found = visitor.post(f"{HERE}/1/mask", box).headers["location"]
+    assert found == f"{HERE}/4?done=masked&picture=1"
+    assert "The mask of picture 1 was saved; this is picture 4." in visitor.page(found)
+    for forged in ("x", "²", "<b>", ""):
+        page = visitor.get(f"{HERE}/4", params={"done": "masked", "picture": forged}).text
+        assert '<p class="notice" role="status">The mask was saved.</p>' in page
+    found = visitor.post(f"{HERE}/1/mask", {"none": "yes"}).headers["location"]
+    assert "The mask was taken away." in visitor.page(found)
     assert own.exemplars.one(1).mask is None
     page = visitor.get(f"{HERE}/2").text
     assert 'data-width="40" data-height="30"' in page
@@ -225,6 +246,16 @@ def test_what_is_no_mask_of_the_picture_is_refused(own, visit):
     assert (files(own), own.exemplars.one(2).mask) == (before, None)
 
 
+def test_a_box_that_leaves_the_picture_is_refused_beside_its_field(own, visit):
+    box = {"left": "80", "top": "0", "width": "40", "height": "20"}
+    found = visit(own, "ann").post(f"{HERE}/2/mask", box)
+    why = "A box that begins at 80% has a width of more than 0 and at most 20%"
+    field = r'<input id="box-width"[^>]* value="40"[^>]*><p class="refusal" role="alert">' + why
+    assert (found.status_code, bool(re.search(field, found.text))) == (422, True)
+    thirds = {"left": "66.7", "top": "0", "width": "33.3", "height": "100"}
+    assert visit(own, "ann").post(f"{HERE}/2/mask", thirds).status_code == 303
+
+
 def test_a_picture_is_left_out_taken_in_and_forgotten(own, visit):
     visitor = visit(own, "ann")
     visitor.post(f"{HERE}/1/exclude", {"reason": "shows a toy"})
@@ -244,6 +275,7 @@ def test_a_picture_is_left_out_taken_in_and_forgotten(own, visit):
 
 def test_only_curators_change_and_only_admins_forget(own, visit):
     own.team.set("eva", actor="ann", roles=["curator"])
+    keep(own, 8, benign=True)
     before = (files(own), len(own.audit.events()), own.jobs.list())
     for name in ("bob", "cem", "dia"):
         visitor = visit(own, name)
@@ -290,6 +322,18 @@ def test_nudity_waits_for_somebody_to_ask(own, visit, caplog):
         assert "'dia' looked at" in caplog.text
 
 
+def test_nobody_looks_at_a_picture_whose_time_is_over(own, visit):
+    visitor = visit(own, "ann")
+    shown = visitor.get(HERE).text.count("data:image/")
+    expire(own, 1)
+    page = visitor.get(HERE).text
+    assert "1 Its time is over" in text_of(page)
+    assert page.count("data:image/") < shown
+    assert "data:image/" not in visitor.get(f"{HERE}/1").text.replace("data:,", "")
+    box = {"left": "10", "top": "10", "width": "20", "height": "20"}
+    assert visitor.post(f"{HERE}/1/mask", box).status_code == 404
+
+
 def test_a_picture_that_is_not_here_is_told(own, visit):
     for path in (own.home / EXEMPLARS).rglob(f"{own.exemplars.one(1).picture}"):
         path.unlink()
@@ -297,10 +341,10 @@ def test_a_picture_that_is_not_here_is_told(own, visit):
      / own.exemplars.one(2).picture).write_bytes(b"x")  # fmt: skip
     visitor = visit(own, "ann")
     assert "1 Its file is not here: give it again." in visitor.page(HERE)
-    for number in (1, 2):
+    for number, status in ((1, 404), (2, 500)):  # Gone, and damaged.
         assert "Save the mask" not in visitor.page(f"{HERE}/{number}")
         box = {"left": "10", "top": "10", "width": "20", "height": "20"}
-        assert visitor.post(f"{HERE}/{number}/mask", box).status_code >= 400
+        assert visitor.post(f"{HERE}/{number}/mask", box).status_code == status
 
 
 def test_many_pictures_are_on_several_pages(own, visit):

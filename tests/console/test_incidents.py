@@ -140,11 +140,27 @@ def test_a_picture_that_a_log_tells_of_is_not_checked_again(solo, visit, log):
     assert solo.jobs.list() == []
 
 
+@pytest.mark.parametrize("has_log", [True, False])
+def test_why_a_picture_that_no_log_tells_of_cannot_be_checked_is_told(solo, visit, log, has_log):
+    visitor = visit(solo, decisions=log if has_log else None)
+    why = (
+        "What is live cannot check a picture: it holds no examples for that. uvr-registry "
+        "collect-anchors SLUG --task check, then release again and move the channel."
+    )
+    assert why in visitor.page("/incident")
+    head = "The log tells of no such picture." if has_log else "console --decisions FILE."
+    assert f"{head} {why}" in text_of(give(visitor).text)
+    release_check(solo)
+    assert why not in visitor.page("/incident")
+    assert f"{head} Choose under which release" in text_of(give(visitor, check="").text)
+
+
 def test_whoever_may_not_ask_a_worker_is_not_offered_a_check(team, visit):
     release_check(team)
     assert "is checked by a worker" in visit(team, "ann").page("/incident")
     visitor = visit(team, "bob")
-    assert "is checked by a worker" not in visitor.page("/incident")
+    assert "is checked by a worker" not in (shown := visitor.page("/incident"))
+    assert "You cannot have a picture checked: 'bob' may act as reviewer;" in shown
     assert give(visitor, check="late@1/testbed").status_code == 403
     assert team.jobs.list() == []
 

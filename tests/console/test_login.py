@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import secrets
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
-from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import (
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.testclient import TestClient
 
 import console.login
@@ -41,7 +49,7 @@ def running() -> Iterator[Provider]:
 @pytest.fixture
 def provider(running) -> Provider:
     """A provider that does as it should."""
-    running.__init__(running.url)
+    running.behave()
     return running
 
 
@@ -221,6 +229,50 @@ def test_two_tabs_may_log_in_at_once(browser):
     assert browser.come_back(second).headers["location"] == "/audit"
 
 
+def test_many_tabs_leave_the_browser_cookies_that_servers_take(browser):
+    first = browser.leave("/reviews?" + "x" * 900)
+    for count in range(12):
+        last = browser.leave(f"/audit?{count}{secrets.token_urlsafe(500)}")
+        browser.client.cookies.set("uvr-8642-login-planted", "x" * 3000)
+    kept = [f"{cookie.name}={cookie.value}" for cookie in browser.client.cookies.jar]
+    assert sum(map(len, kept)) < 8000
+    assert "this browser did not begin" in text_of(browser.come_back(first).text)
+    assert browser.come_back(last).headers["location"].startswith("/audit?11")
+
+
+def test_whatever_a_name_holds_is_one_short_line_of_the_log(browser, provider, caplog):
+    provider.user["email"] = "eve\n2026-11-24 uvr.console 'ann' logged in\x1b[2J"
+    assert browser.log_in().status_code == 403
+    provider.user["email"] = "e" * 100_000
+    found = browser.log_in()
+    assert (found.status_code, len(found.text) < 5000) == (403, True)
+    lines = [record.getMessage() for record in caplog.records if record.name == "uvr.console"]
+    assert len(lines) == 2
+    assert all(line.isprintable() and len(line) < 300 for line in lines)
+
+
+@pytest.mark.parametrize("path", ["/reviews/pistol/2/approve", "/concepts/pistol/exemplars",
+                                  "/logout", "/nix"])  # fmt: skip
+def test_nothing_that_a_stranger_sends_is_read(team, provider, path):
+    app, answered = make_app(team, Browser(team, provider).settings), []
+    headers = {"host": "127.0.0.1:8642", "origin": URL, "content-length": "20000000",
+               "content-type": "multipart/form-data; boundary=x"}  # fmt: skip
+    scope = {
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(),
+        "query_string": b"", "client": ("127.0.0.1", 5), "http_version": "1.1", "scheme": "http",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }  # fmt: skip
+
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("a part of the body was asked for")
+
+    async def send(message: dict[str, Any]) -> None:
+        answered.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    assert answered[0]["status"] in (200, 401)
+
+
 def test_a_provider_that_says_who_answers_must_say_it(browser, provider):
     promised = {"authorization_response_iss_parameter_supported": True}
     provider.metadata = lambda told: told.update(promised)
@@ -249,17 +301,20 @@ def test_a_session_is_new_after_the_login(browser):
 
 
 @pytest.mark.parametrize(
-    "to",
-    ["//evil.example", "/\\evil.example", "https://evil.example", "javascript:alert(1)", "",
-     "/login?to=/", "/logout", "/a\r\nset-cookie: x=1", "/%0d%0aset-cookie: x=1"],
+    ("to", "leads_to"),
+    [
+        ("//evil.example", "/"), ("/\\evil.example", "/%5Cevil.example"),
+        ("https://evil.example", "/"), ("javascript:alert(1)", "/"), ("", "/"),
+        ("/login?to=/", "/"), ("/logout", "/"),
+        ("/a\r\nset-cookie: x=1", "/a%0D%0Aset-cookie:%20x=1"),
+        ("/%0d%0aset-cookie: x=1", "/%0d%0aset-cookie:%20x=1"),
+    ],
 )  # fmt: skip
-def test_a_login_leads_to_pages_of_the_console_alone(browser, to):
+def test_a_login_leads_to_pages_of_the_console_alone(browser, to, leads_to):
     away = browser.client.get("/login", params={"to": to})
     back = httpx2.get(away.headers["location"]).headers["location"]
     found = browser.come_back(back)
-    place = found.headers["location"]
-    quoted = ("/%5Cevil.example", "/a%0D%0Aset-cookie:%20x=1", "/%0d%0aset-cookie:%20x=1")
-    assert place in ("/", *quoted)
+    assert (found.status_code, found.headers["location"]) == (303, leads_to)
     assert "x" not in found.cookies
 
 
@@ -343,6 +398,12 @@ def test_a_provider_that_answers_otherwise_logs_nobody_in(browser, provider, pat
         assert browser.log_in().status_code == 403
 
 
+def test_nobody_is_named_without_a_signature(browser, provider):
+    told = {"access_token": "a", "token_type": "Bearer", "userinfo": USER}
+    provider.answered["/token"] = lambda: JSONResponse(told)
+    assert "the provider named nobody" in text_of(browser.log_in().text)
+
+
 def test_a_provider_that_does_not_answer_holds_nobody_up(browser, provider, monkeypatch):
     async def silent():
         await asyncio.sleep(3)
@@ -351,6 +412,26 @@ def test_a_provider_that_does_not_answer_holds_nobody_up(browser, provider, monk
     provider.answered["/.well-known/openid-configuration"] = lambda: StreamingResponse(silent())
     monkeypatch.setattr(console.provider, "DEADLINE_S", 0.2)
     assert "took more than 0 seconds" in text_of(browser.client.get("/login").text)
+
+
+def test_logins_that_wait_leave_room_for_other_requests(team, browser, provider, monkeypatch):
+    async def silent():
+        await asyncio.sleep(1)
+        yield b"{}"
+
+    provider.answered["/.well-known/openid-configuration"] = lambda: StreamingResponse(silent())
+    monkeypatch.setattr(console.provider, "MOST_AT_ONCE", 1)
+    other = TestClient(browser.client.app, base_url=URL, client=("127.0.0.1", 50001))
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(browser.client.get, "/login")
+        while not provider.seen:
+            time.sleep(0.01)
+        second = other.get("/login")
+        assert not first.done()
+    assert (second.status_code, first.result().status_code) == (502, 502)
+    assert "too many people log in at this moment" in text_of(second.text)
+    assert "its metadata is not of the issuer" in text_of(first.result().text)
+    assert "its metadata is not of the issuer" in text_of(other.get("/login").text)
 
 
 def test_neither_codes_nor_tokens_nor_secrets_are_logged(browser, provider, caplog):

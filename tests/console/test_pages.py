@@ -15,6 +15,7 @@ from registry.store.db import transaction
 from tests.conftest import toy_collection
 from tests.console.conftest import digest_of, text_of
 from uvr.anchors.calibration import fit_scorer
+from uvr.pages.words import day
 
 
 def test_live_tells_what_each_channel_bans_now(solo, visit):
@@ -23,8 +24,10 @@ def test_live_tells_what_each_channel_bans_now(solo, visit):
     shown = visit(solo).page("/")
     assert "prod policy@2, since" in shown
     assert "by ann: “try it”. 0 of 2 concepts regulated as approved." in shown
-    assert "Nudity tried silently 1 released without review by ann" in shown
+    assert "Nudity tried silently strictness set by hand, not measured 1 released without" in shown
     assert "Pistol switched off until" in shown
+    until = day(solo.releases.get("policy").members[1].disabled_until)
+    assert f"pistol switched off until {until}" in visit(solo).page("/releases")
     assert shown.endswith("Banned in no channel Knife as a weapon nothing collected yet")
 
 
@@ -88,6 +91,18 @@ def test_a_draft_is_put_up_for_review(team, visit):
     assert "The version waits for review." in visitor.page("/concepts/pistol/2?done=submitted")
     (request,) = team.versions.requests()
     assert (request.note, request.opened_by) == ("so that small ones are found", "ann")
+
+
+def test_a_draft_is_approved_at_once_where_nobody_is_to_review_and_the_page_says_so(solo, visit):
+    solo.versions.copy("pistol", actor="ann", thresholds={"t2i": (1.5, 0.75)})
+    visitor = visit(solo)
+    shown = visitor.page("/concepts/pistol/2")
+    assert "Approve it The policy of this registry asks for no review." in shown
+    assert "Ask for review" not in shown
+    found = visitor.post("/concepts/pistol/2/submit", {"content": digest_of(solo, "pistol", 2)})
+    shown = visitor.page(found.headers["location"])
+    assert "The version is approved: the policy asks for no review." in shown
+    assert "Pistol version 2 approved object" in shown
 
 
 def test_a_version_goes_out_of_use_and_is_revoked(team, visit):
@@ -187,7 +202,10 @@ def test_the_trail_is_filtered_page_by_page(solo, visit, monkeypatch):
     assert visitor.get(f"/audit?{older}").text.count("<b>eve</b>") == 3
     assert "ann moved the channel prod" in visitor.page("/audit?kind=channel")
     assert "Nothing yet." in visitor.page("/audit?subject=nix&since=2020-01-01")
-    assert visitor.get("/audit?since=tomorrow").status_code == 422
+    found = visitor.get("/audit?since=tomorrow&actor=eve")
+    assert (found.status_code, 'value="tomorrow"' in found.text) == (422, True)
+    assert '<span id="why-since" role="alert" class="refusal">Since: ' in found.text
+    assert "Nothing is shown until it is known since when." in text_of(found.text)
     assert visitor.get("/audit?before=-1").status_code == 422
 
 
@@ -227,3 +245,30 @@ def test_unknown_pages_lead_on(solo, visit):
     assert found.status_code == 404
     assert "No concept 'pistl'. Did you mean 'pistol'?" in text_of(found.text)
     assert visitor.get("/nix").status_code == 404
+
+
+def test_forms_that_a_role_may_not_send_are_left_out_and_the_page_says_why(team, visit):
+    visitor = visit(team, "dia")
+    for path, role, button in (
+        ("/new-release", "publisher", "Days, or until"),
+        ("/releases/policy/1", "publisher", "Point it here"),
+        ("/try", "curator", "Drawn from seed"),
+        ("/concepts/pistol/words", "curator", "Add it"),
+        ("/concepts/pistol/1/strictness", "curator", "Save as a draft"),
+        ("/concepts/pistol/exemplars", "curator", "Keep them"),
+        ("/reviews/pistol/2", "reviewer", "Send it back"),
+    ):
+        shown = visitor.page(path)
+        assert f"'dia' may act as auditor; this needs the role {role}." in shown, path
+        assert button not in shown, path
+    assert "Days, or until" in visit(team, "cem").page("/new-release")
+    assert "Save as a draft" in visit(team, "ann").page("/concepts/pistol/1/strictness")
+
+
+def test_models_of_the_registry_are_offered_before_any_other(team, visit):
+    page = visit(team, "ann").get("/concepts/pistol/words").text
+    (select,) = re.findall(r'(?s)<select id="model" name="model">(.*?)</select>', page)
+    first, others = select.split('<optgroup label="On a machine with that model">')
+    assert text_of(first) == "testbed"
+    assert text_of(others).startswith("flux.1-dev flux.1-schnell")
+    assert "testbed" not in others

@@ -122,5 +122,9 @@ def test_a_line_is_kept_as_a_draft(team, visit):
     for wrong in ({"line": "nan"}, {"line": "inf"}, {"line": ""}, {"space": "0" * 64}):
         found = visitor.post("/concepts/pistol/1/strictness", {**fields, **wrong})
         assert found.status_code in (404, 422), wrong
+    found = visitor.post("/concepts/pistol/1/strictness", {
+        "content": digest_of(team, "pistol", 1), "space": space, "line": "5000",
+    })  # fmt: skip
+    assert "It would find nothing. Choose a lower one." in text_of(found.text)
     refused = visit(team, "bob").post("/concepts/pistol/1/strictness", fields)
     assert refused.status_code == 403

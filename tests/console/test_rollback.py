@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 from tests.console.conftest import text_of
@@ -20,13 +21,27 @@ def test_going_back_is_looked_at_and_then_done(solo, visit):
     shown = text_of(looked.text)
     assert "policy@3 would Change pistol: regulated, was reported only" in shown
     assert len(solo.releases.list()) == 2
-    fields = {"reason": "fires on cups", "before": hidden(looked.text, "before")}
+    fields = {"reason": "fires on cups", "before": hidden(looked.text, "before"),
+              "looked": html.unescape(hidden(looked.text, "looked"))}  # fmt: skip
     made = visitor.post(BACK, {**fields, "step": "release"})
     assert made.headers["location"] == "/releases/policy/3?done=released"
     newest = solo.releases.get("policy")
     assert (newest.rollback_of, newest.note) == (1, "fires on cups")
     again = visitor.post(BACK, {**fields, "step": "release"})
     assert (again.status_code, "fires on cups" in again.text) == (409, True)
+
+
+def test_choices_that_changed_since_they_were_looked_at_are_looked_at_first(solo, visit):
+    solo.releases.add("policy", actor="ann", modes={"pistol": "log"}, allow_shrink=True,
+                      enforce_nothing=True)  # fmt: skip
+    visitor = visit(solo)
+    looked = visitor.post(BACK, {"reason": "fires on cups", "step": "look"}).text
+    fields = {"reason": "fires on cups", "before": hidden(looked, "before"), "step": "release",
+              "looked": html.unescape(hidden(looked, "looked"))}  # fmt: skip
+    for change in ({"expires": "30"}, {"allow_shrink": "yes"}, {"drop": "pistol"}):
+        found = visitor.post(BACK, {**fields, **change})
+        assert (found.status_code, len(solo.releases.list())) == (200, 2)
+    assert visitor.post(BACK, fields).status_code == 303
 
 
 def test_what_the_earlier_release_lacks_is_taken_out_by_name(solo, visit):

@@ -178,6 +178,21 @@ def test_what_cannot_be_tried_is_refused(own, visit, wrong, status):
     assert (own.jobs.list(), (own.home / GIVEN).exists()) == ([], False)
 
 
+def test_what_is_live_and_the_newest_of_each_bundle_are_offered(own, visit):
+    own.releases.add("policy", actor="cem", modes={"nudity": "log"})
+    shown = visit(own, "ann").page("/try")
+    assert "Under policy@1, live in prod policy@2, the newest, live nowhere" in shown
+
+
+def test_a_form_that_is_refused_keeps_a_release_that_is_not_offered(own, visit):
+    own.releases.add("policy", actor="cem", modes={"nudity": "log"})
+    own.channels.move("prod", "policy", actor="cem")
+    found = visit(own, "ann").post("/try", {**FIELDS, "prompt": ""})
+    assert found.status_code == 422
+    assert '<option value="policy@2">policy@2, live in prod' in found.text
+    assert '<option value="policy@1" selected>policy@1</option></select>' in found.text
+
+
 @pytest.mark.parametrize("prompt", ["", " \n"])
 def test_without_words_a_picture_is_needed_and_is_checked(own, visit, prompt):
     release_check(own)
@@ -210,7 +225,24 @@ def test_what_cannot_check_a_picture_is_refused_before_a_worker_tries(own, visit
     release_check(own)
     found = send(visit(own, "ann"), png(), prompt="", **named)
     assert (found.status_code, "holds no examples by which this model" in found.text) == (422, True)
+    said, alone = text_of(found.text), "version" in named
+    slug = named["version"].partition("@")[0] if alone else "SLUG"
+    assert f"collect-anchors {slug} --model " in said
+    assert ("then release again" in said, "makes a version that does" in said) == (not alone, alone)
     assert (own.jobs.list(), (own.home / GIVEN).exists()) == ([], False)
+
+
+def test_the_same_leads_to_its_job_until_that_ends(own, visit):
+    visitor = visit(own, "ann")
+    assert visitor.post("/try", FIELDS).headers["location"] == "/try/1"
+    assert send(visitor, png()).headers["location"] == "/try/2"  # With a picture it is another.
+    for again, job in ((visitor.post("/try", FIELDS), 1), (send(visitor, png()), 2)):
+        assert again.headers["location"] == f"/jobs/{job}?done=same"
+        shown = visitor.get(f"/jobs/{job}?done=same").text
+        assert "did not end yet: this is that job." in shown
+        assert f'<a href="/try/{job}">' in shown
+    own.jobs.cancel(1, actor="ann")
+    assert visitor.post("/try", FIELDS).headers["location"] == "/try/3"
 
 
 def test_what_is_no_picture_or_too_large_is_refused(own, visit):
@@ -224,7 +256,9 @@ def test_what_is_no_picture_or_too_large_is_refused(own, visit):
 
 def test_only_curators_try_and_others_leave_no_picture(own, visit):
     for name in ("bob", "cem", "dia"):
-        for found in (visit(own, name).post("/try", FIELDS), send(visit(own, name), png())):
+        # Nor is anything decoded for them.
+        sent = (send(visit(own, name), data) for data in (png(), b"no picture"))
+        for found in (visit(own, name).post("/try", FIELDS), *sent):
             assert found.status_code == 403
             assert "this needs the role curator" in text_of(found.text)
     assert (own.jobs.list(), (own.home / GIVEN).exists()) == ([], False)

@@ -59,6 +59,8 @@ def test_what_is_banned_less_must_be_asked_for(solo, visit):
     asked = {**plan, "allow_shrink": "yes", "enforce_nothing": "yes"}
     shown = text_of(visitor.post("/new-release", asked).text)
     assert "pistol: tried silently, was regulated" in shown
+    told = "pistol: strictness set by hand, not measured, for pictures drawn from a text (testbed)"
+    assert told in shown
 
 
 def test_a_member_is_taken_out_and_a_first_release_begins(solo, visit):
@@ -133,3 +135,8 @@ def test_a_new_channel_is_made_once(solo, visit):
     assert [item.name for item in solo.channels.list()] == ["canary", "prod"]
     assert visitor.post("/releases/policy/1/move", {"new_channel": "canary"}).status_code == 409
     assert "canary, prod" in visitor.page("/releases")
+
+
+def test_a_newer_version_in_review_is_told_of(team, visit):
+    shown = text_of(visit(team, "cem").page("/releases/policy/1"))
+    assert "pistol: an older version is in it, version 2 is waiting for review" in shown

@@ -38,6 +38,10 @@ def test_instants_are_told_from_now(instant, told):
             Difference("a", "threshold", 1.0, 2.0, "testbed t2i"),
             "strictness changed, catches less: pictures drawn from a text (testbed)",
         ),
+        (
+            Difference("a", "scoring", 1.0, 2.0, "testbed t2i"),
+            "scored in another way: pictures drawn from a text (testbed)",
+        ),
         (Difference("a", "disabled_until", AT, None), "switched on again"),
         (Difference("a", "coverage", None, "m edit"), "now also for edited pictures (m)"),
         (Difference("a", "coverage", "m edit", None), "no longer for edited pictures (m)"),

@@ -119,7 +119,7 @@ def test_1_an_edit_in_review_makes_a_draft_and_approvals_stale(filled):
     filled.team.set_policy(actor="ann", approvals=2)
     filled.versions.submit("pistol", actor="ann")
     assert filled.versions.approve("pistol", actor="bob").approvals == 1
-    edited = filled.versions.edit("pistol", actor="ann", thresholds={"t2i": (9.0, 1.0)})
+    edited = filled.versions.edit("pistol", actor="ann", thresholds={"t2i": (1.5, 1.0)})
     assert (edited.state, edited.approvals) == ("draft", 0)
     filled.versions.submit("pistol", actor="ann")
     assert filled.versions.approve("pistol", actor="cem").state == "in_review"
@@ -280,7 +280,7 @@ def test_8_an_approval_counts_for_what_was_seen_by_an_active_reviewer_who_did_no
     with pytest.raises(PolicyError, match="someone else's approval"):
         filled.versions.approve("pistol", actor="ann")
     filled.versions.approve("pistol", actor="bob", expect_digest=seen)
-    edited = filled.versions.edit("pistol", actor="ann", thresholds={"t2i": (9.0, 1.0)})
+    edited = filled.versions.edit("pistol", actor="ann", thresholds={"t2i": (1.5, 1.0)})
     filled.versions.submit("pistol", actor="ann")
     with pytest.raises(ConflictError, match=f"has digest {edited.content_digest}"):
         filled.versions.approve("pistol", actor="cem", expect_digest=seen)
@@ -296,7 +296,7 @@ def test_9_each_change_writes_one_event_in_its_transaction(filled, define, colle
     changes = [
         lambda: filled.concepts.add(define(description="A handgun."), actor="ann"),
         lambda: filled.versions.add("pistol", [collect(7)], actor="ann"),
-        lambda: filled.versions.edit("pistol", actor="ann", thresholds={"t2i": (9.0, 1.0)}),
+        lambda: filled.versions.edit("pistol", actor="ann", thresholds={"t2i": (1.5, 1.0)}),
         lambda: filled.versions.submit("pistol", actor="ann"),
         lambda: filled.releases.add("default", actor="ann"),
         lambda: filled.channels.move("prod", "default", actor="ann"),
@@ -325,7 +325,7 @@ def test_9_without_its_event_there_is_no_change(filled, collect, monkeypatch, ch
 
     run = {
         "submit": lambda: filled.versions.submit("pistol", actor="ann"),
-        "edit": lambda: filled.versions.edit("pistol", actor="ann", thresholds={"t2i": (9.0, 1.0)}),
+        "edit": lambda: filled.versions.edit("pistol", actor="ann", thresholds={"t2i": (1.5, 1.0)}),
         "release": lambda: filled.releases.add("default", actor="ann"),
         "add_version": lambda: filled.versions.add("pistol", [collect(7)], actor="ann"),
     }[change]

@@ -9,8 +9,9 @@ from collections import Counter
 import pytest
 
 from registry.operations import collect_garbage
-from registry.operations.doctor import check_content, diagnose, repair
+from registry.operations.doctor import check_content, diagnose
 from registry.operations.gc import named_blobs
+from registry.operations.repair import repair
 from tests.conftest import FULL, often
 
 pytestmark = pytest.mark.slow

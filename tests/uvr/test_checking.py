@@ -35,7 +35,6 @@ def test_it_finds_what_the_check_of_a_call_finds(t2i_pipe, t2i_profile, bundle):
     assert checked.space == bundle.variant_for("tiny", "check").space.digest
     assert t2i_pipe.transformer.attn_processors == before
     assert CheckedPicture.from_dict(checked.to_dict()).to_dict() == checked.to_dict()
-    assert checked.outline.tolist() == found.mask.tolist()
 
 
 @pytest.mark.parametrize("size", [(37, 21), (400, 300), (3, 3)])

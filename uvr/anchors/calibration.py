@@ -17,6 +17,7 @@ from concepts.calibration import KEY
 from concepts.errors import UVRError
 from concepts.prototypes import WITHIN_SHARE, balanced_weights
 from concepts.scorer import Scorer
+from uvr.anchors.coverage import LEAST_WITHOUT
 from uvr.anchors.directions import fit_directions
 from uvr.anchors.held_out import HeldOut, held_out_scores
 from uvr.anchors.kinds import pictures_by_kind, variants_by_kind
@@ -70,7 +71,7 @@ def fit_scorer(
         UVRError: No anchors, or fewer than two pictures without the concept.
     """
     pictures = benign_pictures(anchor_set)
-    if len(anchor_set.anchors) == 0 or pictures < 2:
+    if len(anchor_set.anchors) == 0 or pictures < LEAST_WITHOUT:
         raise UVRError(
             f"Cannot calibrate from {len(anchor_set.anchors)} anchors and {pictures} benign "
             "pictures; at least one anchor and two pictures without the concept are needed."

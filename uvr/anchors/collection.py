@@ -20,6 +20,7 @@ from concepts.scorer import Scorer
 from uvr.anchors.calibration import RATE, fit_options, fit_scorer
 from uvr.anchors.capture import Progress
 from uvr.anchors.capturing import Capturing
+from uvr.anchors.coverage import too_few
 from uvr.anchors.doubts import doubts, foreseen, left_out
 from uvr.anchors.exemplars import Exemplars, noise_draws, pictures_without, samples_of
 from uvr.anchors.extend import extended, next_picture, require_space
@@ -104,8 +105,12 @@ def collect(
     samples = samples_of(profile, definition, exemplars)
     if held is not None:
         require_space(held, anchor_space(pipe, profile))
-    if RATE in parameters:  # Collecting takes long; what cannot come of it is refused before.
-        require_promise(parameters[RATE], pictures_without(definition, samples, held))
+    # Collecting takes long; what cannot come of it is refused before.
+    without = pictures_without(definition, samples, held)
+    if samples is not None and (why := too_few(len(samples[0]) + (held is not None), without)):
+        raise PictureError(why)
+    if RATE in parameters:
+        require_promise(parameters[RATE], without)
     told: dict[str, Any] = {"capturing": capturing, "progress": progress}
     if samples is None:
         anchors = collect_from_prompts(

@@ -18,6 +18,8 @@ PLACES = (
     "bottom right",
 )  # fmt: skip
 """Of a grid of three rows and three columns."""
+LEAST_SHOWN, LEAST_WITHOUT = 1, 2
+"""Pictures that it takes to fit a scorer: with the concept, and without it."""
 MIN_PLACE = 0.25
 """A place counts where so much of it is masked, or so much of the mask lies in it."""
 CELLS, STEP = 12, 6
@@ -84,6 +86,16 @@ class Coverage:
     places: Mapping[str, int]
 
     @property
+    def ready(self) -> int:
+        """How many show it and say where."""
+        return sum(self.sizes[name] for name in ("small", "medium", "large"))
+
+    @property
+    def too_few(self) -> str:
+        """Why nothing can be collected from them; "" where it can."""
+        return too_few(self.ready, self.benign)
+
+    @property
     def empty(self) -> list[str]:
         """Places where no picture shows it."""
         return [name for name, count in self.places.items() if not count]
@@ -92,6 +104,21 @@ class Coverage:
     def promise(self) -> float | None:
         """The lowest rate of wrong catches that so many pictures without it can promise."""
         return 1 / (self.benign + 1) if self.benign else None
+
+
+def too_few(shown: int, without: int) -> str:
+    """Say why nothing can be collected from so many pictures; "" where it can.
+
+    Args:
+        shown: Pictures that show the concept, with a mask that says where.
+        without: Pictures without it.
+    """
+    if shown >= LEAST_SHOWN and without >= LEAST_WITHOUT:
+        return ""
+    return (
+        f"It takes at least {LEAST_SHOWN} picture that shows the concept, with a mask, and "
+        f"{LEAST_WITHOUT} that do not; there are {shown} and {without}."
+    )
 
 
 def facts_of(picture: Image.Image, mask: Image.Image | None = None) -> Facts:

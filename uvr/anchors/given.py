@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from uvr.anchors.pictures import PictureError, decode_picture
 from uvr.pages.picture import png_bytes
@@ -14,6 +15,12 @@ SIDE = 2048
 """Pixels on the longer side at most, as the registry keeps them; models look at far fewer."""
 ORIENTATION = 0x0112
 """Of what EXIF tells: how a picture is turned to be seen."""
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+_ON_ITS_SIDE = (_TURNS[5], _TURNS[6], _TURNS[7], _TURNS[8])
 Box = tuple[float, float, float, float]
 """Left, top, width and height of a box as shares of its picture."""
 
@@ -32,11 +39,14 @@ def kept_pixels(data: bytes, name: str, mask: bytes | None = None) -> tuple[byte
         PictureError: One of them is no picture, or too large, or their sizes differ.
     """
     picture = decode_picture(io.BytesIO(data), name)
-    size = picture.size[::-1] if _is_on_its_side(picture) else picture.size
+    turn = _turn_of(picture)
+    size = picture.size[::-1] if turn in _ON_ITS_SIDE else picture.size
     # A mask is compared with all pixels, and a large picture held once.
     shown = None if mask is None else read_mask(mask, size, f"The mask of {name}")
     picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    picture = _turned(picture)
+    if turn is not None:
+        picture = picture.transpose(turn)
+    picture = _bare(picture)
     return png_bytes(picture), None if shown is None else mask_bytes(shown, picture.size)
 
 
@@ -70,12 +80,15 @@ def box_mask(size: tuple[int, int], box: Box) -> Image.Image:
     return Image.fromarray(np.where(inside, 255, 0).astype(np.uint8), "L")
 
 
-def _is_on_its_side(picture: Image.Image) -> bool:
-    return picture.getexif().get(ORIENTATION) in (5, 6, 7, 8)
+def _turn_of(picture: Image.Image) -> Image.Transpose | None:
+    """Return how a picture is to be turned; None for not at all, or where that cannot be read."""
+    try:
+        return _TURNS.get(picture.getexif().get(ORIENTATION, 1))
+    except (OSError, ValueError, SyntaxError, LookupError, TypeError, struct.error):
+        return None  # As browsers show it.
 
 
-def _turned(picture: Image.Image) -> Image.Image:
-    turned = ImageOps.exif_transpose(picture)
-    bare = Image.new("RGB", turned.size)
-    bare.paste(turned)
+def _bare(picture: Image.Image) -> Image.Image:
+    bare = Image.new("RGB", picture.size)
+    bare.paste(picture)
     return bare

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import IO, ClassVar
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from concepts.errors import NotFoundError, UVRError
@@ -19,6 +21,11 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_PIXELS = 50_000_000
 """Of one picture; it takes three bytes a pixel, and a file of a few kB can hold more."""
 MASK, SOURCE = ".mask", ".source"
+# Its decoders raise the last two for what is cut off or bent within a file.
+_UNREADABLE = (
+    UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError,
+    struct.error,
+)  # fmt: skip
 
 
 class PictureError(UVRError):
@@ -61,8 +68,8 @@ def decode_picture(file: IO[bytes], name: str, mode: str = "RGB") -> Image.Image
                     f"{name} has {_pixels(image)}: at most {MAX_PIXELS:,} are read. Make it "
                     "smaller; models draw and look at far fewer."
                 )
-            return image.convert(mode)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
+            return _of_eight_bits(image).convert(mode)
+    except _UNREADABLE as error:
         raise PictureError(f"{name} cannot be read as a picture: {error}.") from error
 
 
@@ -127,6 +134,13 @@ def _read_sample(path: Path, kind: str, prompt: str, masked: bool) -> Sample:
     source_path = path.with_name(f"{path.stem}{SOURCE}.png")
     source = read_picture(source_path) if source_path.is_file() else None
     return Sample(image, mask, prompt, str(path), kind, source)
+
+
+def _of_eight_bits(image: Image.Image) -> Image.Image:
+    """Return a grey picture of 16 bits with 8: converted as it is, nearly all would be white."""
+    if not image.mode.startswith("I;16"):
+        return image
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8), "L")
 
 
 def _pixels(image: Image.Image) -> str:

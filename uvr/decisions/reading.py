@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from io import BufferedReader
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,12 @@ class LoggedDecisions:
         """Return the decisions of one request."""
         return [item for item in self if item.request == name]
 
-    def of_picture(self, pixels: str) -> list[Decision]:
-        """Return the decisions on a picture, by the digest of its pixels."""
-        return [item for item in self if item.pixels == pixels]
+    def of_picture(self, pixels: str, most: int) -> list[Decision]:
+        """Return the first decisions on a picture, by the digest of its pixels.
+
+        Those on grey pictures, which take the place of blocked ones, may be very many.
+        """
+        return list(islice((item for item in self if item.pixels == pixels), most))
 
     def _opened(self, path: Path, stack: ExitStack) -> list[BufferedReader]:
         """Open all files of a log, oldest first, before the first is read.

@@ -24,13 +24,14 @@ from pathlib import Path
 from typing import Any
 
 from concepts.bundle import Bundle, BundleVariant, Member
-from concepts.errors import ExpiredError, NotFoundError, UVRError
+from concepts.errors import ExpiredError, UVRError
 from concepts.instant import now
 from uvr.delivery.bundle_file import UNSAID, Keys, open_bundle
 from uvr.delivery.source import BundleSource
 from uvr.delivery.status import BundleInUse, SourceStatus
 from uvr.engine.check import Check, Checks, LateScorers, Listener
 from uvr.engine.generation import Assignment
+from uvr.engine.overrides import Overrides
 from uvr.engine.regulated_pipeline import RegulatedPipeline
 from uvr.engine.status import RegulatorStatus
 from uvr.engine.variant import VariantChoice
@@ -104,8 +105,6 @@ class Regulator:
             )
         self.source = None if isinstance(bundle, Bundle) else bundle
         self._fixed = bundle if isinstance(bundle, Bundle) else None
-        self.deny = frozenset(deny)
-        self.allow = frozenset(allow)
         self.profile = load_profile(profile) if isinstance(profile, Path | str) else profile
         self.preset = preset
         self.strength = strength
@@ -118,11 +117,10 @@ class Regulator:
                 f"{self._fixed.name}@{self._fixed.sequence} cannot be used: {stale}. "
                 "Release it again."
             )
-        if both := sorted(self.deny & self.allow):
-            raise ValueError(f"deny and allow both name {', '.join(both)}")
-        if self.deny or self.allow:
-            self._check_overrides(self.bundle)
-            log.warning("%s", "; ".join(self._overrides()))
+        self.overrides = Overrides(frozenset(deny), frozenset(allow))
+        if told := self.overrides.sentences():
+            self.overrides.require_in(self.bundle)
+            log.warning("%s", "; ".join(told))
 
     @property
     def bundle(self) -> Bundle:
@@ -155,8 +153,8 @@ class Regulator:
             created=release.created,
             state=standing.state,
             why=standing.stale or failure,
-            deny=tuple(sorted(self.deny)),
-            allow=tuple(sorted(self.allow)),
+            deny=tuple(sorted(self.overrides.deny)),
+            allow=tuple(sorted(self.overrides.allow)),
             source=source,
         )
 
@@ -191,11 +189,7 @@ class Regulator:
 
     def mode_of(self, member: Member, at: str) -> str:
         """Say what to do with a concept here at an instant: "enforce", "log" or "shadow"."""
-        if member.slug in self.deny:
-            return "enforce"
-        if member.mode != "enforce":
-            return member.mode
-        return "enforce" if member.slug not in self.allow and member.enforced_at(at) else "log"
+        return self.overrides.mode_of(member, at)
 
     def _start(
         self, choice: VariantChoice, late: VariantChoice | None
@@ -227,12 +221,11 @@ class Regulator:
             task=profile.task,
             space=variant.space.digest if variant else "",
             bundle_state=used.state,
-            notes=[*self._overrides(), *_notes(bundle, variant, at)],
+            notes=[*self.overrides.sentences(), *_notes(bundle, variant, at)],
         )
         if used.stale:
             report.notes.append(f"the bundle is {used.state}: {used.stale}")
-        absent = sorted((self.deny | self.allow) - set(bundle.slugs))
-        if absent:
+        if absent := self.overrides.absent_from(bundle):
             report.notes.append(f"this release does not hold {', '.join(absent)}")
         scorers = self._stack(bundle, variant)
         late = LateScorers(checked, self._stack(bundle, checked)) if checked else None
@@ -264,20 +257,6 @@ class Regulator:
                 [member.scorer for member in variant.members], output_dim(space.taps, space.dim)
             )
         return stacks[space.digest]
-
-    def _overrides(self) -> list[str]:
-        overrides = (("not regulated", self.allow), ("enforced", self.deny))
-        return [
-            f"{what} on this host: {', '.join(sorted(slugs))}" for what, slugs in overrides if slugs
-        ]
-
-    def _check_overrides(self, bundle: Bundle) -> None:
-        unknown = sorted((self.deny | self.allow) - set(bundle.slugs))
-        if unknown:
-            raise NotFoundError(
-                f"The bundle {bundle.name!r} has no concept {', '.join(map(repr, unknown))}. "
-                f"It holds: {', '.join(bundle.slugs)}."
-            )
 
     def _source(self) -> BundleSource:
         if self.source is None:

@@ -19,7 +19,8 @@ import numpy as np
 
 from uvr.evaluation.cases import Case
 from uvr.evaluation.drawn import draw_cases
-from uvr.evaluation.judges import IMAGENET_CLASSES, Sighting, imagenet_judge, in_place, sightings
+from uvr.evaluation.imagenet import IMAGENET_CLASSES, imagenet_judge
+from uvr.evaluation.judges import Sighting, in_place, sightings
 from uvr.evaluation.recall import recall_unsaid
 from uvr.evaluation.uses import make_cases, scene_case
 from uvr.testbed import scenes

@@ -15,11 +15,10 @@ from concepts.calibration import wilson
 from uvr.engine.check import Check
 from uvr.evaluation.cases import Case
 from uvr.evaluation.drawn import Drawn, draw_cases
+from uvr.evaluation.imagenet import IMAGENET_CLASSES, imagenet_judge
 from uvr.evaluation.judges import (
-    IMAGENET_CLASSES,
     THRESHOLD,
     detections,
-    imagenet_judge,
     sightings,
 )
 from uvr.evaluation.uses import SWAPPED_OUT, USES, make_cases

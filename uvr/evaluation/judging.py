@@ -21,7 +21,7 @@ from concepts.errors import UVRError
 from concepts.yaml_text import FieldError
 from uvr.evaluation.catalogue import Catalogue, parameters_of
 from uvr.evaluation.detector_judge import DetectorJudge
-from uvr.evaluation.judges import IMAGENET_CLASSES, imagenet_chances, thing_scores
+from uvr.evaluation.imagenet import IMAGENET_CLASSES, imagenet_chances, thing_scores
 from uvr.evaluation.output_filter import OutputFilterJudge
 from uvr.judges.classifier import ClassifierJudge
 from uvr.judges.clip import ClipJudge

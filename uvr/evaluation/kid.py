@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uvr.evaluation.comparison import Pair
-from uvr.evaluation.judges import imagenet_features
+from uvr.evaluation.imagenet import imagenet_features
 from uvr.evaluation.judging import AT_ONCE
 from uvr.evaluation.run.ledger import Ledger
 from uvr.evaluation.run.work import WorkFolder, decoded, encoded

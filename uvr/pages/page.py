@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from concepts.words import approved_words, so_far_words
+from concepts.words import BY_HAND, approved_words, so_far_words
 from uvr.pages import words
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -36,6 +36,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= FILTERS
+    environment.globals["by_hand"] = BY_HAND
     return environment
 
 

@@ -223,7 +223,8 @@ def test_variant_of_another_model_says_what_there_is():
         make_bundle().variant_for("flux.1-dev", "t2i")
     assert str(caught.value) == (
         "Release demo@3 has no anchors for model 'flux.1-dev', task 't2i'; it has "
-        "'testbed' edit, 'testbed' t2i. Collect anchors for this model and release again."
+        "'testbed' edit, 'testbed' t2i. Collect some, `uvr-registry collect-anchors SLUG --model "
+        "MODEL --task t2i`, and release again."
     )
 
 

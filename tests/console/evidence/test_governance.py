@@ -53,6 +53,7 @@ def test_the_page_of_an_instant_speaks_to_people(filled):
     page = governance_page(governance(filled, now()))
     assert set(Loads(page).loads) == {"data:,", "#main"}
     assert "tried silently" in page
+    assert "Strictness set by hand, not measured: testbed t2i." in page
     assert "released without review by tester" in page
 
 

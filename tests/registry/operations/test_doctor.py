@@ -9,7 +9,8 @@ from concepts.files import replacing
 from concepts.signing.ed25519 import PrivateKey
 from registry import Registry
 from registry.operations import backup, restore
-from registry.operations.doctor import Diagnosis, diagnose, repair
+from registry.operations.doctor import Diagnosis, diagnose
+from registry.operations.repair import repair
 from registry.store import guards
 from registry.store.db import transaction
 from registry.store.schema import newest_guards

@@ -3,6 +3,7 @@
 import pytest
 
 from concepts.errors import ConflictError, NotFoundError, PolicyError
+from registry.answers import Gap
 
 
 @pytest.fixture
@@ -91,3 +92,17 @@ def test_after_an_empty_release_concepts_come_in_by_name(released):
     with pytest.raises(PolicyError, match="the release before holds none"):
         released.releases.add("policy", actor="bob")
     assert taken(released.releases.add("policy", ["bomb"], actor="bob")) == ["bomb@1"]
+
+
+def test_a_newer_version_in_review_is_told_of(fill, collect):
+    registry = fill("pistol")
+    registry.releases.add("policy", actor="bob")
+    registry.team.set_policy(actor="bob", approvals=1)
+    registry.versions.add("pistol", [collect(7)], actor="ann")
+    assert registry.releases.get("policy").left_out == ()
+    registry.versions.submit("pistol", actor="ann")
+    waits = Gap("pistol", "version 2 is in review", nowhere=False, takes="", older=True)
+    assert registry.releases.get("policy").left_out == (waits,)
+    registry.versions.approve("pistol", actor="bob")
+    ready = Gap("pistol", "version 2 is approved", nowhere=False, takes="pistol@2", older=True)
+    assert registry.releases.get("policy").left_out == (ready,)

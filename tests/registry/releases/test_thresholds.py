@@ -1,7 +1,10 @@
 """A threshold above a version's own is asked for, reachable, and told by each release it is in."""
 
+from dataclasses import replace
+
 import pytest
 
+from concepts.calibration import KEY, Calibration, Share
 from concepts.errors import PolicyError
 from registry.answers import RaisedThreshold
 
@@ -122,3 +125,18 @@ def test_only_the_space_of_the_threshold_is_asked(fill, collect):
         "policy", actor="bob", thresholds={"pistol": {"t2i": 2.5}}, **ASKED
     )
     assert [item.place for item in info.members[0].raised] == ["testbed t2i"]
+
+
+def test_what_was_measured_is_told_from_what_was_set_by_hand(registry, define, collect):
+    anchors, scorer = collect(1)
+    told = Calibration(0.1, Share(1, 20), Share(19, 20)).to_dict()
+    registry.concepts.add(define(), actor="ann")
+    measured = replace(scorer, seed_threshold=1.0, grow_threshold=0.5, metadata={KEY: told})
+    registry.versions.add("pistol", [(anchors, measured), collect(2, "edit")], actor="ann")
+    members = registry.releases.add("policy", actor="bob").members
+    assert members[0].by_hand == ("testbed edit",)
+    lower = registry.releases.add("policy", actor="bob", thresholds={"pistol": {"t2i": 0.75}})
+    assert lower.members[0].by_hand == ("testbed t2i", "testbed edit")
+    registry.versions.copy("pistol", actor="ann", thresholds={"t2i": (1.5, 0.5)})
+    made = registry.releases.add("policy", ["pistol@2"], actor="bob")
+    assert made.members[0].by_hand == ("testbed t2i", "testbed edit")

@@ -20,8 +20,8 @@ def approved(registry, define, collect):
 
 def test_a_copy_is_a_draft_with_the_anchors_and_exemplars_of_an_approved_version(approved):
     source = approved.versions.get("pistol")
-    copied = approved.versions.copy("pistol", actor="bob", thresholds={"t2i": (3.0, 1.5)})
-    moved = replace(source.spaces[0], seed_threshold=3.0, grow_threshold=1.5)
+    copied = approved.versions.copy("pistol", actor="bob", thresholds={"t2i": (2.5, 1.5)})
+    moved = replace(source.spaces[0], seed_threshold=2.5, grow_threshold=1.5)
     assert copied == replace(
         source, number=2, state="draft", content_digest=copied.content_digest,
         created_at=copied.created_at, created_by="bob", authors=("ann", "bob"),
@@ -40,14 +40,14 @@ def test_a_copy_is_a_draft_with_the_anchors_and_exemplars_of_an_approved_version
 
 
 def test_a_copy_goes_its_way_to_a_release(approved):
-    approved.versions.copy("pistol", actor="bob", thresholds={"t2i": (3.0, 1.5)})
+    approved.versions.copy("pistol", actor="bob", thresholds={"t2i": (2.5, 1.5)})
     approved.versions.submit("pistol", actor="bob")
     released = approved.releases.add("policy", actor="ann")
     (member,) = released.members
     assert member.version == 2
     variants = approved.releases.bundle("policy").variants
     assert {item.space.task: item.members[0].scorer.seed_threshold for item in variants} == {
-        "t2i": 3.0, "edit": 2.0,
+        "t2i": 2.5, "edit": 2.0,
     }  # fmt: skip
 
 
@@ -65,19 +65,34 @@ def test_a_copy_must_differ_from_every_version(approved):
     with pytest.raises(ConflictError, match="Version 1 of 'pistol' already has exactly this"):
         approved.versions.copy("pistol", actor="bob", thresholds=same)
     with pytest.raises(NotFoundError, match="no anchors for 'video'"):
-        approved.versions.copy("pistol", actor="bob", thresholds={"video": (3.0, 1.5)})
+        approved.versions.copy("pistol", actor="bob", thresholds={"video": (2.5, 1.5)})
     with pytest.raises(ConflictError, match="changed meanwhile"):
         approved.versions.copy(
-            "pistol", actor="bob", thresholds={"t2i": (3.0, 1.5)}, expect_digest="0" * 64
+            "pistol", actor="bob", thresholds={"t2i": (2.5, 1.5)}, expect_digest="0" * 64
         )
     assert len(approved.concepts.get("pistol").versions) == 1
 
 
 def test_what_is_revoked_or_a_draft_is_not_copied(approved, collect):
-    thresholds = {"t2i": (3.0, 1.5)}
+    thresholds = {"t2i": (2.5, 1.5)}
     approved.versions.add("pistol", [collect(3)], actor="ann")
     with pytest.raises(PolicyError, match="Version 2 of 'pistol' is draft, not approved"):
         approved.versions.copy("pistol", 2, actor="bob", thresholds=thresholds)
     approved.versions.revoke("pistol", 1, actor="ann", reason="wrong pictures")
     with pytest.raises(PolicyError, match=r"is revoked, .* `uvr-registry collect-anchors`"):
         approved.versions.copy("pistol", 1, actor="bob", thresholds=thresholds)
+
+
+@pytest.mark.parametrize("change", ["copy", "edit"])
+def test_a_threshold_by_hand_that_no_anchor_reaches_is_refused(approved, change):
+    if change == "edit":
+        approved.versions.copy("pistol", actor="ann", thresholds={"t2i": (1.5, 1.0)})
+    before = approved.concepts.get("pistol")
+    with pytest.raises(PolicyError) as refused:
+        getattr(approved.versions, change)("pistol", actor="ann", thresholds={"t2i": (9999, 1.0)})
+    number = {"copy": 1, "edit": 2}[change]
+    assert str(refused.value) == (
+        f"The threshold for testbed t2i would be 9999, and no anchor of version {number} reaches "
+        "it: the highest scores 2.5482. It would find nothing. Choose a lower one."
+    )
+    assert approved.concepts.get("pistol") == before

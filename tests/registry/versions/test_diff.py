@@ -75,7 +75,25 @@ def test_thresholds_are_shown_before_and_after(registry, define, collect):
     (space,) = registry.versions.diff("pistol", 1, 2).spaces
     assert (space.before.seed_threshold, space.after.seed_threshold) == (2.0, 4.0)
     assert (space.scorer_changed, space.anchors) == (True, RowChange(0, 0, 5))
+    assert space.strictness == "less strict"
+    (back,) = registry.versions.diff("pistol", 2, 1).spaces
+    assert back.strictness == "stricter"
     assert space.shift == Shift(0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("other", ["anchors", "scorer"])
+def test_thresholds_of_other_scores_are_not_compared(registry, define, collect, other):
+    registry.concepts.add(define(), actor="ann")
+    made, scorer = collect(1)
+    registry.versions.add("pistol", [(made, scorer)], actor="ann")
+    new = dataclasses.replace(collect(2)[1] if other == "scorer" else scorer, seed_threshold=9.0)
+    anchors = collect(2)[0] if other == "anchors" else made
+    registry.versions.add("pistol", [(anchors, new)], actor="ann")
+    registry.releases.add("policy", ["pistol@1"], actor="ann")
+    released = registry.releases.add("policy", ["pistol@2"], actor="ann")
+    (space,) = registry.versions.diff("pistol", 1, 2).spaces
+    assert space.strictness == "scored in another way"
+    assert [item.what for item in released.changes] == ["version", "scoring", "approved"]
 
 
 def test_a_space_may_come_and_go(registry, define, collect):

@@ -105,7 +105,7 @@ def test_an_approval_names_the_evaluation_that_was_shown(team):
 def test_an_edited_version_loses_it_and_the_old_content_has_it_still(team):
     measure(team, GOOD)
     before = team.versions.get("pistol")
-    edited = team.versions.edit("pistol", 1, actor="ann", thresholds={"t2i": (3.0, 1.5)})
+    edited = team.versions.edit("pistol", 1, actor="ann", thresholds={"t2i": (2.5, 1.5)})
     assert edited.evaluations == ()
     team.versions.submit("pistol", actor="ann")
     with pytest.raises(GateError, match="no evaluation of this content"):

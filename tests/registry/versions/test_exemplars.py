@@ -94,8 +94,9 @@ def test_forgetting_needs_a_reason_and_something_to_forget(filled):
         filled.exemplars.forget("0" * 64, actor="ann", reason="why")
     with pytest.raises(PolicyError, match="needs a reason"):
         filled.exemplars.forget(FIRST.sha256, actor="ann", reason=" ")
-    with pytest.raises(PolicyError, match="must not name the hash"):
-        filled.exemplars.forget(FIRST.sha256, actor="ann", reason=f"{FIRST.sha256} is withdrawn")
+    for told in (FIRST.sha256, FIRST.sha256.upper(), FIRST.origin, FIRST.origin.title()):
+        with pytest.raises(PolicyError, match="must name neither hash nor origin"):
+            filled.exemplars.forget(FIRST.sha256, actor="ann", reason=f"{told} is withdrawn")
     filled.team.set("ann", actor="ann", roles=["admin"])
     filled.team.set("bob", actor="ann", roles=["curator"])
     with pytest.raises(PolicyError, match="this needs the role admin"):

@@ -10,7 +10,15 @@ from PIL.PngImagePlugin import PngInfo
 from sqlalchemy import text
 
 from concepts.digest import sha256
-from concepts.errors import ConflictError, ContentError, InputError, NotFoundError, PolicyError
+from concepts.errors import (
+    ConflictError,
+    ContentError,
+    InputError,
+    NotFoundError,
+    PolicyError,
+    UVRError,
+    VerificationError,
+)
 from concepts.instant import parse_instant
 from registry.operations import backup, collect_garbage, diagnose, restore
 from registry.registry import Registry
@@ -224,6 +232,16 @@ def test_whoever_is_killed_while_forgetting_leaves_no_row_and_the_garbage_takes_
     assert sha256(given(1).png) not in files(kept)
 
 
+def test_a_reason_to_forget_tells_neither_the_picture_nor_where_it_is_from(kept):
+    short = Ground("a", "licence 7", GROUND.retain_until)
+    kept.exemplars.keep("bomb", [given(1)], short, actor="ann")
+    for told in (given(1).sha256, sha256(given(1).png), GROUND.origin, "a"):
+        with pytest.raises(PolicyError, match="neither hash nor origin"):
+            kept.exemplars.forget(given(1).sha256, actor="ann", reason=f"withdrawn: {told}")
+    assert numbers(kept) == [1, 2, 3, 4]
+    assert kept.exemplars.forget(given(1).sha256, actor="ann", reason="was asked") == (1, 4)
+
+
 def test_two_concepts_share_a_file_until_both_forget_it(kept):
     kept.exemplars.keep("bomb", [given(1)], GROUND, actor="ann")
     assert len(files(kept)) == 4
@@ -278,6 +296,8 @@ def test_a_concept_that_names_minors_keeps_no_picture(filled):
 def test_what_is_over_is_not_used_and_goes_with_the_garbage(kept):
     expire(kept, 2)
     assert [item.id for item in kept.exemplars.kept() if item.usable] == [1, 3]
+    with pytest.raises(NotFoundError, match="The time of picture 2 is over"):
+        kept.exemplars.files(kept.exemplars.one(2))
     notes = " ".join(note for check in diagnose(kept.workspace).checks for note in check.notes)
     assert "Kept pictures whose time is over: 1. `uvr-registry gc` deletes them." in notes
     before = files(kept)
@@ -324,6 +344,18 @@ def test_no_backup_holds_a_picture(kept, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("forgotten", [(3,), (1, 2, 3)])
+def test_no_picture_of_a_restored_registry_has_the_number_of_a_forgotten_one(
+    kept, tmp_path, forgotten
+):
+    for number in forgotten:
+        kept.exemplars.forget(given(number).sha256, actor="ann", reason="withdrawn")
+    backup(kept.workspace, tmp_path / "backup.zip")
+    restored = Registry(restore(tmp_path / "backup.zip", tmp_path / "other"))
+    (found,) = restored.exemplars.keep("bomb", [given(9)], GROUND, actor="ann")
+    assert found.id == 4
+
+
 def test_pixels_that_another_encoder_wrote_take_the_place_of_the_first(kept):
     again = png((2, 0, 0), compress_level=0)
     before = kept.exemplars.kept()[1]
@@ -340,13 +372,13 @@ def test_pixels_that_another_encoder_wrote_take_the_place_of_the_first(kept):
 def test_a_file_that_was_exchanged_is_not_read(kept):
     item = kept.exemplars.kept()[0]
     kept.exemplars._pictures.path(item.picture).write_bytes(png((9, 9, 9)))
-    with pytest.raises(Exception, match="is not the one that was kept"):
+    with pytest.raises(VerificationError, match="is not the one that was kept"):
         kept.exemplars.files(item)
 
 
 @pytest.mark.parametrize("registry", ["sqlite"], indirect=True)
 def test_a_full_disk_leaves_no_row_and_no_file(filled, full_disk):
-    with full_disk(), pytest.raises(Exception, match="The disk is full"):
+    with full_disk(), pytest.raises(UVRError, match="The disk is full"):
         filled.exemplars.keep("pistol", [given(1)], GROUND, actor="ann")
     assert (files(filled), numbers(filled)) == (set(), [])
     assert not [name for name in os.listdir(filled.home) if "partial" in name]

@@ -105,7 +105,7 @@ def test_an_author_stays_one_whoever_brings_the_work_in_again(team, define, coll
     assert made.authors == ("ann", "eve")  # Most of the words are ann's.
     export_concept(team.workspace, "pistol", tmp_path / "pistol.uvrc")
     for number in (1, 2):  # The file's versions are new again.
-        team.versions.edit("pistol", number, actor="root", thresholds={"t2i": (9, 1)})
+        team.versions.edit("pistol", number, actor="root", thresholds={"t2i": (2.5, 1)})
     assert import_concept(team.workspace, tmp_path / "pistol.uvrc", actor="eve").added == (3, 4)
     assert [version(team, number).authors for number in (3, 4)] == [
         ("ann", "eve", "root"), ("ann", "eve", "root"),
@@ -203,10 +203,10 @@ def test_an_edit_in_review_makes_approvals_stale(team):
     team.versions.submit("pistol", actor="ann")
     team.versions.approve("pistol", actor="bob")
     before = version(team)
-    after = team.versions.edit("pistol", actor="ann", thresholds={"t2i": (3.0, 0.5)})
+    after = team.versions.edit("pistol", actor="ann", thresholds={"t2i": (2.5, 0.5)})
     assert (after.number, after.state, after.approvals) == (1, "draft", 0)
     assert after.content_digest != before.content_digest
-    assert (after.spaces[0].seed_threshold, after.spaces[0].grow_threshold) == (3.0, 0.5)
+    assert (after.spaces[0].seed_threshold, after.spaces[0].grow_threshold) == (2.5, 0.5)
     assert [item.state for item in team.versions.requests(None)] == ["withdrawn"]
     team.versions.submit("pistol", actor="ann")
     assert version(team).approvals == 0
@@ -215,7 +215,7 @@ def test_an_edit_in_review_makes_approvals_stale(team):
 
 
 def test_an_editor_becomes_an_author(team):
-    team.versions.edit("pistol", actor="root", thresholds={"t2i": (3.0, 1.0)})
+    team.versions.edit("pistol", actor="root", thresholds={"t2i": (2.5, 1.0)})
     assert version(team).authors == ("ann", "root")
     team.versions.submit("pistol", actor="ann")
     with pytest.raises(PolicyError, match="'root' wrote a part"):
@@ -281,7 +281,7 @@ def test_approved_content_is_never_edited(registry, define, collect):
     registry.versions.add("pistol", [collect()], actor="ann")
     registry.versions.submit("pistol", actor="ann")
     with pytest.raises(PolicyError, match=r"is approved, not in_review or draft\. Make a new"):
-        registry.versions.edit("pistol", actor="ann", thresholds={"t2i": (3.0, 1.0)})
+        registry.versions.edit("pistol", actor="ann", thresholds={"t2i": (2.5, 1.0)})
 
 
 def test_a_state_is_left_only_where_the_machine_says(registry, define, collect):
@@ -340,7 +340,7 @@ def test_the_newest_version_in_the_right_state_is_meant(team, collect):
 def test_compare_and_set_refuses_other_content(team, step):
     reason = {"reason": "why"} if step in ("approve", "reject", "deprecate", "revoke") else {}
     if step == "edit":
-        reason = {"thresholds": {"t2i": (3.0, 1.0)}}
+        reason = {"thresholds": {"t2i": (2.5, 1.0)}}
     if step in ("approve", "reject", "deprecate", "revoke"):
         team.versions.submit("pistol", actor="ann")
     if step == "deprecate":
@@ -367,7 +367,7 @@ def test_a_dry_run_changes_nothing(team, tmp_path):
     dry = Registry.open(team.home, url, dry_run=True)
     before = version(team), team.audit.events()
     assert dry.versions.submit("pistol", actor="ann").state == "in_review"
-    edited = dry.versions.edit("pistol", actor="ann", thresholds={"t2i": (3.0, 1.0)})
+    edited = dry.versions.edit("pistol", actor="ann", thresholds={"t2i": (2.5, 1.0)})
     assert edited.content_digest != before[0].content_digest
     assert (version(team), team.audit.events()) == before
 

@@ -34,3 +34,10 @@ def test_kept_pictures_are_looked_at_under_the_definitions_texts_in_turn():
     assert exemplars.made == ("flipped",)
     with pytest.raises(PictureError, match="3 kept pictures with a mask show the concept, and 0"):
         samples_of(profile, words, Exemplars(kept=([sample] * 3, [])))
+
+
+def test_too_few_pictures_are_refused_before_a_model_is_touched():
+    sample = Sample(Image.new("RGB", (8, 8)), name="picture 1")
+    profile = next(found for found in PROFILES.values() if found.task == "t2i")
+    with pytest.raises(PictureError, match="there are 1 and 1"):
+        collect(None, profile, load_shipped("pistol"), Exemplars(kept=([sample], [sample])))

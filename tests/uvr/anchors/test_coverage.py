@@ -47,6 +47,14 @@ def test_a_set_is_told_in_numbers():
     assert coverage_of([], 0).promise is None
 
 
+def test_a_set_with_too_few_pictures_says_so():
+    shown = [Facts("00", (0,), share, ()) for share in (0.1, 0.0, None)]
+    assert coverage_of(shown, 2).too_few == ""
+    for found, counts in ((coverage_of(shown[1:], 2), "0 and 2"), (coverage_of(shown, 1), "1 and")):
+        assert found.too_few.startswith("It takes at least 1 picture that shows the concept")
+        assert counts in found.too_few
+
+
 def test_pictures_that_were_saved_again_repeat_each_other():
     first = noisy(1)
     facts = {

@@ -4,7 +4,8 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from registry.store.pictures import SIDE as KEPT_SIDE
 from registry.store.pictures import png_size
@@ -22,6 +23,13 @@ def decoded(data):
     with Image.open(io.BytesIO(data)) as picture:
         picture.load()
         return picture
+
+
+def bent():
+    """A PNG in several parts, the last of which has no name that a part may have."""
+    noise = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
+    first, _, last = encoded(Image.fromarray(noise)).rpartition(b"IDAT")
+    return first + b"\3H\xce\xcc" + last
 
 
 def test_the_registry_and_the_engine_know_the_same_size():
@@ -48,6 +56,39 @@ def test_a_photograph_is_turned_as_it_is_seen():
     assert decoded(picture).getpixel((1, 1)) == (200, 0, 0)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize(
+    "turned", [b"nothing", b"Exif\0\0", b"Exif\0\0MM\0*\0\0", b"II*\0\xff\xff\xff\xff"]
+)
+def test_what_cannot_be_read_of_how_a_picture_is_turned_turns_it_nowhere(turned):
+    for kind in ("JPEG", "PNG", "WEBP"):
+        picture, _ = kept_pixels(encoded(Image.new("RGB", (8, 4)), kind, exif=turned), "x")
+        assert decoded(picture).size == (8, 4)
+    about = PngInfo()
+    about.add_text("Raw profile type exif", "\n\n\nno digits")
+    picture, _ = kept_pixels(encoded(Image.new("RGB", (8, 4)), pnginfo=about), "x")
+    assert decoded(picture).size == (8, 4)
+
+
+def test_each_way_of_turning_is_the_librarys_own():
+    photo = Image.fromarray(np.arange(96, dtype=np.uint8).reshape(4, 8, 3))
+    for way in range(1, 9):
+        about = Image.Exif()
+        about[0x0112] = way
+        data = encoded(photo, exif=about)
+        with Image.open(io.BytesIO(data)) as file:
+            expected = np.asarray(ImageOps.exif_transpose(file))
+        assert np.array_equal(np.asarray(decoded(kept_pixels(data, "x")[0])), expected)
+
+
+def test_a_grey_picture_of_sixteen_bits_keeps_its_shades():
+    shades = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
+    data = encoded(Image.fromarray(shades))
+    picture, mask = kept_pixels(data, "x", data)
+    assert np.array_equal(np.asarray(decoded(picture))[..., 0], shades >> 8)
+    assert np.array_equal(np.asarray(decoded(mask)) > 0, shades >> 8 > 127)
+
+
 def test_a_large_picture_is_made_smaller_with_its_mask():
     mask = Image.new("L", (4096, 1024))
     mask.paste(255, (0, 0, 2048, 1024))
@@ -60,8 +101,8 @@ def test_a_large_picture_is_made_smaller_with_its_mask():
 @pytest.mark.parametrize(
     "data",
     [b"", b"no picture", b"GIF89a", encoded(Image.new("RGB", (8, 8)))[:40],
-     encoded(Image.new("1", (8000, 8000)))],
-    ids=range(5),
+     encoded(Image.new("1", (8000, 8000))), bent()],
+    ids=range(6),
 )  # fmt: skip
 def test_what_is_no_picture_or_too_large_is_refused(data):
     with pytest.raises(PictureError, match=r"x (cannot be read as a picture|has 8000 x 8000)"):

@@ -25,7 +25,9 @@ def test_decisions_are_found_by_request_and_by_picture(decide, tmp_path):
     path.write_text("".join(json.dumps(item.to_dict()) + "\n" for item in made))
     reading = LoggedDecisions([path])
     assert [item.request for item in reading.of_request("a")] == ["a", "a"]
-    assert [item.request for item in reading.of_picture("0" * 64)] == ["b"]
+    assert [item.request for item in reading.of_picture("0" * 64, 9)] == ["b"]
+    assert [item.request for item in reading.of_picture(made[0].pixels, 1)] == ["a"]
+    assert reading.read == 1
 
 
 def test_files_that_are_put_aside_while_a_log_is_read_are_not_lost(decide, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.app import App
-from commands.changes import change_lines, coverage_lines, warn_of
+from commands.changes import by_hand_lines, change_lines, coverage_lines, warn_of
 from commands.output import save_bundle
 from commands.text import plural
 from concepts.errors import UVRError
@@ -29,10 +29,23 @@ def show_new_release(app: App, registry: Registry, made: NewRelease, out: Path |
     lines = [f"{what} with {plural(len(made.members), 'concept')}{some}"]
     if made.sequence > 1:
         since = f"since {made.bundle}@{made.sequence - 1}"
-        lines.append(f"Changes {since}:" if made.changes else f"No changes {since}")
-    lines += [*change_lines(made.changes), *coverage_lines(made.coverage), *signed_by(made)]
+        anyway = "it would be made" if app.dry_run else "it was made"
+        nothing = f"Nothing changed {since}; {anyway} all the same"
+        lines.append(f"Changes {since}:" if made.changes else nothing)
+    lines += [*change_lines(made.changes), *coverage_lines(made.coverage)]
+    lines += [*by_hand_lines(made.members), *signed_by(made)]
     app.show(asdict(made), [*lines, *written])
     warn_of(app, made)
+    _warn_of_missing(app, made, registry.team.policy().signatures)
+
+
+def _warn_of_missing(app: App, made: NewRelease, needed: int) -> None:
+    """Warn of signatures that the policy asks for and a release lacks."""
+    missing = needed - len(made.signatures)
+    if missing > 0:
+        signed = "Not signed" if missing == needed else "Not signed by enough keys"
+        name = f"{made.bundle}@{made.sequence}"
+        app.warn(f"{signed}: {missing} of {needed} missing; `uvr-registry sign {name} --key FILE`.")
 
 
 def signed_by(info: ReleaseInfo) -> list[str]:

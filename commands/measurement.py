@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Measuring:
-    """How and where a suite is measured.
+class Measurement:
+    """One measurement of a suite: by what, and where.
 
     Attributes:
         model: Instead of the suite's; None for that.
