@@ -57,11 +57,11 @@ def test_what_is_of_no_field_stands_at_the_end_of_the_form():
 def test_every_form_that_is_refused_keeps_what_was_filled_in(team, visit):
     """Whoever may not, or meant something else, does not write it all again."""
     sent = [
-        ("dia", "/concepts/pistol/look-alikes", {"text": "a <toy>"}, "a <toy>"),
+        ("ann", "/concepts/pistol/look-alikes", {"text": "<" * 5000}, "<" * 5000),
         ("ann", "/concepts/pistol/collect", {"model": "testbed", "task": "t2i", "seed": "x"}, "x"),
-        ("dia", "/concepts/pistol/1/revoke", {"reason": "why <I>"}, "why <I>"),
+        ("ann", "/concepts/pistol/1/revoke", {"reason": "<" * 5000}, "<" * 5000),
         ("bob", "/reviews/pistol/2/approve", {"reason": "fine <b>", "content": "1"}, "fine <b>"),
-        ("dia", "/releases/policy/1/move", {"new_channel": "x", "reason": "a <w>"}, "a <w>"),
+        ("cem", "/releases/policy/1/move", {"new_channel": "X y", "reason": "a <w>"}, "a <w>"),
         ("ann", "/audit/compare", {"checkpoint": "{<}"}, "{<}"),
         ("ann", "/incident", {"report": "{<}", "request": "r-1"}, "{<}"),
     ]  # fmt: skip
