@@ -16,6 +16,7 @@ from console.asked import job_words
 from console.files import address
 from registry.jobs.outcome import outcomes_of
 from uvr.pages.page import FILTERS as PAGE_FILTERS
+from uvr.pages.words import place_words
 
 _CODE = re.compile(r"`([^`]+)`")
 
@@ -66,7 +67,7 @@ def _environment() -> Environment:
         "details": words.told_details, "each_once": words.each_once, "ended": ended,
         "event": words.event_words,
         "field": words.field_words, "job": job_words,
-        "outcomes": outcomes_of, "place": words.place_words,
+        "outcomes": outcomes_of, "place": place_words,
         "plural": plural, "standing": words.standing_words, "subject": words.subject_words,
     }  # fmt: skip
     environment.filters |= PAGE_FILTERS
