@@ -125,6 +125,21 @@ def feature_folder(home: Path) -> FeatureFolder:
     return FeatureFolder(home / FEATURES)
 
 
+def warn_of_undrawn(
+    app: App,
+    definitions: Sequence[ConceptDefinition],
+    exemplars: Exemplars,
+    model: str,
+    tasks: Sequence[str],
+) -> None:
+    """Warn of prompts that the model will not draw, before it is loaded."""
+    from uvr.anchors.doubts import foreseen
+
+    for definition in definitions:
+        for sentence in foreseen(definition, exemplars, model, tasks):
+            app.warn(f"{definition.slug}: {sentence}")
+
+
 def plan(
     app: App,
     definitions: Sequence[ConceptDefinition],

@@ -52,16 +52,18 @@ def warn_of(app: App, made: NewRelease) -> None:
 
     The same content is warned of in the same words, whichever options it came by.
     """
+    from uvr.pages.words import gap_words
+
     for line in raised_lines(made.members):
         slug = line.split()[0]
         app.warn(f"{line}. Take it back with --threshold {slug}=none.")
     for gap in made.left_out:
         if gap.nowhere and not gap.takes:
-            app.warn(f"{gap.slug} is not in this release: {gap.why}.")
+            app.warn(f"{gap.slug} is not in this release: {gap_words(gap.why)}.")
         elif gap.older and not gap.takes:
-            app.warn(f"This release holds an older version: {gap.slug} ({gap.why}).")
+            app.warn(f"This release holds an older version: {gap.slug} ({gap_words(gap.why)}).")
         elif not gap.takes:
-            app.warn(f"{gap.slug} is not covered everywhere by this release: {gap.why}.")
+            app.warn(f"{gap.slug} is not covered everywhere by this release: {gap_words(gap.why)}.")
     ready = [gap for gap in made.left_out if gap.takes]
     _warn_of_ready(app, "Not in this release", [gap for gap in ready if gap.nowhere])
     newer = [gap for gap in ready if not gap.nowhere]
@@ -71,8 +73,10 @@ def warn_of(app: App, made: NewRelease) -> None:
 def _warn_of_ready(app: App, what: str, gaps: Sequence[Gap]) -> None:
     if not gaps:
         return
+    from uvr.pages.words import gap_words
+
     every = "--all-approved" if all(gap.why.endswith("approved") for gap in gaps) else "--all"
-    names = ", ".join(f"{gap.slug} ({gap.why})" for gap in gaps)
+    names = ", ".join(f"{gap.slug} ({gap_words(gap.why)})" for gap in gaps)
     app.warn(f"{what}: {names}. A release takes one in with --concept SLUG, all with {every}.")
 
 
@@ -90,7 +94,10 @@ def _words(change: Difference) -> str:
         case "scoring":
             return f"scored in another way for {change.place}"
         case "coverage":
-            return f"now covers {after}" if before is None else f"no longer covers {before}"
+            from uvr.pages.words import place_words
+
+            place = place_words(str(after if before is None else before))
+            return f"now covers {place}" if before is None else f"no longer covers {place}"
         case "disabled_until":
             was = "" if before is None else f" (was until {cell(before)})"
             return f"switched {'on again' if after is None else f'off until {cell(after)}'}{was}"

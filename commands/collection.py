@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App, pass_app
-from commands.capturing import Means, capturing_options, feature_folder, plan
+from commands.capturing import Means, capturing_options, feature_folder, plan, warn_of_undrawn
 from commands.exemplars import kept_to_collect, references_to, require_kept_alone
 from commands.new_versions import NewVersions, same_place
 from commands.options import (
@@ -138,6 +138,7 @@ def collect_anchors(
     model_options: dict[str, Any] = {"model": model, "tasks": tasks, "profile": profile,
                      "placement": means.placement(model)}  # fmt: skip
     features = feature_folder(registry.workspace.home)
+    warn_of_undrawn(app, definitions, exemplars, model, tasks)
     if means.plan:
         plan(app, definitions, exemplars, means, features, model_options)
         return

@@ -74,7 +74,10 @@ class NewVersions:
         for slug, version in versions.items():
             outcome = self.outcomes[slug]
             lines += self._lines(version, outcome.collections)
-            data[slug] = {**version_json(version), "warnings": outcome.doubts}
+            data[slug] = {
+                **version_json(version),
+                "warnings": [*outcome.foreseen, *outcome.doubts],
+            }
         self.app.show(data, lines)
 
     def _add(self, definition: ConceptDefinition, references: Sequence[Exemplar]) -> VersionInfo:

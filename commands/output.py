@@ -136,11 +136,22 @@ def show_events(app: App, events: Sequence[Any]) -> None:
     """Show events of the trail."""
     rows = [asdict(event) for event in events]
     texts = [
-        {**row, "subject": row["subject"].replace("#", "@"), "details": _details(row["details"])}
-        for row in rows
+        {**row, "subject": row["subject"].replace("#", "@"), "details": _told(row)} for row in rows
     ]
     columns = ("number", "at", "actor", "action", "subject", "details")
     app.show(rows, [Table(columns, texts, "No events.")])
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    """What an event changed in words, and then the rest of what it says."""
+    from uvr.pages.events import changed_words
+
+    changed = changed_words(row["action"], row["details"])
+    said = ("copied", "ids", "thresholds")
+    if row["action"] == "channel.move":
+        said = ("before", "bundle", "sequence")
+    details = {k: v for k, v in row["details"].items() if not (changed and k in said)}
+    return "; ".join(part for part in (changed, _details(details)) if part)
 
 
 def _details(details: Mapping[str, Any]) -> str:

@@ -54,7 +54,10 @@ def _picture_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="What happens to a picture that the check finds something in.  [default: flag]",
         ),
         click.option(
-            "--log", "log_file", type=OUT_FILE, help="Append the decision to this decision log."
+            "--log",
+            "log_file",
+            type=OUT_FILE,
+            help="Append the decision to this decision log, with the features of what fired.",
         ),
         click.option("--heat-map", type=OUT, help="Also draw what matched, as a picture."),
         seed_option,

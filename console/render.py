@@ -12,9 +12,11 @@ from markupsafe import Markup, escape
 from concepts.printable import printable
 from concepts.words import BY_HAND
 from console import words
+from console.asked import job_words
 from console.files import address
 from registry.jobs.outcome import outcomes_of
 from uvr.pages.page import FILTERS as PAGE_FILTERS
+from uvr.pages.words import place_words
 
 _CODE = re.compile(r"`([^`]+)`")
 
@@ -39,6 +41,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun if count == 1 else noun + 's'}"
 
 
+def ended(text: str) -> str:
+    """Write a sentence with its full stop, whether it brings one or not."""
+    return text if text.rstrip().endswith((".", "!", "?")) else f"{text.rstrip()}."
+
+
 def begun(text: str) -> str:
     """Write a text with a capital letter; the rest stays as it is."""
     return text[:1].upper() + text[1:]
@@ -55,9 +62,12 @@ def _environment() -> Environment:
         finalize=_shown,
     )
     environment.filters |= {
-        "ago": words.ago, "begun": begun, "change": words.change_words, "coded": coded,
-        "details": words.told_details, "event": words.event_words, "field": words.field_words,
-        "gap": words.gap_words, "outcomes": outcomes_of, "place": words.place_words,
+        "ago": words.ago, "begun": begun, "change": words.change_words,
+        "changed": words.changed_part, "coded": coded, "event_kind": words.kind_of_event,
+        "details": words.told_details, "each_once": words.each_once, "ended": ended,
+        "event": words.event_words,
+        "field": words.field_words, "job": job_words,
+        "outcomes": outcomes_of, "place": place_words,
         "plural": plural, "standing": words.standing_words, "subject": words.subject_words,
     }  # fmt: skip
     environment.filters |= PAGE_FILTERS

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from concepts.instant import now
 from concepts.words import MODE_WORDS
-from uvr.pages.words import STATES, day, state_words, task_words
+from uvr.pages.events import changed_words
+from uvr.pages.words import day, place_words, state_words
 
 CATEGORIES = {"nudity": "nudity", "ip-character": "protected character", "object": "object"}
 FIELDS = {
@@ -35,9 +36,11 @@ EVENTS = {
     "key.add": "added the key",
     "key.rotate": "changed who may sign:",
     "policy.set": "changed the",
+    "registry.restore": "restored",
     "release.add": "released",
     "release.rollback": "released earlier members again as",
     "release.sign": "signed",
+    "schema.migrate": "brought up to date",
     "source.forget": "forgot a given picture of",
     "version.add": "added",
     "version.approve": "approved",
@@ -49,6 +52,22 @@ EVENTS = {
     "version.reject": "sent back",
     "version.revoke": "revoked",
     "version.submit": "asked for review of",
+}
+KINDS = {
+    "actor": "who may do what",
+    "audit": "checkpoints of this trail",
+    "channel": "what went live",
+    "concept": "concepts and their words",
+    "doctor": "repairs",
+    "exemplar": "given pictures that are kept",
+    "gc": "what was cleared away",
+    "key": "keys",
+    "policy": "rules of the registry",
+    "registry": "registries that were restored",
+    "release": "releases",
+    "schema": "changes of the database",
+    "source": "given pictures that were forgotten",
+    "version": "versions and their reviews",
 }
 # What the library advises to whoever types, as the page of a new release has it.
 OPTIONS = (
@@ -81,13 +100,6 @@ def standing_words(state: str | None) -> str:
     return "nothing collected yet" if state is None else state_words(state)
 
 
-def place_words(place: str) -> str:
-    """Write a "MODEL TASK", or a "MODEL/TASK", such as "edited pictures (testbed)"."""
-    model, _, task = place.replace("/", " ").rpartition(" ")
-    words = task_words(task)
-    return f"{words[:1].lower()}{words[1:]} ({model})"
-
-
 def field_words(name: str) -> str:
     """Write the name of a definition's field."""
     return FIELDS.get(name, name)
@@ -100,6 +112,17 @@ def event_words(action: str, details: Mapping[str, Any]) -> str:
     return EVENTS.get(action, action.replace(".", " "))
 
 
+def changed_part(action: str, details: Mapping[str, Any]) -> str:
+    """Write what goes on after an event's subject: " from policy@1 to policy@2"; "" if nothing."""
+    said = changed_words(action, details)
+    return said and f"{' ' if action == 'channel.move' else ': '}{said}"
+
+
+def kind_of_event(kind: str) -> str:
+    """Write a kind of events, the first part of an action, for a choice of them."""
+    return KINDS[kind]
+
+
 def told_details(details: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what an event tells beside its subject, reasons first, as names with texts."""
     first = ("reason", "note")
@@ -109,6 +132,11 @@ def told_details(details: Mapping[str, Any]) -> list[tuple[str, str]]:
         for name in names
         if details[name] not in (None, "", [], {}, False)
     ]
+
+
+def each_once(examples: Iterable[Any]) -> list[Any]:
+    """Return examples, ``registry.operations.NearExample``, each prompt or picture once."""
+    return list({one.prompt or one.picture: one for one in reversed([*examples])}.values())[::-1]
 
 
 def change_words(change: Any) -> str:
@@ -143,14 +171,6 @@ def advice_words(text: str) -> str:
     for option, words in OPTIONS:
         text = re.sub(option, words, text)
     return text.replace("If that is meant, add ", "If that is meant: ")
-
-
-def gap_words(why: str) -> str:
-    """Write why a release leaves a concept uncovered, ``registry.answers.Gap``."""
-    head, found, place = why.partition("no anchors for ")
-    if found:
-        return f"{head}nothing collected for {', '.join(map(place_words, place.split(', ')))}"
-    return why.replace("no anchors", "nothing collected").replace("in review", STATES["in_review"])
 
 
 def subject_address(action: str, subject: str) -> str:

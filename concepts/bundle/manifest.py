@@ -165,13 +165,13 @@ class Bundle:
         if same:
             found = ", ".join(f"'{v.space.revision or 'any'}'" for v in same)
             raise MismatchError(
-                f"Bundle '{self.name}' release {self.sequence} has anchors for {wanted} of "
+                f"Release {self.name}@{self.sequence} has anchors for {wanted} of "
                 f"revision {found}, not for '{revision or 'any'}'. "
                 "Collect anchors on these weights, or name the revision."
             )
         found = ", ".join(sorted(f"'{v.space.model}' {v.space.task}" for v in self.variants))
         raise MismatchError(
-            f"Bundle '{self.name}' release {self.sequence} has no anchors for {wanted}; "
+            f"Release {self.name}@{self.sequence} has no anchors for {wanted}; "
             f"it has {found or 'no members'}. Collect some, `uvr-registry collect-anchors SLUG "
             f"--model MODEL --task {task}`, and release again."
         )

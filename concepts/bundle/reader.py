@@ -143,7 +143,7 @@ def _read_chain(entries: Mapping[str, Entry]) -> tuple[Envelope, ...]:
 
 
 def _check_release(bundle: Bundle, min_sequence: int, at: str | None, registry: str | None) -> None:
-    what = f"Bundle '{bundle.name}' release {bundle.sequence}"
+    what = f"Release {bundle.name}@{bundle.sequence}"
     if registry is not None and bundle.registry != registry:
         raise VerificationError(
             f"{what} is of registry '{bundle.registry or 'none'}', '{registry}' is expected. Take "

@@ -31,7 +31,7 @@ class CaughtIn:
     """What was found in one picture.
 
     Attributes:
-        where: Which picture that is, in words.
+        where: Which picture that is, in words, counted from 1.
         caught: What was found in it.
         prompt: What it was drawn for; "" where that is not known.
     """
@@ -93,7 +93,7 @@ def caught_by_report(report: RegulationReport, name: str) -> list[CaughtIn]:
             ))  # fmt: skip
     name = f"request '{report.request}'" if report.request else name
     return [
-        CaughtIn(f"picture {place} of {name}", list(caught.values()))
+        CaughtIn(f"picture {place + 1} of {name}", list(caught.values()))
         for place, caught in found.items()
     ]
 
@@ -128,7 +128,7 @@ def caught_by_decisions(decisions: Iterable[Decision], subject: str) -> list[Cau
                          verdict.bundle, decision.time, decision.space, feature)  # fmt: skip
             if item.concept not in caught or feature is not None:
                 caught[item.concept] = one
-        where = f"picture {verdict.picture} of request '{decision.request}'"
+        where = f"picture {verdict.picture + 1} of request '{decision.request}'"
         found.append(CaughtIn(where, list(caught.values()), decision.prompt or ""))
     if not found:
         raise NotFoundError(f"No decision on {subject} in the log.")

@@ -16,7 +16,7 @@ from registry.answers import Difference, NewRelease, ReleasedMember, VersionDeta
 from registry.registry import Registry
 from registry.releases.channels import ChannelInfo
 from uvr.pages.page import render_page
-from uvr.pages.words import day
+from uvr.pages.words import day, place_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,11 +141,12 @@ def change_words(change: Difference) -> str:
             )
         case "threshold":
             looser = float(after or 0) > float(before or 0)
-            return f"is {'less' if looser else 'more'} strict for {change.place}"
+            return f"is {'less' if looser else 'more'} strict for {place_words(change.place)}"
         case "scoring":
-            return f"is scored in another way for {change.place}"
+            return f"is scored in another way for {place_words(change.place)}"
         case "coverage":
-            return f"covers {after} now" if before is None else f"covers {before} no more"
+            place = place_words(str(after if before is None else before))
+            return f"covers {place} now" if before is None else f"covers {place} no more"
     if after is None:
         return "is switched on again"
     return f"is switched off until {day(str(after))}"

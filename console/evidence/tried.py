@@ -40,7 +40,6 @@ UNCHECKED = (
     "What a check of the finished pictures would say is not known: for that this model has no "
     "examples of it (`uvr-registry collect-anchors SLUG --task check`)."
 )
-_CHECKED = {"given": "", "stock": "Not regulated: ", "regulated": "Regulated: "}
 _ABOUT, _REPORT, _CHECKS = "tried.json", "report.json", "checks.json"
 _OUTCOMES = {
     "enforce": "found and regulated",
@@ -124,8 +123,9 @@ class Tried:
         """What the check says of finished pictures, and what would become of them."""
         if not self.checks:
             return [UNCHECKED]
+        titles = {"given": "", "stock": "Not regulated: ", "regulated": f"{self.other}: "}
         told = [
-            _CHECKED[name] + (f"{item.verdict.reason} " if self.report else "")
+            titles[name] + (f"{item.verdict.reason} " if self.report else "")
             + FATES[item.verdict.outcome]
             for name, item in self.checks.items()
         ]  # fmt: skip
@@ -140,6 +140,13 @@ class Tried:
         if stock is None or regulated is None:
             return False
         return bool(np.array_equal(np.asarray(stock), np.asarray(regulated)))
+
+    @property
+    def other(self) -> str:
+        """What the picture beside the stock one is: regulated only if that changed it."""
+        if not self.identical:
+            return "Regulated"
+        return f"With the {'version' if self.about.alone else 'release'}"
 
     @property
     def outline(self) -> NDArray[np.bool_] | None:

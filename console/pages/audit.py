@@ -10,12 +10,11 @@ from starlette.responses import Response, StreamingResponse
 from concepts.errors import InputError, SignatureError, VerificationError
 from concepts.instant import parse_instant
 from console.call import Call
-from console.words import EVENTS
+from console.words import KINDS
 from registry.audit.checkpoint import Checkpoint, read_checkpoint
 from registry.change.event import AuditEvent
 
 SHOWN = 50
-KINDS = sorted({action.partition(".")[0] for action in EVENTS})
 
 
 def trail(call: Call) -> Response:

@@ -11,20 +11,13 @@ from starlette.responses import FileResponse, Response
 
 from concepts.errors import InputError, NotFoundError, did_you_mean
 from concepts.words import JOB_STATES, TASKS
+from console.asked import command_line, without_home
 from console.call import Call, go_to
-from registry.jobs.outcome import outcomes_of
+from registry.jobs.outcome import outcomes_of, warnings_of
 from uvr.evaluation.suites.shipped import shipped_suites
 
 OPEN = ("waiting", "running")
 SHOWN = 50
-KINDS = {
-    "collect-anchors": "collect a version",
-    "calibrate": "fit anew",
-    "draw-examples": "draw example pictures",
-    "score-exemplars": "score given pictures",
-    "evaluate": "measure",
-    "try": "try a prompt or a picture",
-}
 USUAL_MODEL = "testbed"
 MODELS = {
     "testbed": "testbed",
@@ -45,16 +38,21 @@ def jobs(call: Call) -> Response:
     """List what waits and runs, and what ended last."""
     listed = call.registry.jobs.list
     ended = [state for state in JOB_STATES if state not in OPEN]
+    home = call.registry.home
     return call.page(
-        "jobs.html", kinds=KINDS, open=listed(OPEN, limit=SHOWN, results=False),
-        ended=listed(ended, limit=SHOWN),
+        "jobs.html",
+        open=[without_home(item, home) for item in listed(OPEN, limit=SHOWN, results=False)],
+        ended=[without_home(item, home) for item in listed(ended, limit=SHOWN)],
     )  # fmt: skip
 
 
 def job(call: Call) -> Response:
     """Show a job: who asked, how far it is, what came of it."""
-    found = call.registry.jobs.show(call.path["job"])
-    return call.page("job.html", kinds=KINDS, job=found, open=found.state in OPEN)
+    found = without_home(call.registry.jobs.show(call.path["job"]), call.registry.home)
+    return call.page(
+        "job.html", job=found, open=found.state in OPEN, warnings=warnings_of(found),
+        command=command_line(found),
+    )  # fmt: skip
 
 
 def report(call: Call) -> Response:

@@ -120,7 +120,7 @@ def shots_of(found: Tried) -> list[Shot]:
             _shot("The picture that was given", pictures.get("given"), "Before the edit"),
             _shot("Not regulated", pictures["stock"], f"Not regulated: {prompt}",
                   found.outline),
-            _shot("Regulated", pictures["regulated"], f"Regulated: {prompt}", found.outline),
+            _shot(found.other, pictures["regulated"], f"{found.other}: {prompt}", found.outline),
         ]  # fmt: skip
     maps = [
         _shot(f"Where it looks like {names.get(slug, slug)}", picture, "The redder, the more alike")

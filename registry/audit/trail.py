@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, and_, false, or_, select
 from sqlalchemy.orm import Session
 
 from concepts.canonical import canonical_json
@@ -75,7 +75,8 @@ class Trail:
         Args:
             limit: At most so many, the newest.
             subject: Only those of this concept, bundle, channel, key or actor; "pistol" stands for
-                its versions and "default" for its releases, too.
+                its versions and "default" for its releases, too. "default@3" stands for its moves
+                into channels, too.
             since: Only those at this instant or later.
             actor: Only those by this actor.
             action: Only those of this action, or of this kind, such as "release".
@@ -87,7 +88,7 @@ class Trail:
             parts = (column.startswith(f"{subject}{mark}", autoescape=True) for mark in "@#")
             # Events write a release with another mark than people do.
             release = subject.replace("@", "#")
-            query = query.where(or_(column.in_((subject, release)), *parts))
+            query = query.where(or_(column.in_((subject, release)), *parts, _went_live(subject)))
         if since is not None:
             query = query.where(AuditEventRow.at >= since)
         if actor is not None:
@@ -239,3 +240,20 @@ def _read(source: bytes | Path) -> bytes:
         raise NotFoundError(f"No checkpoint file at '{source}'.") from error
     except OSError as error:
         raise VerificationError(f"'{source}' cannot be read: {error.strerror}.") from error
+
+
+def _went_live(subject: str) -> ColumnElement[bool]:
+    """Whether an event moved a channel to a release, "default@3".
+
+    Details are canonical JSON: the number of the release is the last of them.
+    """
+    bundle, mark, sequence = subject.rpartition("@")
+    if not (mark and sequence.isdecimal()):
+        return false()
+    name = canonical_json(bundle).decode()
+    details = AuditEventRow.details
+    return and_(
+        AuditEventRow.action == "channel.move",
+        details.contains(f'"bundle":{name},', autoescape=True),
+        details.endswith(f'"sequence":{sequence}}}', autoescape=True),
+    )

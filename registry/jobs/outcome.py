@@ -31,6 +31,14 @@ def outcomes_of(job: JobInfo) -> tuple[Outcome, ...]:
     return tuple(_outcomes(job)) if job.state == "done" else ()
 
 
+def warnings_of(job: JobInfo) -> tuple[str, ...]:
+    """Return what a collection warned of, such as prompts that the model does not draw."""
+    if job.kind != "collect-anchors" or not isinstance(job.result, Mapping):
+        return ()
+    told = [made.get("warnings") for made in job.result.values() if isinstance(made, Mapping)]
+    return tuple(line for lines in told if isinstance(lines, list) for line in map(str, lines))
+
+
 def _outcomes(job: JobInfo) -> Iterator[Outcome]:
     result = job.result if isinstance(job.result, Mapping) else {}
     match job.kind:

@@ -55,7 +55,7 @@ def add_signatures(
     by_id = {key.public.key_id: key for key in keys}
     if again := by_id.keys() & {item.key_id for item in signatures_of(unit.session, release)}:
         name = key_name(unit.session, min(again))
-        raise ConflictError(f"Key {name} has signed release {release.sequence} already.")
+        raise ConflictError(f"Key {name} has signed {bundle.name}@{release.sequence} already.")
     envelope = sign(BUNDLE_TYPE, bundle.manifest(), *by_id.values())
     current.signers(envelope)
     for item in envelope.signatures:

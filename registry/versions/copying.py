@@ -18,7 +18,12 @@ from registry.versions.adding import (
     scoring_row,
     stored_scorer,
 )
-from registry.versions.editing import Thresholds, edited_definition, edited_scorers
+from registry.versions.editing import (
+    Thresholds,
+    edited_definition,
+    edited_scorers,
+    threshold_changes,
+)
 from registry.versions.quorum import authors_of
 from registry.versions.reading import latest_version, stored_anchors
 
@@ -72,6 +77,7 @@ def copy_version(
         unit.session.add(scoring_row(version, row))
     unit.record(
         "version.add", f"{concept.slug}@{version.number}",
-        content_digest=digest, copied=source.number, **({"reason": reason} if reason else {}),
+        content_digest=digest, copied=source.number,
+        **threshold_changes(entries, edited), **({"reason": reason} if reason else {}),
     )  # fmt: skip
     return version

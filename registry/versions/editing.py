@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from concepts.content_rules import refuse_minors
 from concepts.definition import ConceptDefinition
@@ -46,8 +48,12 @@ def edit_version(
     definition: ConceptDefinition | None,
     thresholds: Thresholds,
     collections: Sequence[Collection],
-) -> None:
-    """Give a draft other content in place; its number stays, and the actor becomes an author."""
+) -> dict[str, Any]:
+    """Give a draft other content in place; its number stays, and the actor becomes an author.
+
+    Returns:
+        What its event tells of the thresholds.
+    """
     if not (definition or thresholds or collections):
         raise ValueError("an edit needs a definition, thresholds or collections")
     if collections:
@@ -57,18 +63,43 @@ def edit_version(
     edited = edited_scorers(store, version, entries, thresholds, collections)
     if definition is not None and concept.definition == version.definition:
         define(unit, concept, definition)
+    told = threshold_changes(entries, edited)
     _write(unit, concept, version, text, edited, collections)
+    return told
 
 
 def replace_scorers(
     unit: Work, concept: Concept, version: ConceptVersion, scorers: Mapping[str, Scorer]
-) -> None:
-    """Give a draft other scorers of the anchors that it has, by the digest of their space."""
-    dims = {entry.space.digest: entry.space.dim for entry in stored_anchors(unit.session, version)}
+) -> dict[str, Any]:
+    """Give a draft other scorers of the anchors that it has, by the digest of their space.
+
+    Returns:
+        What its event tells of the thresholds.
+    """
+    entries = stored_anchors(unit.session, version)
+    dims = {entry.space.digest: entry.space.dim for entry in entries}
     for space, scorer in scorers.items():
         if dims.get(space) != scorer.dim:
             raise ValueError(f"the version has no anchors of {scorer.dim} numbers in space {space}")
+    told = threshold_changes(entries, scorers)
     _write(unit, concept, version, version.definition, scorers)
+    return told
+
+
+def threshold_changes(
+    entries: Sequence[StoredAnchors], edited: Mapping[str, Scorer]
+) -> dict[str, Any]:
+    """Return what an event tells of thresholds that change: seed and grow, before and after."""
+    moved = {}
+    for entry in entries:
+        if (scorer := edited.get(entry.space.digest)) is None:
+            continue
+        stored = json.loads(entry.row.scorer)
+        before = [stored["seed_threshold"], stored["grow_threshold"]]
+        after = [scorer.seed_threshold, scorer.grow_threshold]
+        if before != after:
+            moved[f"{entry.space.model} {entry.space.task}"] = {"before": before, "after": after}
+    return {"thresholds": moved} if moved else {}
 
 
 def _write(

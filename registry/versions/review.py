@@ -194,13 +194,13 @@ class Reviews:
             if version.state == "in_review":
                 close(unit, version, request_of(unit.session, concept, version), "withdrawn")
             before = version.content_digest
-            edit_version(
+            told = edit_version(
                 unit, self._workspace.store, concept, version,
                 definition=definition, thresholds=thresholds, collections=collections,
             )  # fmt: skip
             record(
                 unit, "edit", concept, version, before=before, authors=authors_of(version),
-                **about_definition(concept), **({"reason": reason} if reason else {}),
+                **about_definition(concept), **told, **({"reason": reason} if reason else {}),
             )  # fmt: skip
             return version_info(unit.session, concept, version)
 

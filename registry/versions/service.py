@@ -132,10 +132,10 @@ class Versions(Reviews):
         with self._workspace.work(actor, "curator") as unit:
             concept, version = find(unit.session, slug, number, ("draft",), expect_digest)
             before = version.content_digest
-            replace_scorers(unit, concept, version, scorers)
+            told = replace_scorers(unit, concept, version, scorers)
             record(
                 unit, "calibrate", concept, version, before=before, authors=authors_of(version),
-                spaces=sorted(scorers),
+                spaces=sorted(scorers), **told,
             )  # fmt: skip
             return reading.version_info(unit.session, concept, version)
 

@@ -107,3 +107,13 @@ def test_a_plan_is_not_tried_on_a_cluster(run, command):
     pytest.importorskip("ray")
     refused = run(*command, "--plan", "--engine", "ray")
     assert (refused.code, "leave --engine out" in refused.err) == (2, True)
+
+
+def test_what_the_testbed_does_not_draw_is_told_before_it_is_tried(run, command):
+    said = run("collect-anchors", SLUG, "--plan", "--task", "t2i", "--steps", "2", "--json")
+    (plan,) = said.json()["plans"]
+    (warning,) = plan["warnings"]
+    assert warning.startswith(
+        "The testbed does not draw what these ask for: 'a red ball', 'a blue ball', 'a red cup', "
+    )
+    assert said.err.startswith(f"Warning: {SLUG}: {warning}\n")

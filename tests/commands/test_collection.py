@@ -45,7 +45,8 @@ def test_a_refused_version_does_not_lose_the_other_concepts_anchors(run, filled,
     filled.versions.submit("pistol", actor="tester")
     result = run("collect-anchors", "pistol", "knife", "--task", "t2i", "--yes", "--json")
     assert (result.code, list(result.json())) == (4, ["knife"])
-    assert result.err == (
+    told = [line for line in result.err.splitlines(True) if "does not draw" not in line]
+    assert "".join(told) == (
         "Warning: 100% of these anchors of knife lie within 0.05 of pistol version 1 (approved): "
         "is it the same concept?\n"
         "Error: Version 1 of 'pistol' already has exactly this content.\n"
@@ -85,8 +86,8 @@ def test_a_definition_that_changes_during_collection_is_a_conflict(run, filled, 
     )
     monkeypatch.setattr("uvr.anchors.collection.collect", collect_slowly)
     result = run("collect-anchors", "knife", "--task", "t2i")
-    assert (result.code, result.out, len(result.err.splitlines())) == (4, "", 1)
-    assert "definition of 'knife'" in result.err
+    assert (result.code, result.out) == (4, "")
+    assert "definition of 'knife'" in result.err.splitlines()[-1]
     assert filled.concepts.get("knife").versions == ()
 
 
@@ -139,7 +140,9 @@ def test_new_anchors_take_the_place_of_others_only_when_told_so(run, filled, mon
     command = ("collect-anchors", "pistol", "--task", "t2i")
     refused = run(*command)
     assert (refused.code, refused.out) == (2, "")
-    assert refused.err == (
+    warned, why = refused.err.splitlines(True)
+    assert warned.startswith("Warning: pistol: The testbed does not draw what these ask for: 'a c")
+    assert why == (
         "Error: The next version will have new anchors in place of the 5 t2i anchors of pistol@1. "
         "Go on? There is no terminal to ask on: give --add to keep those too, or --yes. "
         "See `uvr-registry collect-anchors --help`.\n"

@@ -26,12 +26,18 @@ def served(run, models, pictures):
     return json.loads(Path("log.jsonl").read_text())
 
 
+def test_a_log_of_a_drawing_keeps_features_as_its_help_says_and_no_prompt(run, served):
+    assert set(served["features"]) == {"pistol"}
+    assert "prompt" not in served
+    assert "with the features of what fired" in " ".join(run("generate", "--help").out.split())
+
+
 def test_a_report_a_request_and_a_picture_lead_to_the_same_incident(run, served, models):
     lines = run("incident", served["request"], "--log", "log.jsonl").out.splitlines()
     report = json.loads(Path("picture.json").read_text())
     (finding,) = report["images"][0]
     assert lines[0] == (
-        f"pistol@2 was found in picture 0 of request '{served['request']}', at "
+        f"pistol@2 was found in picture 1 of request '{served['request']}', at "
         f"{served['time'][:19]}Z: score {finding['score']:.4g}, threshold -1000, "
         "mode enforce (regulated)"
     )
@@ -97,7 +103,7 @@ def test_a_picture_that_cannot_be_checked_says_first_why_it_would_be(
     run("release", "policy")
     run("channel", "move", "prod", "policy")
     unchecked = run(*asked)
-    begin = f"Error: {why}, and 'other.png' cannot be checked against what is live: Bundle "
+    begin = f"Error: {why}, and 'other.png' cannot be checked against what is live: Release "
     assert (unchecked.code, unchecked.err[: len(begin)]) == (6, begin)
 
 

@@ -41,8 +41,9 @@ def test_a_release_says_what_it_does_not_cover(run, filled):
     filled.versions.add("knife", [(anchors, scorer), (edit, scorer)], actor="tester")
     run("add-concept", "testbed-bomb")
     expected = (
-        "Warning: pistol is not covered everywhere by this release: no anchors for testbed edit.\n"
-        "Warning: testbed-bomb is not in this release: no anchors yet.\n"
+        "Warning: pistol is not covered everywhere by this release: nothing collected for edited "
+        "pictures (testbed).\nWarning: testbed-bomb is not in this release: nothing collected "
+        "yet.\n"
     )
     dry = run("release", "policy", "--dry-run")
     assert dry.err == "Dry run: nothing was changed.\n" + expected

@@ -75,7 +75,7 @@ def log(solo, tmp_path):
 def test_a_report_is_explained(solo, visit):
     found = visit(solo).post("/incident", {"report": json.dumps(report(solo))})
     shown = text_of(found.text)
-    assert "Picture 0 of request 'r-17'" in shown
+    assert "Picture 1 of request 'r-17'" in shown
     assert "Pistol, version 1 regulated By policy@1, made" in shown
     assert "Released without review by ann" in shown
     assert "Live now: prod, version 1, regulated." in shown
@@ -86,7 +86,7 @@ def test_a_report_is_explained(solo, visit):
 
 def test_a_request_and_a_picture_are_looked_up_in_the_log(solo, visit, log):
     visitor = visit(solo, decisions=log)
-    assert "Picture 0 of request 'r-1'" in text_of(
+    assert "Picture 1 of request 'r-1'" in text_of(
         visitor.post("/incident", {"request": "r-1"}).text
     )
     assert "Nothing banned was found in it." in visitor.post("/incident", {"request": "r-2"}).text
@@ -97,7 +97,7 @@ def test_a_request_and_a_picture_are_looked_up_in_the_log(solo, visit, log):
         "/incident", data={"token": visitor.token()}, files={"file": ("a.png", buffer.getvalue())},
         headers={"origin": "http://127.0.0.1:8642"},
     )  # fmt: skip
-    assert "Picture 0 of request 'r-3'" in text_of(found.text)
+    assert "Picture 1 of request 'r-3'" in text_of(found.text)
     assert visit(solo).post("/incident", {"request": "r-1"}).status_code == 422
 
 
@@ -136,7 +136,7 @@ def test_a_picture_that_no_log_tells_of_is_checked_by_a_worker(solo, visit, log,
 
 def test_a_picture_that_a_log_tells_of_is_not_checked_again(solo, visit, log):
     found = give(visit(solo, decisions=log), (200, 10, 30), check="late@1/testbed")
-    assert "Picture 0 of request 'r-3'" in text_of(found.text)
+    assert "Picture 1 of request 'r-3'" in text_of(found.text)
     assert solo.jobs.list() == []
 
 

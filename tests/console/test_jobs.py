@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from commands.job_kinds import check_arguments
+from console.asked import job_words
 from console.pages.jobs import MODELS
 from tests.console.conftest import text_of
 from uvr.profiles import PROFILES
@@ -21,8 +22,10 @@ def test_example_pictures_are_asked_for(team, visit):
     check_arguments(job.kind, job.arguments)
     shown = visitor.page("/jobs/1?done=asked")
     assert "The job waits for a worker: uvr-registry worker." in shown
-    assert "Collect a version: pistol --model=testbed" in visitor.page("/jobs")
-    assert "pistol --model=testbed --task=edit --seed=3 Waiting for a worker" in shown
+    title = "Collect a version of pistol: edited pictures (testbed)"
+    assert title in visitor.page("/jobs")
+    assert f"{title} job 1 Waiting for a worker" in shown
+    assert "Command collect-anchors pistol --model=testbed --task=edit --seed=3" in shown
     assert "Waiting for a worker; asked" in shown
 
 
@@ -71,8 +74,13 @@ def test_how_far_a_job_is_and_how_it_ended_is_told(team, visit):
     team.jobs.fail(running.id, "w1", "No space left on device")
     team.jobs.cancel(2, actor="ann")
     shown = visitor.page("/jobs")
-    assert "failed just now, asked by ann: No space left on device" in shown
+    assert "failed just now, asked by ann: No space left on device." in shown
+    assert "It failed just now, asked by ann: No space left on device." in visitor.page("/jobs/1")
+    assert "It was stopped just now, asked by ann." in visitor.page("/jobs/2")
     assert "Nothing waits and nothing runs." in shown
+    assert "on a machine with the registry and its models: uvr-registry worker" in shown
+    for link in ("/concepts", "/try", "/incident"):
+        assert f'<a href="{link}">' in visitor.get("/jobs").text
 
 
 def test_what_came_of_a_job_is_linked(team, visit):
@@ -93,10 +101,51 @@ def test_what_came_of_a_job_is_linked(team, visit):
     for number, link in enumerate(links, 1):
         for page in (listed, visitor.get(f"/jobs/{number}").text):
             assert f'<a href="{link}"' in page
-    assert "made pistol@2" in visitor.page("/jobs/1")
+    assert "It ended well just now, asked by ann: made pistol@2." in visitor.page("/jobs/1")
+    assert "asked by ann: see what it shows." in visitor.page("/jobs/4")
     assert "recorded the measurement of pistol@2, wrote a report" in visitor.page("/jobs/2")
     assert "drew the example pictures of pistol@2, wrote a report" in visitor.page("/jobs/3")
     assert visitor.get("/jobs/9").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "told"),
+    [
+        ("collect-anchors", ["a", "b"], "Collect a version of a and b: testbed"),
+        ("collect-anchors", ["a", "--kept", "--model=o/FLUX.1-dev", "--task", "t2i"],
+         "Collect a version of a from the given pictures: pictures drawn from a text (FLUX.1-dev)"),
+        ("calibrate", ["a@2", "--rate", "0.1"], "Fit a@2 anew"),
+        ("draw-examples", ["a@2", "--learned"], "Draw example pictures of a@2 on the testbed"),
+        ("score-exemplars", ["--model=testbed", "a@2"],
+         "Score the given pictures by a@2 on the testbed"),
+        ("evaluate", ["testbed-quick", "--record=a@2"], "Measure a@2 by testbed-quick"),
+        ("try", ["--release=policy@3", "--seed=0", "--", "--a mushroom"],
+         "Try '--a mushroom' under policy@3 on the testbed"),
+        ("try", ["a hat", "--version", "a@2", "--model", "o/FLUX.1-dev", "--picture=/x/a.png"],
+         "Try 'a hat' to a given picture under a@2 on FLUX.1-dev"),
+        ("try", ["--release=policy@3", "--picture=/x/a.png", "--"],
+         "Check a picture under policy@3 on the testbed"),
+    ],
+)  # fmt: skip
+def test_a_job_is_told_in_words(team, kind, words, told):
+    assert job_words(team.jobs.add(kind, words, actor="ann")) == told
+
+
+def test_a_job_is_told_without_paths_of_the_registrys_folder(team, visit):
+    words = ["--release=p@3", f"--picture={team.home}/cache/a.png", "--"]
+    team.jobs.add("try", words, actor="ann")
+    team.jobs.fail(team.jobs.claim("w").id, "w", f"No picture at '{team.home}/cache/a.png'.")
+    shown = visit(team, "ann").page("/jobs/1")
+    assert "Command try --release=p@3 --picture=cache/a.png --" in shown
+    assert "No picture at 'cache/a.png'." in shown
+    assert str(team.home) not in shown + visit(team, "ann").page("/jobs")
+
+
+def test_what_a_collection_warned_of_is_told(team, visit):
+    team.jobs.add("collect-anchors", ["pistol"], actor="ann")
+    made = {"slug": "pistol", "number": 2, "warnings": ["The testbed does not draw 'a dragon'."]}
+    team.jobs.finish(team.jobs.claim("w").id, "w", {"pistol": made})
+    assert "The testbed does not draw 'a dragon'." in visit(team, "ann").page("/jobs/1")
 
 
 def test_the_report_of_a_job_is_handed_out_as_a_file(team, visit):

@@ -51,6 +51,20 @@ def test_concepts_are_found_by_a_word(solo, visit):
     assert "No concept's name holds “nix”" in visit(solo).page("/concepts?q=nix")
 
 
+def test_the_page_of_concepts_says_how_one_is_added_and_its_words_changed(solo, visit):
+    shown = visit(solo).page("/concepts")
+    assert "uvr-registry add-concept FILE" in shown
+    assert "uvr-registry edit-version SLUG --definition FILE" in shown
+
+
+def test_what_can_be_done_with_a_version_comes_before_its_pictures(team, visit):
+    shown = visit(team, "ann").page("/concepts/pistol/2")
+    heads = ("Where it is live", "What can be done", "In pictures", "How well it is found",
+             "In words", "Versions", "What happened")  # fmt: skip
+    places = [shown.index(f" {head} ") for head in heads]
+    assert places == sorted(places)
+
+
 def test_a_version_is_told_in_words_and_its_address_stays(team, visit):
     found = visit(team, "bob").get("/concepts/pistol")
     assert (found.status_code, found.headers["location"]) == (303, "/concepts/pistol/2")

@@ -14,6 +14,7 @@ from PIL import Image
 
 from commands.job_kinds import check_arguments
 from console.evidence.tried import GIVEN, About, Tried, keep_tried, read_tried
+from console.pages.trying import shots_of
 from registry.store.home import TRIED
 from tests.console.conftest import release_check, text_of
 from tests.console.test_hostile import EVIL, harmless
@@ -129,7 +130,7 @@ def test_a_prompt_is_asked_for_and_waits(team, visit):
     assert 'hx-get="/try/1" hx-trigger="every 3s"' in page
     assert "--out=/etc is &lt;b&gt;no&lt;/b&gt; option" in page
     assert f"{prompt} policy@1 · waiting · ann" in visitor.page("/try")
-    assert '<a href="/jobs/1">Try a prompt or a picture</a>' in visitor.get("/jobs").text
+    assert f"Try '{prompt}' under policy@1 on the testbed" in visitor.page("/jobs")
 
 
 @pytest.mark.parametrize(
@@ -404,3 +405,9 @@ def test_nothing_is_written_beside_the_cache(own, visit):
     after = {path for path in Path(own.home).rglob("*") if path.is_file()}
     new = [path for path in after - before if "registry.db" not in path.name]
     assert [path.parent for path in new] == [own.home / GIVEN]
+
+
+@pytest.mark.parametrize(("colour", "title"), [(90, "With the release"), (80, "Regulated")])
+def test_a_picture_that_nothing_changed_is_not_called_regulated(colour, title):
+    found = made(finding("pistol", 3.0, "log"), colour=colour)
+    assert [shot.title for shot in shots_of(found)] == ["Not regulated", title]

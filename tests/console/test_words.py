@@ -4,6 +4,9 @@ import pytest
 
 from console import words
 from registry.answers import Difference
+from registry.audit.replay import _STEPS
+from registry.operations.incident import NearExample
+from uvr.pages.words import gap_words
 
 AT = "2026-12-01T08:40:00.000000Z"
 
@@ -50,11 +53,11 @@ def test_differences_of_releases_are_told(change, told):
 
 
 def test_gaps_and_subjects_are_told_without_the_words_of_the_trade():
-    why = words.gap_words("no anchors for flux.1-dev edit, testbed t2i")
+    why = gap_words("no anchors for flux.1-dev edit, testbed t2i")
     assert why == (
         "nothing collected for edited pictures (flux.1-dev), pictures drawn from a text (testbed)"
     )
-    assert words.gap_words("version 2 is in review") == "version 2 is waiting for review"
+    assert gap_words("version 2 is in review") == "version 2 is waiting for review"
     assert words.subject_words("pistol@2") == "pistol@2"
     assert words.subject_words("policy#3") == "policy@3"
     assert words.subject_words("keys@1") == "keys@1"
@@ -73,3 +76,23 @@ def test_gaps_and_subjects_are_told_without_the_words_of_the_trade():
 )
 def test_an_event_says_what_it_did(action, details, told):
     assert words.event_words(action, details) == told
+
+
+def test_events_say_what_they_changed_after_their_subject():
+    moved = {"bundle": "policy", "sequence": 2, "before": 1}
+    assert words.changed_part("channel.move", moved) == " from policy@1 to policy@2"
+    assert words.changed_part("exemplar.mask", {"ids": [3]}) == ": picture 3"
+    assert words.changed_part("version.submit", {"note": "a"}) == ""
+
+
+def test_every_kind_of_event_has_words():
+    assert set(_STEPS) == set(words.EVENTS)
+    assert {action.partition(".")[0] for action in words.EVENTS} == set(words.KINDS)
+
+
+def test_examples_are_named_once():
+    near = [NearExample(n, 1 - n / 10, n // 2, text) for n, text in enumerate("aab")]
+    near += [NearExample(3, 0.5, 9, ""), NearExample(4, 0.4, 9, "")]
+    assert [(one.anchor, one.prompt) for one in words.each_once(near)] == [
+        (0, "a"), (2, "b"), (3, ""),
+    ]  # fmt: skip

@@ -169,7 +169,7 @@ def test_signatures_are_only_of_listed_keys_and_once_each(registry, pairs, relea
     assert registry.releases.list() == []
     registry.keys.rotate(actor="ann", signers=[pairs["one"]], add=["one", "two"])
     release(pairs["one"], pairs["one"])
-    with pytest.raises(ConflictError, match="Key 'one' has signed release 1 already"):
+    with pytest.raises(ConflictError, match="Key 'one' has signed policy@1 already"):
         registry.releases.sign("policy", actor="bob", keys=[pairs["one"]])
     with pytest.raises(PolicyError, match="Key 'three' is not in the key list"):
         registry.releases.sign("policy", actor="bob", keys=[pairs["three"]])

@@ -21,7 +21,7 @@ from uvr.anchors.calibration import RATE, fit_options, fit_scorer
 from uvr.anchors.capture import Progress
 from uvr.anchors.capturing import Capturing
 from uvr.anchors.coverage import too_few
-from uvr.anchors.doubts import doubts
+from uvr.anchors.doubts import doubts, foreseen, left_out
 from uvr.anchors.exemplars import Exemplars, noise_draws, pictures_without, samples_of
 from uvr.anchors.extend import extended, next_picture, require_space
 from uvr.anchors.extract import anchor_space, collect_from_images, collect_from_prompts
@@ -43,7 +43,8 @@ class Collected:
         strict: Whether every task that was asked for is needed.
         collections: Anchors and scorer, one pair for each task that went well.
         problem: What went wrong, if anything did.
-        doubts: Sentences about pictures that may not show what their folder says.
+        doubts: Sentences about pictures that may not show what they should.
+        foreseen: Such sentences that were known before anything was drawn.
         features: Keys of the batches whose features it came from.
     """
 
@@ -51,6 +52,7 @@ class Collected:
     collections: list[tuple[AnchorSet, Scorer]] = field(default_factory=list)
     problem: UVRError | None = None
     doubts: list[str] = field(default_factory=list)
+    foreseen: list[str] = field(default_factory=list)
     features: set[str] = field(default_factory=set)
 
     @property
@@ -88,7 +90,7 @@ def collect(
         exemplars: What to collect from.
         progress: Told how far it is.
         held: Anchors that the new ones are added to.
-        doubt: Told a sentence about each picture that may not show what its folder says.
+        doubt: Told a sentence about pictures that may not show what they should.
         capturing: How features are captured and where they are kept; by default in memory.
 
     Raises:
@@ -123,8 +125,12 @@ def collect(
     if held is not None:
         first, anchors = next_picture(held), extended(held, anchors)
     options = fit_options(anchors, profile.calibration, parameters)
-    if samples is not None and doubt is not None:
-        for sentence in doubts(anchors, *samples, options, first=first):
+    if doubt is not None:
+        if samples is None:
+            doubted = left_out(anchors, definition, first=first)
+        else:
+            doubted = doubts(anchors, *samples, options, first=first)
+        for sentence in doubted:
             doubt(sentence)
     return anchors, fit_scorer(anchors, **options)
 
@@ -165,7 +171,12 @@ def collect_all(
     Returns:
         What was collected, by slug, in the order of the definitions.
     """
-    collected = {definition.slug: Collected(strict=bool(tasks)) for definition in definitions}
+    collected = {
+        definition.slug: Collected(
+            strict=bool(tasks), foreseen=foreseen(definition, exemplars, model, tasks)
+        )
+        for definition in definitions
+    }
     pipelines = load_all(model, tasks, profile, placement)
     if agree is not None:
         agree([found for _, found in pipelines])

@@ -1,7 +1,7 @@
-"""Doubts about exemplars: pictures that do not show what their folder says.
+"""Doubts about exemplars: pictures that do not show what their folder or their prompt says.
 
 They are told and not refused: a mask may be meant to be small, a near-miss may look like the
-concept. Only pictures that someone gave by name are told of.
+concept. Of given pictures, only those that someone gave by name are told of.
 """
 
 from __future__ import annotations
@@ -12,11 +12,56 @@ from typing import Any
 import numpy as np
 
 from concepts.anchors import AnchorSet
-from uvr.anchors.extract import MIN_COVERAGE
+from concepts.definition import ConceptDefinition
+from uvr.anchors.exemplars import Exemplars
+from uvr.anchors.extract import MIN_COVERAGE, prompts_of
 from uvr.anchors.held_out import held_out_scores
+from uvr.pipelines import TESTBED
 from uvr.sample import Sample
+from uvr.testbed.drawable import undrawn_words
 
 _FITTED_BY = ("rule", "shrinkage", "within_share", "prototypes")
+
+
+def foreseen(
+    definition: ConceptDefinition, exemplars: Exemplars, model: str, tasks: Sequence[str]
+) -> list[str]:
+    """Return sentences about prompts that will not be drawn, before anything is.
+
+    Args:
+        definition: The concept.
+        exemplars: What is collected from; only what is drawn from prompts is doubted.
+        model: As ``load_pipeline`` takes it; only the testbed's things are known.
+        tasks: Those asked for; none are all of the testbed's.
+    """
+    given = exemplars.images is not None or exemplars.kept is not None
+    if given or model != TESTBED or (tasks and "t2i" not in tasks):
+        return []
+    said = undrawn_words((*definition.prompts, *definition.near_misses))
+    return [said] if said else []
+
+
+def left_out(
+    anchor_set: AnchorSet, definition: ConceptDefinition, *, first: int = 0
+) -> Iterator[str]:
+    """Yield a sentence where pictures drawn of the concept show nothing that stands out.
+
+    Args:
+        anchor_set: What was collected from the definition's prompts, perhaps beside others.
+        definition: The concept.
+        first: Number of the first drawn picture in the anchor set.
+    """
+    prompts, count = prompts_of(definition)
+    with_anchors = set(anchor_set.anchor_images.tolist())
+    without = [place for place in range(count) if first + place not in with_anchors]
+    if without:
+        asked = ", ".join(f"'{prompt}'" for prompt in dict.fromkeys(prompts[p] for p in without))
+        yield (
+            f"{len(without)} of {count} pictures that were drawn of it for "
+            f"{anchor_set.space.task} show nothing that stands out from the others, so they give "
+            f"no anchors and are not counted in what is found. Asked for: {asked}. See whether "
+            "the model draws it."
+        )
 
 
 def doubts(

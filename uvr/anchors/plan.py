@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -17,6 +17,7 @@ from uvr.anchors.batches import Batch, batch_key, drawn_batches, shared_content
 from uvr.anchors.capture import picture_grid
 from uvr.anchors.capturing import Capturing, feature_bytes
 from uvr.anchors.collection import load_all
+from uvr.anchors.doubts import foreseen
 from uvr.anchors.exemplars import Exemplars, noise_draws, samples_of
 from uvr.anchors.extract import MAX_COUNTERS, image_batches, prompts_of, usable_variants
 from uvr.anchors.pictures import PictureError
@@ -48,6 +49,7 @@ class Plan:
             those that the fit holds where each picture gives as many counter-anchors as are kept
             and as many anchors again.
         seconds_a_batch: What a batch took; None where all are kept.
+        warnings: Sentences about prompts that the model will not draw.
     """
 
     slug: str
@@ -62,6 +64,7 @@ class Plan:
     disk_bytes: int
     memory_bytes: int
     seconds_a_batch: float | None
+    warnings: tuple[str, ...] = ()
 
     @property
     def seconds_left(self) -> float:
@@ -98,7 +101,9 @@ def plan_all(
     for pipe, found in load_all(model, tasks, profile, placement):
         for definition in definitions:
             try:
-                plans.append(plan_collection(pipe, found, definition, exemplars, capturing))
+                plan = plan_collection(pipe, found, definition, exemplars, capturing)
+                said = foreseen(definition, exemplars, model, (found.task,))
+                plans.append(replace(plan, warnings=tuple(said)))
             except PictureError as error:
                 if tasks:
                     raise

@@ -40,6 +40,7 @@ from uvr.families.known import family_of
 from uvr.method.presets import OWN, Regulation, find_preset
 from uvr.method.scores import LookScorers
 from uvr.method.taps import output_dim
+from uvr.pages.words import day
 from uvr.profile_file import load_profile
 from uvr.profiles import CHECK, ModelProfile
 from uvr.report import RegulationReport
@@ -289,7 +290,7 @@ def _notes(bundle: Bundle, variant: BundleVariant | None, at: str) -> list[str]:
     if absent := sorted(set(bundle.slugs) - {member.slug for member in variant.members}):
         notes.append(f"no anchors for this model and task: {', '.join(absent)}")
     notes += [
-        f"disabled until {member.disabled_until}, only reported: {member.slug}"
+        f"switched off until {day(member.disabled_until)}, so only reported: {member.slug}"
         for member in variant.members
         if member.mode == "enforce" and not member.enforced_at(at)
     ]

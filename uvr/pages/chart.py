@@ -12,6 +12,8 @@ LINE = 14
 """Height of a label: labels of points keep so far apart."""
 BAR, GAP, HEAD, NAME = 15, 12, 18, 118
 COLUMNS = 32
+ROOM = 24
+"""Above and below the columns of a histogram, for the words that say what they are."""
 
 Interval = tuple[float, float]
 
@@ -215,12 +217,12 @@ class Histogram:
     def middle(self) -> float:
         """Pixels from the top of the line between both halves."""
         tallest, deepest = self._most
-        return HEAD + 8 + (self.height - 2 * HEAD - 26) * tallest / (tallest + deepest)
+        return HEAD + ROOM + self._tall * tallest / (tallest + deepest)
 
     @property
     def columns(self) -> list[Column]:
         """The columns, from left to right; a bin lies on one side of the threshold."""
-        unit = (self.height - 2 * HEAD - 26) / sum(self._most)
+        unit = self._tall / sum(self._most)
         found = []
         for place, count in enumerate(self._counts(self.upwards)):
             found.append(self._column(place, self.middle - count * unit, count, unit, "strong"))
@@ -230,6 +232,11 @@ class Histogram:
                 found.append(self._column(place, depths[place], count, unit, style))
                 depths[place] += count * unit
         return sorted((one for one in found if one.count), key=lambda one: one.x)
+
+    @property
+    def _tall(self) -> int:
+        """Pixels of the highest columns of both halves."""
+        return self.height - 2 * (HEAD + ROOM)
 
     @property
     def _most(self) -> tuple[int, int]:

@@ -60,6 +60,6 @@ FILTERS = {
     "day": words.day, "moment": words.moment, "task_words": words.task_words,
     "state_words": words.state_words, "kind_words": words.kind_words,
     "approved_words": approved_words, "mode_words": words.mode_words, "so_far_words": so_far_words,
-    "coverage_words": words.coverage_words,
+    "coverage_words": words.coverage_words, "gap_words": words.gap_words,
 }  # fmt: skip
 """What templates may do to a value: numbers and words, as all pages write them."""

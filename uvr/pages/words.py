@@ -31,6 +31,21 @@ def task_words(task: str) -> str:
     return TASKS[task]
 
 
+def place_words(place: str) -> str:
+    """Write a "MODEL TASK", or a "MODEL/TASK", such as "edited pictures (testbed)"."""
+    model, _, task = place.replace("/", " ").rpartition(" ")
+    words = task_words(task)
+    return f"{words[:1].lower()}{words[1:]} ({model})"
+
+
+def gap_words(why: str) -> str:
+    """Write why a release leaves a concept uncovered, ``registry.answers.Gap``."""
+    head, found, place = why.partition("no anchors for ")
+    if found:
+        return f"{head}nothing collected for {', '.join(map(place_words, place.split(', ')))}"
+    return why.replace("no anchors", "nothing collected").replace("in review", STATES["in_review"])
+
+
 def coverage_words(tasks: Iterable[str], lacks: Iterable[str]) -> str:
     """What a bundle covers, such as "pictures drawn from a text. Not: edited pictures."."""
     covered, left = (", ".join(map(task_words, some)).lower() for some in (tasks, lacks))

@@ -222,7 +222,7 @@ def test_variant_of_another_model_says_what_there_is():
     with pytest.raises(MismatchError) as caught:
         make_bundle().variant_for("flux.1-dev", "t2i")
     assert str(caught.value) == (
-        "Bundle 'demo' release 3 has no anchors for model 'flux.1-dev', task 't2i'; it has "
+        "Release demo@3 has no anchors for model 'flux.1-dev', task 't2i'; it has "
         "'testbed' edit, 'testbed' t2i. Collect some, `uvr-registry collect-anchors SLUG --model "
         "MODEL --task t2i`, and release again."
     )

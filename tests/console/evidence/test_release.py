@@ -27,7 +27,7 @@ def test_a_release_is_told_with_its_thresholds_changes_channels_and_gaps(filled,
     page = release_page(found)
     assert all(load.startswith(("data:", "#")) for load in Loads(page).loads)
     assert "Live in <b>prod</b>" in page
-    assert "<b>knife</b> is not in it at all: no anchors yet." in page
+    assert "<b>knife</b> is not in it at all: nothing collected yet." in page
     assert "With <b>testbed</b>: pictures drawn from a text. Not: edited pictures, finished" in page
     assert "Strictness set by hand, not measured: testbed t2i." in page
     assert "Less strict here than was approved" in page
@@ -44,6 +44,13 @@ def test_changes_are_told_in_words_for_people():
     assert change_words(off) == "is switched off until 3 December 2026"
     assert change_words(replace(off, after=None)) == "is switched on again"
     raised = Difference("pistol", "threshold", 2.0, 3.0, "testbed t2i")
-    assert change_words(raised) == "is less strict for testbed t2i"
+    assert change_words(raised) == "is less strict for pictures drawn from a text (testbed)"
     other = replace(raised, what="scoring")
-    assert change_words(other) == "is scored in another way for testbed t2i"
+    assert change_words(other).startswith("is scored in another way for pictures drawn from a text")
+
+
+def test_models_and_tasks_are_told_in_words():
+    covered = Difference("pistol", "coverage", None, "testbed check")
+    assert change_words(covered) == "covers finished pictures that are checked (testbed) now"
+    lost = Difference("pistol", "coverage", "testbed edit", None)
+    assert change_words(lost) == "covers edited pictures (testbed) no more"

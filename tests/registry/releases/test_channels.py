@@ -64,6 +64,21 @@ def test_what_is_live_everywhere_is_told_at_once(released):
     assert told == [replace(released.channels.live(i.channel), at=told[0].at) for i in told]
 
 
+def test_the_events_of_a_release_tell_that_it_went_live(released):
+    released.channels.move("prod", "policy", 1, actor="bob", reason='"sequence":2}')
+    released.channels.move("prod", "policy", 2, actor="bob", reason="tried")
+    released.channels.move("arms", "weapons", actor="bob")
+    found = [
+        [(event.action, event.subject) for event in released.audit.events(subject=name)]
+        for name in ("policy@2", "policy@3", "weapons@1")
+    ]
+    assert found == [
+        [("release.add", "policy#2"), ("channel.move", "prod")],
+        [],
+        [("release.add", "weapons#1"), ("channel.move", "arms")],
+    ]
+
+
 def test_what_was_live_is_known_at_any_time(released, travel):
     started = travel("1d")
     released.channels.move("prod", "policy", 1, actor="bob", reason="start")

@@ -31,7 +31,11 @@ def test_a_copy_is_a_draft_with_the_anchors_and_exemplars_of_an_approved_version
     assert {item.versions for item in approved.exemplars.list()} == {("pistol@1", "pistol@2")}
     event = approved.audit.events()[-1]
     assert (event.action, event.subject, event.details) == (
-        "version.add", "pistol@2", {"content_digest": copied.content_digest, "copied": 1},
+        "version.add", "pistol@2",
+        {
+            "content_digest": copied.content_digest, "copied": 1,
+            "thresholds": {"testbed t2i": {"before": [2.0, 1.0], "after": [3.0, 1.5]}},
+        },
     )  # fmt: skip
 
 

@@ -222,6 +222,15 @@ def test_an_editor_becomes_an_author(team):
         team.versions.approve("pistol", actor="root")
 
 
+def test_an_edit_tells_how_thresholds_move(team):
+    (space,) = team.versions.get("pistol").spaces
+    before = [space.seed_threshold, space.grow_threshold]
+    team.versions.edit("pistol", actor="ann", thresholds={"t2i": (5000, 1.5)})
+    assert team.audit.events()[-1].details["thresholds"] == {
+        "testbed t2i": {"before": before, "after": [5000, 1.5]}
+    }
+
+
 def test_an_edit_may_change_everything(team, define, collect):
     new = define(description="A handgun.")
     anchors, scorer = collect(5)

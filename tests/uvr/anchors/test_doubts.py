@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from concepts.anchors import AnchorSet
 from tests.uvr.conftest import space_of
-from uvr.anchors.doubts import doubts
+from uvr.anchors.doubts import doubts, foreseen, left_out
+from uvr.anchors.exemplars import Exemplars
 from uvr.anchors.extend import extended
 from uvr.profiles import ModelProfile
 from uvr.sample import Sample
@@ -61,3 +65,32 @@ def test_pictures_that_nobody_named_are_not_told_of(t2i_profile):
     positives = [Sample(None, np.ones((4, 4)))] * 4
     found = collected(t2i_profile, shown, positives=4, seed=1)
     assert list(doubts(found, positives, [Sample(None)] * 4, {})) == []
+
+
+def test_prompts_that_the_testbed_does_not_draw_are_foreseen(ball):
+    asked = replace(ball, prompts=("a dragon",), near_misses=("a cat", "a cherry"))
+    (said,) = foreseen(asked, Exemplars(), "testbed", ())
+    assert said.startswith("The testbed does not draw what these ask for: 'a dragon', 'a cherry'.")
+    given = Exemplars(images=Path("art"), benign=Path("other"))
+    nothing = [
+        (given, "testbed", ()),
+        (Exemplars(), "testbed", ("edit",)),
+        (Exemplars(), "o/m", ()),
+    ]
+    assert [foreseen(asked, *more) for more in nothing] == [[], [], []]
+
+
+def test_drawn_pictures_without_anchors_are_counted_with_what_was_asked_for(t2i_profile, ball):
+    asked = replace(
+        ball, prompts=("a hat", "a dragon"), near_misses=("a cat",), benign=(),
+        parameters={"seeds_per_prompt": 4},
+    )  # fmt: skip
+    shown = [True] * 4 + [False] * 4 + [False] * 4
+    found = collected(t2i_profile, shown, positives=8, seed=1)
+    assert list(left_out(found, asked)) == [
+        "4 of 8 pictures that were drawn of it for t2i show nothing that stands out from the "
+        "others, so they give no anchors and are not counted in what is found. Asked for: "
+        "'a dragon'. See whether the model draws it."
+    ]
+    all_shown = collected(t2i_profile, [True] * 8 + [False] * 4, positives=8, seed=1)
+    assert list(left_out(all_shown, asked)) == []

@@ -32,6 +32,7 @@ from tests.uvr.conftest import bundle_of, call_pipe, make_scorer, random_weights
 from tests.uvr.engine.conftest import firing, locked
 from uvr.delivery.source import BundleSource
 from uvr.engine.regulator import Regulator, fits
+from uvr.pages.words import day
 
 PAST = "2020-01-01T00:00:00.000000Z"
 
@@ -93,7 +94,7 @@ def test_a_concept_disabled_for_a_time_is_only_reported(t2i_pipe, t2i_profile, u
         assert torch.equal(stock, call_pipe(t2i_pipe, "a cup", [1])) is not regulated
     finding = attachment.last.images[0][0]
     assert (finding.fired, finding.mode) == (True, "enforce" if regulated else "log")
-    note = f"disabled until {until}, only reported: ball"
+    note = f"switched off until {day(until)}, so only reported: ball"
     assert attachment.last.notes == ([] if regulated else [note])
     with Regulator(bundle, profile=t2i_profile, deny=["ball"]).attach(t2i_pipe):
         assert not torch.equal(stock, call_pipe(t2i_pipe, "a cup", [1]))

@@ -52,3 +52,9 @@ def test_columns_of_a_histogram_hold_every_score_on_its_side_of_the_threshold(th
 def test_a_histogram_of_equal_scores_has_a_width():
     plot = Histogram("t", [1.0], [("alike", []), ("ordinary", [])], 1.0)
     assert [one.count for one in plot.columns] == [1]
+
+
+def test_columns_leave_room_for_the_words_above_and_below_them():
+    plot = Histogram("t", [1.0] * 9, [("alike", [1.0] * 9), ("ordinary", [2.0])], 5.0)
+    assert min(one.y for one in plot.columns) >= 40  # The words end at 34.
+    assert max(one.y + one.height for one in plot.columns) <= plot.height - 40  # They begin there.
