@@ -225,9 +225,9 @@ def test_an_editor_becomes_an_author(team):
 def test_an_edit_tells_how_thresholds_move(team):
     (space,) = team.versions.get("pistol").spaces
     before = [space.seed_threshold, space.grow_threshold]
-    team.versions.edit("pistol", actor="ann", thresholds={"t2i": (5000, 1.5)})
+    team.versions.edit("pistol", actor="ann", thresholds={"t2i": (2.5, 1.5)})
     assert team.audit.events()[-1].details["thresholds"] == {
-        "testbed t2i": {"before": before, "after": [5000, 1.5]}
+        "testbed t2i": {"before": before, "after": [2.5, 1.5]}
     }
 
 
