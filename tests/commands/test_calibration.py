@@ -38,9 +38,14 @@ def test_a_draft_is_fitted_anew_from_the_anchors_that_it_has(run, filled):
     expected = fit_scorer(anchors, image_false_positive_rate=0.2)
     assert filled.versions.scorer("pistol", anchors.space).digest == expected.digest
     event = filled.audit.events()[-1]
+    lines = [
+        [space.seed_threshold, space.grow_threshold]
+        for space in (before.spaces[0], after.spaces[0])
+    ]
     assert (event.action, event.actor, event.details) == ("version.calibrate", "tester", {
         "before": before.content_digest, "content_digest": after.content_digest,
         "authors": ["tester"], "spaces": [anchors.space.digest],
+        "thresholds": {"testbed t2i": {"before": lines[0], "after": lines[1]}},
     })  # fmt: skip
     assert run("doctor").code == 0
 
