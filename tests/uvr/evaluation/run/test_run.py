@@ -5,10 +5,12 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
 import pytest
+from tqdm.auto import tqdm
 
 from concepts.errors import BusyError, VerificationError
 from tests.conftest import often
@@ -99,6 +101,8 @@ def test_a_run_that_was_stopped_goes_on_and_draws_nothing_twice(
 
 
 def run_counted(suite, models, asked, path, drawn):
+    # A bar's lock is shared by processes that forked: one that is killed would keep it for good.
+    tqdm.set_lock(threading.RLock())
     run_suite(suite, models, asked, WorkFolder(path), lambda *_: drawn.release())
 
 
