@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 from authlib.common.errors import AuthlibBaseError
@@ -173,9 +173,8 @@ class _Client(StarletteOAuth2App):  # type: ignore[misc]  # it has no types
 async def _limit(answer: httpx2.Response) -> None:
     """Refuse an answer that is packed, and stop reading one after ``MAX_BYTES``."""
     if answer.headers.get("content-encoding", "identity") != "identity":
-        raise ProviderError("its answer is packed, which was not asked for")
-    assert isinstance(answer.stream, httpx2.AsyncByteStream)
-    answer.stream = _LimitedStream(answer.stream)
+        raise ProviderError("the provider's answer is packed, which was not asked for")
+    answer.stream = _LimitedStream(cast(httpx2.AsyncByteStream, answer.stream))
 
 
 class _LimitedStream(httpx2.AsyncByteStream):
@@ -189,7 +188,7 @@ class _LimitedStream(httpx2.AsyncByteStream):
         async for part in self._stream:
             seen += len(part)
             if seen > MAX_BYTES:
-                raise ProviderError(f"its answer has more than {MAX_BYTES:,} bytes")
+                raise ProviderError(f"the provider's answer has more than {MAX_BYTES:,} bytes")
             yield part
 
     async def aclose(self) -> None:
@@ -203,18 +202,18 @@ def _checked_metadata(told: Any, openid: OpenID) -> dict[str, Any]:
         ProviderError: It is not this provider's, or names addresses that others can answer for.
     """
     if not isinstance(told, dict) or told.get("issuer") != openid.issuer:
-        raise ProviderError(f"its metadata is not of the issuer {openid.issuer}")
+        raise ProviderError(f"the provider's metadata is not of the issuer {openid.issuer}")
     believed: dict[str, Any] = {"issuer": openid.issuer}
     for name in _ENDPOINTS:
         address = told.get(name)
         if not isinstance(address, str) or not is_trusted(address.partition("?")[0]):
-            raise ProviderError(f"its {name} is no address of HTTPS")
+            raise ProviderError(f"the provider's {name} is no address of HTTPS")
         believed[name] = address
     believed[_TELLS_ISSUER] = told.get(_TELLS_ISSUER) is True
     offered = told.get("id_token_signing_alg_values_supported", ["RS256"])
     signatures = sorted(SIGNATURES.intersection(offered))
     if not signatures:
-        raise ProviderError("it signs in no way that is believed here")
+        raise ProviderError("the provider signs in no way that is believed here")
     believed["id_token_signing_alg_values_supported"] = signatures
     ways = told.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
     if openid.secret and "client_secret_basic" not in ways:

@@ -43,16 +43,26 @@ def raised_thresholds(session: Session, members: Sequence[Chosen]) -> Raised:
 
 def set_by_hand(session: Session, members: Sequence[Chosen]) -> dict[str, tuple[str, ...]]:
     """Return the places, by slug, where nothing was measured at the threshold in force."""
-    anchors = stored_anchors_of(session, [item.version for item in members])
-    return {
-        item.concept.slug: tuple(
-            place(entry)
-            for entry in anchors[item.version.id]
-            if recorded_calibration(json.loads(entry.row.scorer)["metadata"]) is None
-            or item.thresholds.get(entry.space.digest, own_threshold(entry)) != own_threshold(entry)
-        )
-        for item in members
-    }
+    released = {item.version.id: item.thresholds for item in members}
+    found: dict[int, list[str]] = {version_id: [] for version_id in released}
+    for ids in batches(list(released)):
+        # Columns alone, as rows of a thousand versions take long to make.
+        query = (
+            select(
+                VersionAnchors.version_id, VersionAnchors.scorer,
+                AnchorSpaceRow.digest, AnchorSpaceRow.model, AnchorSpaceRow.task,
+            )
+            .join(AnchorSpaceRow, AnchorSpaceRow.id == VersionAnchors.space_id)
+            .where(VersionAnchors.version_id.in_(ids))
+            .order_by(AnchorSpaceRow.task.desc(), AnchorSpaceRow.model, AnchorSpaceRow.digest)
+        )  # fmt: skip
+        for version_id, scorer, space, model, task in session.execute(query):
+            stored = json.loads(scorer)
+            own = float(stored["seed_threshold"])
+            measured = recorded_calibration(stored["metadata"]) is not None
+            if not measured or released[version_id].get(space, own) != own:
+                found[version_id].append(f"{model} {task}")
+    return {item.concept.slug: tuple(found[item.version.id]) for item in members}
 
 
 def newly_raised(before: Sequence[Chosen], after: Sequence[Chosen], raised: Raised) -> Raised:

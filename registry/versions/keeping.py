@@ -254,7 +254,7 @@ def _check_room(session: Session, concept: Concept) -> None:
     count, size = session.execute(query.where(KeptExemplarRow.concept_id == concept.id)).one()
     if count > MOST or size > MOST_BYTES:
         raise InputError(
-            f"{count:,} pictures of {size / 1e6:,.0f} MB would be kept for '{concept.slug}': at "
-            f"most {MOST:,} of {MOST_BYTES / 1e6:,.0f} MB are. A few dozen that differ do more "
+            f"{count:,} pictures of {size / 2**20:,.0f} MiB would be kept for '{concept.slug}': at "
+            f"most {MOST:,} of {MOST_BYTES >> 20} MiB are. A few dozen that differ do more "
             "than hundreds alike: forget some first."
         )

@@ -357,10 +357,13 @@ def test_another_claim_may_name_people(team, provider):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"issuer": "https://evil.example"}, "its metadata is not of the issuer"),
-        ({"token_endpoint": "http://evil.example/token"}, "its token_endpoint is no address of HT"),
-        ({"jwks_uri": 7}, "its jwks_uri is no address of HTTPS"),
-        ({"authorization_endpoint": "javascript:alert(1)"}, "its authorization_endpoint is no"),
+        ({"issuer": "https://evil.example"}, "the provider's metadata is not of the issuer"),
+        ({"token_endpoint": "http://evil.example/token"}, "token_endpoint is no address of HT"),
+        ({"jwks_uri": 7}, "the provider's jwks_uri is no address of HTTPS"),
+        (
+            {"authorization_endpoint": "javascript:alert(1)"},
+            "the provider's authorization_endpoint is no",
+        ),
         ({"id_token_signing_alg_values_supported": ["none", "HS256"]}, "signs in no way that"),
     ],
     ids=str,
@@ -430,8 +433,8 @@ def test_logins_that_wait_leave_room_for_other_requests(team, browser, provider,
         assert not first.done()
     assert (second.status_code, first.result().status_code) == (502, 502)
     assert "too many people log in at this moment" in text_of(second.text)
-    assert "its metadata is not of the issuer" in text_of(first.result().text)
-    assert "its metadata is not of the issuer" in text_of(other.get("/login").text)
+    assert "the provider's metadata is not of the issuer" in text_of(first.result().text)
+    assert "the provider's metadata is not of the issuer" in text_of(other.get("/login").text)
 
 
 def test_neither_codes_nor_tokens_nor_secrets_are_logged(browser, provider, caplog):

@@ -20,6 +20,7 @@ def test_going_back_is_looked_at_and_then_done(solo, visit):
     looked = visitor.post(BACK, {"reason": "fires on cups", "step": "look"})
     shown = text_of(looked.text)
     assert "policy@3 would Change pistol: regulated, was reported only" in shown
+    assert "pistol: strictness set by hand, not measured, for pictures drawn from a text" in shown
     assert len(solo.releases.list()) == 2
     fields = {"reason": "fires on cups", "before": hidden(looked.text, "before"),
               "looked": html.unescape(hidden(looked.text, "looked"))}  # fmt: skip
