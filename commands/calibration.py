@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App, pass_app
-from commands.measured import advice_lines, measured_lines
+from commands.measured_words import advice_lines, measured_lines
 from commands.options import as_json, dry_run, expect_digest, task_choice, version_argument
 from commands.output import place_name, progress_bar, version_json
 from commands.text import cell, version_name

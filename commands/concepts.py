@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App, pass_app
-from commands.measured import measured_lines
+from commands.measured_words import measured_lines
 from commands.options import as_json, dry_run, expect_digest, version_argument
 from commands.output import detail_json, detail_lines, place_name, version_json
 from commands.reading import read_definition

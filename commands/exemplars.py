@@ -120,7 +120,7 @@ def kept_to_collect(
     app: App, registry: Registry, slug: str
 ) -> tuple[tuple[Sequence[Sample], Sequence[Sample]], list[Exemplar]]:
     """Read the kept pictures of a concept, those that show it and those that do not."""
-    from console.evidence.given import kept_samples
+    from console.evidence.given_pictures import kept_samples
     from registry.versions.exemplars import Exemplar
 
     found = kept_samples(registry, slug)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from concepts.bundle import Bundle
     from registry.operations import Caught, Incident
-    from uvr.checked import CheckedPicture
+    from uvr.checked_picture import CheckedPicture
     from uvr.decisions.reading import LoggedDecisions
     from uvr.profiles import ModelProfile
 

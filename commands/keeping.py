@@ -17,7 +17,7 @@ from commands.text import plural
 from concepts.files import read_bytes
 
 if TYPE_CHECKING:
-    from registry.versions.kept import GivenPicture, KeptExemplar
+    from registry.versions.kept_exemplar import GivenPicture, KeptExemplar
     from uvr.anchors.coverage import Coverage
 
 COLUMNS = ("id", "shows", "mask", "left_out", "origin", "legal_basis", "retain_until", "sha256")
@@ -89,7 +89,7 @@ def kept(app: App, slug: str | None) -> None:
     if slug is None:
         app.show(rows, [table])
         return
-    from console.evidence.given import given_set
+    from console.evidence.given_pictures import given_set
 
     found = given_set(registry, slug)
     data = {"pictures": rows, "coverage": asdict(found.coverage), "repeats": found.repeats}
@@ -123,7 +123,7 @@ def mask_picture(
     """
     if sum((mask is not None, bool(box), without)) != 1:
         raise click.UsageError("Give a MASK, --box or --none, one of the three.")
-    from console.evidence.given import new_mask
+    from console.evidence.given_pictures import new_mask
 
     registry = app.open()
     data = None if mask is None else read_bytes(mask)
@@ -168,7 +168,7 @@ def include(app: App, number: int) -> None:
 
 def _given(pictures: Sequence[Path], mask: Path | None, benign: bool) -> list[GivenPicture]:
     """Read pictures, and of those that show the concept their masks."""
-    from console.evidence.given import given_picture
+    from console.evidence.given_pictures import given_picture
     from uvr.anchors.pictures import MASK
 
     named = [path for path in pictures if not path.stem.endswith(MASK)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from commands.app import App
-from commands.measured import advice_lines, measured_lines
+from commands.measured_words import advice_lines, measured_lines
 from commands.output import version_json
 from concepts.errors import UVRError
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App
-from commands.measured import evaluation_lines, gate_lines, measured_lines
+from commands.measured_words import evaluation_lines, gate_lines, measured_lines
 from commands.table import Table
 from commands.text import cell, mode_words, plural, threshold_words, version_name
 from concepts.files import write_file

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App
-from commands.measured import evaluation_lines, gate_lines
+from commands.measured_words import evaluation_lines, gate_lines
 from commands.reading import read_gate
 from commands.text import version_name
 from concepts.errors import GateError

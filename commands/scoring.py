@@ -46,7 +46,7 @@ def score(
     check_model(model)
     profile, registry = read_profile(profile_file), app.open()
     from console.evidence.drawing import score_kept  # It loads torch.
-    from console.evidence.given import verdicts_of
+    from console.evidence.given_pictures import verdicts_of
     from console.evidence.pictures import places_of
     from uvr.placement import require_gpu
 

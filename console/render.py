@@ -12,8 +12,8 @@ from markupsafe import Markup, escape
 from concepts.printable import printable
 from concepts.words import BY_HAND
 from console import words
-from console.asked import job_words
 from console.files import address
+from console.job_words import job_words
 from registry.jobs.outcome import outcomes_of
 from uvr.pages.page import FILTERS as PAGE_FILTERS
 from uvr.pages.words import place_words

@@ -12,7 +12,7 @@ from PIL import Image
 
 from concepts.bundle import Bundle
 from concepts.instant import now
-from uvr.checked import CheckedPicture
+from uvr.checked_picture import CheckedPicture
 from uvr.engine.check import Check, FeatureCheck, LateScorers, look_at_picture
 from uvr.engine.regulator import Regulator
 from uvr.engine.variant import VariantChoice

@@ -14,7 +14,7 @@ from concepts.instant import now
 from registry.operations import Caught
 from registry.registry import Registry
 from uvr.anchors.pictures import read_picture
-from uvr.checked import CheckedPicture
+from uvr.checked_picture import CheckedPicture
 from uvr.decisions.decision import Decision, pixels_digest
 from uvr.decisions.reading import LoggedDecisions
 from uvr.report import RegulationReport

@@ -12,7 +12,7 @@ from PIL import Image
 
 from concepts.bundle import Bundle
 from concepts.errors import MismatchError, UVRError
-from console.evidence.given import open_kept, wanted_of
+from console.evidence.given_pictures import open_kept, wanted_of
 from console.evidence.pictures import TESTBED, Pictured, Place, cache_of, read
 from console.evidence.tried import About, Tried, heat_maps_of
 from registry.answers import VersionDetail
@@ -23,10 +23,10 @@ from uvr.anchors.extract import anchor_space
 from uvr.checking import check_picture
 from uvr.drawing import draw
 from uvr.engine.check import Check, FeatureCheck
+from uvr.examples.bare_scores import ScoresAlone
 from uvr.examples.drawing import draw_examples
 from uvr.examples.given import file_digest, read_given
 from uvr.examples.kept import Kept
-from uvr.examples.scored import ScoresAlone
 from uvr.examples.wanted import USUAL_COUNT
 from uvr.pipelines import load_pipeline
 from uvr.profiles import ModelProfile

@@ -18,7 +18,7 @@ from concepts.errors import NotFoundError, UVRError
 from concepts.files import read_bytes, write_file
 from registry.store.home import TRIED
 from uvr.anchors.pictures import read_picture
-from uvr.checked import CheckedPicture
+from uvr.checked_picture import CheckedPicture
 from uvr.pages.picture import png_bytes
 from uvr.report import ConceptFinding, RegulationReport, heat_map
 from uvr.verdict import listed

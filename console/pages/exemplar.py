@@ -10,11 +10,11 @@ from starlette.responses import Response
 from concepts.errors import InputError, NotFoundError, UVRError
 from concepts.instant import now
 from console.call import Call, go_to
-from console.evidence.given import given_set, new_mask, open_kept
+from console.evidence.given_pictures import given_set, new_mask, open_kept
 from console.form import FieldError
 from console.pages.asking import DECODING
 from console.pages.exemplars import is_veiled, notes_of
-from registry.versions.kept import KeptExemplar
+from registry.versions.kept_exemplar import KeptExemplar
 from uvr.pages.picture import data_uri, picture_uri
 
 SIDE = 1024

@@ -15,7 +15,7 @@ from concepts.errors import InputError, UVRError
 from concepts.instant import now, parse_instant
 from concepts.words import TASKS
 from console.call import Call, go_to
-from console.evidence.given import (
+from console.evidence.given_pictures import (
     GivenSet,
     Verdicts,
     given_picture,
@@ -31,7 +31,7 @@ from console.pages.jobs import model_place, offered_models
 from registry.answers import ConceptDetail
 from registry.registry import Registry
 from registry.versions.keeping import Ground
-from registry.versions.kept import KeptExemplar
+from registry.versions.kept_exemplar import KeptExemplar
 from uvr.pages.picture import outline_uri, picture_uri
 
 SHOWN = 24

@@ -11,8 +11,8 @@ from starlette.responses import FileResponse, Response
 
 from concepts.errors import InputError, NotFoundError, did_you_mean
 from concepts.words import JOB_STATES, TASKS
-from console.asked import command_line, without_home
 from console.call import Call, go_to
+from console.job_words import command_line, without_home
 from registry.jobs.outcome import outcomes_of, warnings_of
 from uvr.evaluation.suites.shipped import shipped_suites
 

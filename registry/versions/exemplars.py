@@ -24,7 +24,7 @@ from registry.store.models import (
     VersionAnchors,
 )
 from registry.versions.keeping import Keeping
-from registry.versions.kept import forget_kept, require_untold
+from registry.versions.kept_exemplar import forget_kept, require_untold
 from registry.versions.reading import find_concept
 
 

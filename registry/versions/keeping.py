@@ -30,7 +30,7 @@ from registry.change.work import NewBlobs, Work, kept_blobs
 from registry.change.workspace import Workspace
 from registry.store.models import Concept, KeptExemplarRow
 from registry.store.pictures import picture_store, sweep_pictures
-from registry.versions.kept import (
+from registry.versions.kept_exemplar import (
     GivenPicture,
     KeptExemplar,
     kept_info,

@@ -15,14 +15,14 @@ from PIL import Image
 from commands.job_kinds import check_arguments
 from concepts.digest import sha256
 from concepts.instant import parse_instant
-from console.evidence.given import given_picture, wanted_of
+from console.evidence.given_pictures import given_picture, wanted_of
 from registry.operations import collect_garbage
 from registry.store.home import EXEMPLARS, SCORED
 from registry.versions.keeping import Ground
 from tests.console.conftest import text_of
 from tests.console.test_hostile import EVIL, harmless
 from tests.registry.versions.test_keeping import expire
-from uvr.examples.scored import ScoresAlone
+from uvr.examples.bare_scores import ScoresAlone
 
 HERE = "/concepts/pistol/exemplars"
 FIELDS = {"shows": "yes", "origin": "archive 12", "legal_basis": "licence 7", "until": "2999-01-31"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from commands.job_kinds import check_arguments
-from console.asked import job_words
+from console.job_words import job_words
 from console.pages.jobs import MODELS
 from tests.console.conftest import text_of
 from uvr.profiles import PROFILES

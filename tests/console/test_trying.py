@@ -19,7 +19,7 @@ from registry.store.home import TRIED
 from tests.console.conftest import release_check, text_of
 from tests.console.test_hostile import EVIL, harmless
 from uvr.anchors.pictures import read_picture
-from uvr.checked import CheckedPicture
+from uvr.checked_picture import CheckedPicture
 from uvr.report import ConceptFinding, RegulationReport
 from uvr.verdict import Evidence, Verdict, said
 

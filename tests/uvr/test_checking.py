@@ -9,7 +9,7 @@ from concepts.bundle import Bundle
 from concepts.errors import MismatchError
 from tests.uvr.engine.conftest import firing, picture
 from uvr import FeatureCheck, Regulator
-from uvr.checked import CheckedPicture
+from uvr.checked_picture import CheckedPicture
 from uvr.checking import check_picture
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from concepts.bundle import Member
 from concepts.errors import UVRError
-from uvr.engine.fired import (
+from uvr.engine.fired_masks import (
     Pair,
     ScoreMap,
     in_output,

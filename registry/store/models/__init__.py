@@ -7,7 +7,7 @@ from registry.store.models.channels import Channel, ChannelMove
 from registry.store.models.concepts import Concept
 from registry.store.models.fixed import APPEND_ONLY
 from registry.store.models.jobs import OPEN_JOBS, JobRow
-from registry.store.models.kept import KeptExemplarRow
+from registry.store.models.kept_exemplars import KeptExemplarRow
 from registry.store.models.keys import KeyListRow, SignatureRow, SigningKey
 from registry.store.models.releases import BundleRow, Release, ReleaseMember, ReleaseRevocation
 from registry.store.models.reviews import ChangeRequest, Review

@@ -26,7 +26,7 @@ from registry.store.db import transaction
 from registry.store.home import SCORED
 from registry.versions import keeping
 from registry.versions.keeping import Ground
-from registry.versions.kept import GivenPicture
+from registry.versions.kept_exemplar import GivenPicture
 
 GROUND = Ground("archive://one", "licence 7", parse_instant("30d"))
 

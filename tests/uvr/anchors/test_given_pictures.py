@@ -9,7 +9,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from registry.store.pictures import SIDE as KEPT_SIDE
 from registry.store.pictures import png_size
-from uvr.anchors.given import SIDE, box_mask, kept_pixels, mask_bytes
+from uvr.anchors.given_pictures import SIDE, box_mask, kept_pixels, mask_bytes
 from uvr.anchors.pictures import PictureError
 
 

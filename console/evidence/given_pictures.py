@@ -22,11 +22,11 @@ from concepts.files import read_bytes, write_file
 from registry.answers import VersionDetail, VersionSpace
 from registry.registry import Registry
 from registry.store.home import SCORED
-from registry.versions.kept import GivenPicture, KeptExemplar
+from registry.versions.kept_exemplar import GivenPicture, KeptExemplar
 from uvr.anchors.coverage import Coverage, Facts, coverage_of, facts_of, repeats
-from uvr.anchors.given import box_mask, kept_pixels, mask_bytes, read_mask
+from uvr.anchors.given_pictures import box_mask, kept_pixels, mask_bytes, read_mask
 from uvr.anchors.pictures import decode_picture
-from uvr.examples.scored import ScoresAlone, wanted_given
+from uvr.examples.bare_scores import ScoresAlone, wanted_given
 from uvr.examples.wanted import Wanted
 from uvr.sample import Sample
 
