@@ -103,8 +103,8 @@ def collect(call: Call) -> Response:
         raise InputError(why)
     words = (concept.slug, "--kept", f"--model={model_place(form.text('model'))}",
              f"--task={task}")  # fmt: skip
-    call.registry.jobs.add("collect-anchors", words, actor=call.actor)
-    return go_to("/jobs", "asked")
+    asked = call.registry.jobs.add("collect-anchors", words, actor=call.actor)
+    return go_to(f"/jobs/{asked.id}", "asked")
 
 
 def score(call: Call) -> Response:
@@ -112,8 +112,8 @@ def score(call: Call) -> Response:
     version = call.registry.versions.get(call.path["slug"])
     model = model_place(call.form.text("model"))
     words = (f"{version.slug}@{version.number}", f"--model={model}")
-    call.registry.jobs.add("score-exemplars", words, actor=call.actor)
-    return go_to("/jobs", "asked")
+    asked = call.registry.jobs.add("score-exemplars", words, actor=call.actor)
+    return go_to(f"/jobs/{asked.id}", "asked")
 
 
 @lru_cache(256)

@@ -196,7 +196,7 @@ def test_a_worker_is_asked_to_collect_from_them(own, visit):
     keep(own, 9, benign=True)
     visitor = visit(own, "ann")
     found = visitor.post(f"{HERE}/collect", {"task": "t2i", "model": "flux.1-dev"})
-    assert found.headers["location"] == "/jobs?done=asked"
+    assert found.headers["location"] == "/jobs/1?done=asked"
     (job,) = own.jobs.list()
     assert (job.kind, job.arguments) == (
         "collect-anchors",
